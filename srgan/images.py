@@ -1,0 +1,88 @@
+"""Pictures: reading, resizing, rounding and writing them.
+
+Everywhere in srgan a picture is a uint8 array (height, width, 3) of sRGB values, or for a network a float32 array
+(batch, height, width, 3) in [0, 1]. This module is where the two meet.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from srgan.errors import SRGANError
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; move it onto `path` if the block ends well, else remove it.
+
+    The temporary name keeps the suffix, because many writers choose their format by it. A reader of `path` sees the old
+    file or the whole new one, also after a kill.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_uint8(values):
+    """Clip a float array in [0, 1] and round it to uint8 [0, 255]: the one place where this is done."""
+    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def to_float(pixels):
+    """uint8 [0, 255] to float32 [0, 1]."""
+    return np.asarray(pixels, np.float32) / np.float32(255.0)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Any Pillow picture as RGB, upright: EXIF orientation applied, transparency laid on white, 16 bits scaled to 8."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, np.float64)
+        # 16-bit gray arrives as I;16 or I; Pillow's own conversion would clip it at 255 instead of scaling it.
+        if picture.mode.startswith("I") and values.max(initial=0) > 255:
+            values = values / 257.0
+        picture = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
+
+
+def read_rgb(path) -> np.ndarray:
+    """Read the picture at `path` as uint8 (height, width, 3), upright and without transparency.
+
+    Raises:
+        SRGANError: the file is missing, empty, truncated or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(to_rgb(picture))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise SRGANError(f"{path}: cannot be read as a picture ({error})") from error
+
+
+def resize_bicubic(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize uint8 (h, w, 3) with Pillow's antialiased bicubic kernel (a = -0.5), which is MATLAB's `imresize`."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def crop_to_multiple(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Cut the right and lower edge so that both sides are multiples of `scale`, as the literature's protocol does."""
+    height, width = pixels.shape[:2]
+    return pixels[: height - height % scale, : width - width % scale]
+
+
+def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
+    """The low resolution of `hr` (sides multiples of `scale`) by the training's own bicubic."""
+    height, width = hr.shape[:2]
+    return resize_bicubic(hr, width // scale, height // scale)

@@ -1,0 +1,58 @@
+"""Discriminators: from a picture (batch, height, width, 3) in [0, 1] to logits, high for a real picture.
+
+The output is (batch, 1), or (batch, h, w, 1) where each logit judges a patch. No sigmoid: the losses take logits.
+"""
+
+import keras
+from keras import layers
+
+
+def _normalized(kind, convolution, x, name):
+    if kind == "spectral":
+        return layers.SpectralNormalization(convolution, name=f"{name}_spectral")(x)
+    x = convolution(x)
+    if kind == "batch":
+        return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    if kind == "instance":
+        return layers.GroupNormalization(groups=-1, name=f"{name}_norm")(x)
+    return x
+
+
+def srgan(*, filters=64, crop=96, normalization="batch"):
+    """The discriminator of SRGAN (Ledig et al., arXiv 1609.04802, figure 4, lower half).
+
+    Eight 3x3 convolutions of 64 to 512 filters with LeakyReLU (slope 0.2) and batch normalisation, every second of
+    stride 2, then dense layers of 1024 and 1. The dense layers fix the size of its input to `crop` x `crop`.
+    """
+    inputs = keras.Input((crop, crop, 3), name="picture")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = layers.Conv2D(filters, 3, padding="same", name="conv1")(x)
+    x = layers.LeakyReLU(0.2, name="act1")(x)
+    for index in range(2, 9):
+        width, stride = filters * 2 ** ((index - 1) // 2), 2 - index % 2
+        convolution = layers.Conv2D(width, 3, strides=stride, padding="same", name=f"conv{index}")
+        x = _normalized(normalization, convolution, x, f"conv{index}")
+        x = layers.LeakyReLU(0.2, name=f"act{index}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(16 * filters, name="dense1")(x)
+    x = layers.LeakyReLU(0.2, name="dense1_act")(x)
+    outputs = layers.Dense(1, dtype="float32", name="logit")(x)
+    return keras.Model(inputs, outputs, name="srgan_discriminator")
+
+
+def patch(*, filters=64, crop=96, normalization="instance"):
+    """The small patch discriminator of pix2pix (Isola et al., arXiv 1611.07004, section 6.1.2), 70x70 pixels a logit.
+
+    Takes pictures of any size; `crop` is not used.
+    """
+    inputs = keras.Input((None, None, 3), name="picture")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    for index, (multiple, stride) in enumerate([(1, 2), (2, 2), (4, 2), (8, 1)], start=1):
+        convolution = layers.Conv2D(filters * multiple, 4, strides=stride, padding="same", name=f"conv{index}")
+        x = _normalized(normalization if index > 1 or normalization == "spectral" else "none", convolution, x, f"conv{index}")
+        x = layers.LeakyReLU(0.2, name=f"act{index}")(x)
+    outputs = layers.Conv2D(1, 4, padding="same", dtype="float32", name="logit")(x)
+    return keras.Model(inputs, outputs, name="patch_discriminator")
+
+
+DISCRIMINATORS = {"srgan": srgan, "patch": patch}
