@@ -1,0 +1,336 @@
+"""Download COCO 2017: pictures and their annotations.
+
+    python scripts/download_coco.py val2017              # 5,000 pictures, 1 GB to fetch
+    python scripts/download_coco.py train2017 val2017    # 118,287 more, 19 GB more
+
+leaves data/coco/train2017/*.jpg, data/coco/val2017/*.jpg and data/coco/annotations/instances_train2017.json and so on.
+
+It may be stopped at any time, also by kill -9: the same command goes on where it was, and once all is there it does
+nothing. A half archive is a .part file; it is continued only if the server still has the same file. Every file is checked
+against its checksum in the archive, and a folder appears under its own name only when it is whole.
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+import ssl
+import stat
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from srgan.errors import SRGANError, UsageError
+
+BASE_URL = "http://images.cocodataset.org"
+SPLITS = ("train2017", "val2017")
+BACK_OFF = (1, 2, 5, 10, 30, 60)  # seconds before each new attempt; an attempt that brought something starts it over
+TIMEOUT = 60  # seconds of silence after which a connection counts as cut
+PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another attempt
+NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
+CHUNK = 1 << 20
+
+
+def archives(splits, output, base_url):
+    """What is not there yet, as (folder name, URL, path of the archive); says what is."""
+    wanted = []
+    for split in splits:
+        folder = output / split
+        if folder.is_dir() and any(folder.iterdir()):
+            print(f"{folder}: already there")
+        else:
+            wanted.append((split, f"{base_url}/zips/{split}.zip", output / f"{split}.zip"))
+    instances = [output / "annotations" / f"instances_{split}.json" for split in splits]
+    if all(path.is_file() for path in instances):
+        print(f"{output / 'annotations'}: already there")
+    else:
+        name = "annotations_trainval2017.zip"
+        wanted.append(("annotations", f"{base_url}/annotations/{name}", output / name))
+    return wanted
+
+
+def gigabytes(size):
+    return f"{size / 1e9:,.2f} GB"
+
+
+def require_space(folder, needed):
+    """Raise SRGANError if the disk of `folder` has fewer than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SRGANError(
+            f"{folder}: {gigabytes(needed)} are needed there and {gigabytes(free)} are free; choose --output"
+        )
+
+
+def space_needed(wanted, keep):
+    """Bytes that downloading and unpacking all of `wanted` takes at its peak; archives of unknown size count as 0."""
+    left, sizes, unpacked = 0, [0], 0
+    for folder, url, archive in wanted:
+        if archive.exists():
+            size = archive.stat().st_size
+        else:
+            size = remote_size(url) or 0
+            left += max(0, size - length(part_of(archive)))
+        sizes.append(size)
+        unpacked += math.ceil(
+            size * (3.5 if folder == "annotations" else 1.05)
+        )  # JPEGs hardly shrink in a zip, JSON does
+    # Without --keep each archive goes before the next comes, so the largest decides.
+    return unpacked + (left if keep else min(left, max(sizes)))
+
+
+def patiently(url, attempt, length_now=lambda: 0):
+    """Return the first result of `attempt()` that is not None, waiting and trying again after cut connections.
+
+    Gives up after len(BACK_OFF) attempts in a row that did not raise `length_now()` above its highest yet.
+
+    Raises:
+        SRGANError: it gave up, or the server gave an answer that waiting does not change.
+    """
+    failures, furthest = 0, length_now()
+    while True:
+        try:
+            result = attempt()
+            if result is not None:
+                return result
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            if error.code not in PASSING:
+                raise SRGANError(f"{url}: the server answers {error.code} {error.reason}; see --base-url") from error
+            reason = f"the server answers {error.code} {error.reason}"
+        except NETWORK_ERRORS as error:
+            reason = str(getattr(error, "reason", error) or type(error).__name__)
+        if length_now() > furthest:
+            failures, furthest = 0, length_now()
+        if failures == len(BACK_OFF):
+            kept = f" with {length_now():,} bytes" if length_now() else ""
+            raise SRGANError(
+                f"{url}: {reason}, also at attempt {failures + 1}{kept}; the same command goes on from there"
+            )
+        tqdm.write(f"{url}: {reason}; trying again in {BACK_OFF[failures]} s", file=sys.stderr)
+        time.sleep(BACK_OFF[failures])
+        failures += 1
+
+
+def remote_size(url):
+    """The size of the file at `url` in bytes, or None if the server does not say."""
+
+    def attempt():
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT) as response:
+                return int(response.headers.get("Content-Length", -1))
+        except urllib.error.HTTPError as error:
+            if error.code in (405, 501):  # a server without HEAD
+                return -1
+            raise
+
+    size = patiently(url, attempt)
+    return size if size >= 0 else None
+
+
+def part_of(archive):
+    return archive.with_name(archive.name + ".part")
+
+
+def notes_of(part):
+    """Where is written which file of the server `part` is the beginning of."""
+    return part.with_name(part.name + ".json")
+
+
+def length(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_notes(part, url):
+    """The notes on `part` if they are about `url`, else None: then what `part` holds is of no use."""
+    try:
+        notes = json.loads(notes_of(part).read_text())
+        return notes if notes["url"] == url else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def describe(url, response):
+    """The notes on the file that `response` brings, whole (200) or from some byte on (206)."""
+    headers = response.headers
+    if response.status == 206:
+        size = headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        size = headers.get("Content-Length", "")
+    return {
+        "url": url,
+        "size": int(size) if size.isdigit() else None,
+        "etag": headers.get("ETag"),
+        "last_modified": headers.get("Last-Modified"),
+    }
+
+
+def same_file(notes, found):
+    """Whether two notes can be about the same file; an answer to If-Range may leave out a validator."""
+    known = (notes["etag"], found["etag"]), (notes["last_modified"], found["last_modified"])
+    return notes["size"] == found["size"] and all(a == b for a, b in known if a and b)
+
+
+def continue_part(url, part, bar):
+    """Make one request for what `part` lacks and add it. Return True when it is whole, None when it is not yet."""
+    notes = read_notes(part, url)
+    start = length(part) if notes else 0
+    if notes and start == notes["size"]:
+        return True
+    request = urllib.request.Request(url)
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+        # If-Range wants a strong validator: with it a server whose file has changed sends the new one from the start.
+        strong = notes["etag"] if notes["etag"] and not notes["etag"].startswith("W/") else notes["last_modified"]
+        if strong:
+            request.add_header("If-Range", strong)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:  # the file has become shorter than what we have of it
+            part.unlink()
+            return None
+        raise
+    with response:
+        found = describe(url, response)
+        if response.status == 206:
+            # Not every server heeds If-Range, and a proxy may send another range: believe only what matches.
+            begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if not (begins and same_file(notes, found)):
+                tqdm.write(f"{url}: has changed on the server; starting again", file=sys.stderr)
+                part.unlink()
+                return None
+        elif start:
+            why = "the server cannot resume" if same_file(notes, found) else "has changed on the server"
+            tqdm.write(f"{url}: {why}; starting again", file=sys.stderr)
+        with open(part, "ab" if response.status == 206 else "wb") as file:
+            if response.status != 206:
+                start = 0
+                notes_of(part).write_text(json.dumps(found))
+            bar.total = found["size"]
+            bar.n = bar.initial = start
+            bar.refresh()
+            while chunk := response.read1(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if found["size"] is None:  # the end of the body is all there is to go by; the checksums decide
+        return True
+    return True if length(part) == found["size"] else None
+
+
+def download(url, archive):
+    """Fetch `url` to `archive`, which appears only when it is whole."""
+    part = part_of(archive)
+    with tqdm(desc=archive.name, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
+        patiently(url, lambda: continue_part(url, part, bar), lambda: length(part))
+    os.replace(part, archive)
+    notes_of(part).unlink(missing_ok=True)
+
+
+def members_below(content, folder, archive):
+    """The files of the open zip `content` that lie in its `folder`.
+
+    Raises:
+        SRGANError: a name leads out of the folder, or there is none in it.
+    """
+    members = []
+    for member in content.infolist():
+        path = PurePosixPath(member.filename)
+        outside = path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename
+        if outside or stat.S_ISLNK(member.external_attr >> 16):
+            raise SRGANError(f"{archive}: not COCO's archive: {member.filename!r} leads out of it; delete it")
+        if not member.is_dir() and path.parts[:1] == (folder,) and len(path.parts) > 1:
+            members.append(member)
+    if not members:
+        raise SRGANError(f"{archive}: not COCO's archive: there is no {folder}/ in it; delete it")
+    return members
+
+
+def unpack(archive, folder, output):
+    """Unpack `folder` of `archive` into `output`, where it appears only when all of it is there; return the file count.
+
+    Reading a member to its end compares its checksum, so a damaged archive never gets into place.
+    """
+    temporary = output / f".{folder}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = members_below(content, folder, archive)
+            require_space(output, sum(member.file_size for member in members))
+            for member in tqdm(members, desc=f"{folder}: unpacking", unit=" files", disable=None):
+                content.extract(member, temporary)
+        put_in_place(temporary / folder, output / folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        archive.unlink()
+        raise SRGANError(f"{archive}: damaged ({error}) and removed; the same command downloads it again") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return len(members)
+
+
+def put_in_place(made, target):
+    """Move the folder `made` to `target`; where one is already, as with other years' annotations, file by file."""
+    if target.is_dir() and any(target.iterdir()):
+        for path in sorted(made.iterdir()):
+            os.replace(path, target / path.name)
+        return
+    if target.is_dir():
+        target.rmdir()
+    os.rename(made, target)
+
+
+def fetch(splits, output, base_url=BASE_URL, keep=False):
+    """Bring `splits` and the annotations to `output`, as far as they are not there.
+
+    Raises:
+        SRGANError: a file cannot be fetched or is damaged, or the disk is too small.
+    """
+    wanted = archives(splits, output, base_url)
+    if not wanted:
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    require_space(output, space_needed(wanted, keep))
+    for folder, url, archive in wanted:
+        if not archive.exists():
+            download(url, archive)
+        count = unpack(archive, folder, output)
+        if not keep:
+            archive.unlink()
+        print(f"{output / folder}: {count:,} files")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Download COCO 2017: pictures and their annotations.")
+    parser.add_argument(
+        "splits", nargs="+", choices=SPLITS, metavar="SPLIT", help="train2017 (19 GB) or val2017 (1 GB)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("data/coco"), metavar="FOLDER", help="default: data/coco")
+    parser.add_argument("--base-url", default=BASE_URL, metavar="URL", help=f"a mirror of {BASE_URL}")
+    parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
+    arguments = parser.parse_args(argv)
+    try:
+        if not arguments.base_url.startswith(("http://", "https://")):
+            raise UsageError(f"--base-url {arguments.base_url}: must start with http:// or https://")
+        fetch(dict.fromkeys(arguments.splits), arguments.output, arguments.base_url.rstrip("/"), arguments.keep)
+    except SRGANError as error:
+        print(f"download_coco: {error}", file=sys.stderr)
+        return error.exit_status
+    except OSError as error:
+        print(f"download_coco: {error.filename or arguments.output}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("download_coco: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
