@@ -39,6 +39,10 @@ NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLE
 CHUNK = 1 << 20
 
 
+class Unfinished(Exception):
+    """An attempt ended before the file did; the message says why."""
+
+
 def archives(splits, output, base_url):
     """What is not there yet, as (folder name, URL, path of the archive); says what is."""
     wanted = []
@@ -88,7 +92,7 @@ def space_needed(wanted, keep):
 
 
 def patiently(url, attempt, length_now=lambda: 0):
-    """Return the first result of `attempt()` that is not None, waiting and trying again after cut connections.
+    """Return what `attempt()` returns, waiting and trying again while it fails for a reason that may pass.
 
     Gives up after len(BACK_OFF) attempts in a row that did not raise `length_now()` above its highest yet.
 
@@ -98,10 +102,9 @@ def patiently(url, attempt, length_now=lambda: 0):
     failures, furthest = 0, length_now()
     while True:
         try:
-            result = attempt()
-            if result is not None:
-                return result
-            reason = "the connection was cut"
+            return attempt()
+        except Unfinished as error:
+            reason = str(error)
         except urllib.error.HTTPError as error:
             if error.code not in PASSING:
                 raise SRGANError(f"{url}: the server answers {error.code} {error.reason}; see --base-url") from error
@@ -180,11 +183,15 @@ def same_file(notes, found):
 
 
 def continue_part(url, part, bar):
-    """Make one request for what `part` lacks and add it. Return True when it is whole, None when it is not yet."""
+    """Make one request for what `part` lacks and add what comes.
+
+    Raises:
+        Unfinished: `part` is not whole yet.
+    """
     notes = read_notes(part, url)
     start = length(part) if notes else 0
     if notes and start == notes["size"]:
-        return True
+        return
     request = urllib.request.Request(url)
     if start:
         request.add_header("Range", f"bytes={start}-")
@@ -197,7 +204,7 @@ def continue_part(url, part, bar):
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # the file has become shorter than what we have of it
             part.unlink()
-            return None
+            raise Unfinished("has changed on the server, so it starts again") from error
         raise
     with response:
         found = describe(url, response)
@@ -205,12 +212,11 @@ def continue_part(url, part, bar):
             # Not every server heeds If-Range, and a proxy may send another range: believe only what matches.
             begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             if not (begins and same_file(notes, found)):
-                tqdm.write(f"{url}: has changed on the server; starting again", file=sys.stderr)
                 part.unlink()
-                return None
+                raise Unfinished("has changed on the server, so it starts again")
         elif start:
             why = "the server cannot resume" if same_file(notes, found) else "has changed on the server"
-            tqdm.write(f"{url}: {why}; starting again", file=sys.stderr)
+            tqdm.write(f"{url}: {why}, so it starts again", file=sys.stderr)
         with open(part, "ab" if response.status == 206 else "wb") as file:
             if response.status != 206:
                 start = 0
@@ -221,9 +227,8 @@ def continue_part(url, part, bar):
             while chunk := response.read1(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if found["size"] is None:  # the end of the body is all there is to go by; the checksums decide
-        return True
-    return True if length(part) == found["size"] else None
+    if found["size"] not in (None, length(part)):  # where the server gives no size, the archive's checksums decide
+        raise Unfinished("the connection was cut")
 
 
 def download(url, archive):
