@@ -6,6 +6,7 @@ torchvision's AlexNet and the paper's linear layers in float16, with their licen
 
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import keras
 import numpy as np
@@ -69,7 +70,7 @@ def _unit(features):
     return features / (ops.sqrt(ops.sum(ops.square(features), axis=-1, keepdims=True)) + 1e-10)
 
 
-_model = cache(LPIPS)
+_model, _one_at_a_time = cache(LPIPS), Lock()
 
 
 def lpips(reference: np.ndarray, picture: np.ndarray) -> float:
@@ -83,4 +84,5 @@ def lpips(reference: np.ndarray, picture: np.ndarray) -> float:
     if min(np.shape(reference)[:2]) < _SMALLEST:
         return float("nan")
     batch = [to_float(pixels)[None] for pixels in (reference, picture)]
-    return float(_model().predict_on_batch(batch)[0])  # compiled, which JAX needs to be quick
+    with _one_at_a_time:  # it uses all cores by itself
+        return float(_model().predict_on_batch(batch)[0])  # compiled, which JAX needs to be quick

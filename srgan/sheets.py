@@ -45,12 +45,13 @@ def sheet(rows, labels, scores=None, *, panel_width=None) -> Image.Image:
             draw.text((x, y + space // 2 - 2), _fit(text or "", score_font, width), FAINT, score_font, anchor="lm")
         y += space
         for x, panel in zip(columns, row, strict=True):
-            paper.paste(_resize(panel, width, height), (x, y))
+            paper.paste(panel_at(panel, width, height), (x, y))
         y += height + _GAP
     return paper
 
 
-def _resize(panel, width, height):
+def panel_at(panel, width, height) -> Image.Image:
+    """A uint8 (h, w, 3) picture at another size: enlarged by repeating pixels, or reduced smoothly."""
     enlarging = panel.shape[1] <= width
     kernel = Image.Resampling.NEAREST if enlarging else Image.Resampling.LANCZOS
     return Image.fromarray(np.asarray(panel)).resize((width, height), kernel)

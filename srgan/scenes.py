@@ -1,0 +1,172 @@
+"""Scenes: a picture in all its versions. They are made one after the other and scored in threads meanwhile."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from srgan.errors import SRGANError, UsageError
+from srgan.images import crop_to_multiple, downscale, read_rgb, resize_bicubic
+from srgan.scores import scores_with_original, scores_without_original
+
+LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to enlarge: its label, where it lies, the SHA-256 of its file, and what upscales uint8 pictures."""
+
+    label: str
+    path: Path
+    sha256: str
+    upscale: Callable[[np.ndarray], np.ndarray]
+
+
+def load_methods(models, **options) -> tuple[list[Method], int]:
+    """Load `models` (names of shipped ones, or paths) through the Upscaler with its `options`; also return their scale.
+
+    Raises:
+        SRGANError: a model is missing or cannot be loaded.
+        UsageError: the models enlarge by different factors.
+    """
+    from srgan.engines import find_model
+    from srgan.upscale import Upscaler
+
+    methods, scales, labels = [], {}, {LOW, BICUBIC, ORIGINAL}
+    for model in models:
+        path = Path(find_model(model))
+        upscaler = Upscaler(model=path, **options)
+        label = unique(_label(path), labels)
+        methods.append(Method(label, path, _sha256(path), upscaler))
+        scales[label] = upscaler.scale
+    if len(set(scales.values())) > 1:
+        different = ", ".join(f"{label} x{scale}" for label, scale in scales.items())
+        raise UsageError(f"the models enlarge by different factors ({different}): compare those of one factor")
+    return methods, next(iter(scales.values()))
+
+
+def _label(path):
+    """`runs/NAME/generator.keras` is called NAME; a file of another name is called by it."""
+    return path.resolve().parent.name if path.stem == "generator" else path.stem
+
+
+def unique(name, taken):
+    """`name`, or with a number behind it if it is in the set `taken`; then it is taken too."""
+    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+    chosen = next(candidate for candidate in candidates if candidate not in taken)
+    taken.add(chosen)
+    return chosen
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    for file in [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]:  # OpenVINO keeps two files
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture in all its versions, uint8 (height, width, 3): `low`, and those of its `scale` times as large."""
+
+    path: Path
+    scale: int
+    low: np.ndarray
+    enlarged: dict[str, np.ndarray]
+    original: np.ndarray | None = None
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Each method's figures, by its label: of WITH_ORIGINAL if there is one, else of WITHOUT_ORIGINAL."""
+        if self.original is None:
+            return {
+                label: scores_without_original(self.low, pixels, self.scale) for label, pixels in self.enlarged.items()
+            }
+        return {
+            label: scores_with_original(self.original, pixels, self.scale) for label, pixels in self.enlarged.items()
+        }
+
+    def versions(self) -> dict[str, np.ndarray]:
+        """Every version by its label, from low to original."""
+        return {LOW: self.low, **self.enlarged, **({} if self.original is None else {ORIGINAL: self.original})}
+
+
+def read_scene(path, scale, methods=(), *, low=False) -> Scene:
+    """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its low resolution.
+
+    The low resolution is made as for training: cut to a multiple of the scale, then reduced by bicubic.
+
+    Raises:
+        SRGANError: the file cannot be read, or the picture is too small to be scored.
+    """
+    original = None
+    small = read_rgb(path)
+    if not low:
+        original = crop_to_multiple(small, scale)
+        if min(original.shape[:2]) <= 2 * scale:
+            height, width = small.shape[:2]
+            raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
+        small = downscale(original, scale)
+    elif min(small.shape[:2]) < 4:
+        raise SRGANError(f"{path}: {small.shape[1]}x{small.shape[0]} pixels are too few to compare")
+    height, width = small.shape[:2]
+    enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
+    enlarged |= {method.label: method.upscale(small) for method in methods}
+    return Scene(Path(path), scale, small, enlarged, original)
+
+
+def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:
+    """Yield (path, finish(make(path))) in order; `make` runs here, `finish` in threads meanwhile; with a progress bar.
+
+    Where either raises SRGANError the error is yielded in place of the outcome, so that one bad picture costs only
+    itself. Only a few pictures are held at a time.
+    """
+    paths = list(paths)
+    workers = max(2, min(4, os.cpu_count() or 1))
+    with tqdm(total=len(paths), unit="picture", disable=None) as bar, ThreadPoolExecutor(workers) as pool:
+        waiting = deque()
+
+        def outcome_of_first():
+            path, future = waiting.popleft()
+            try:
+                outcome = future if isinstance(future, SRGANError) else future.result()
+            except SRGANError as error:
+                outcome = error
+            bar.update()
+            return path, outcome
+
+        for path in paths:
+            try:
+                waiting.append((path, pool.submit(finish, make(path))))
+            except SRGANError as error:
+                waiting.append((path, error))
+            if len(waiting) > 2 * workers:
+                yield outcome_of_first()
+        while waiting:
+            yield outcome_of_first()
+
+
+def find_pictures(paths) -> list[Path]:
+    """The picture files among `paths`, in order; of a folder all that Pillow can open by their names, sorted.
+
+    Raises:
+        UsageError: a path does not exist, or no picture is found.
+    """
+    suffixes = Image.registered_extensions()
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UsageError(f"{path}: no such picture or folder")
+    if not found:
+        raise UsageError(f"{', '.join(map(str, paths))}: no pictures there")
+    return list(dict.fromkeys(found))
