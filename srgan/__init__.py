@@ -23,7 +23,7 @@ def __getattr__(name):
     if name != "Config":
         from srgan.runtime import choose_backend
 
-        choose_backend()
+        choose_backend()  # `import keras` after this line finds it settled
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -5,9 +5,11 @@ The library is imported inside the functions, so that `--help` answers at once.
 
 import argparse
 import sys
+from pathlib import Path
 
 from srgan import __version__
 from srgan.errors import SRGANError
+from srgan.runtime import load_keras
 
 
 def _parser(name, description, epilog=None):
@@ -35,10 +37,36 @@ def _run(work):
 
 def train(argv=None):
     """srgan-train"""
-    parser = _parser("srgan-train", "Train a generator: by pixels first, then as a GAN.")
-    parser.add_argument("--config", required=True, help="a YAML file, or the name of a bundled one (coco, sample)")
+    from srgan.config import Config, bundled
+
+    parser = _parser(
+        "srgan-train",
+        "Train a generator: by pixels first, then as a GAN. The same command again continues a stopped run.",
+        "example:\n  srgan-train --config coco.yaml --set data.count=100 --output runs/coco-100",
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help=f"a YAML file, or a bundled one: {', '.join(bundled())}"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a key, dotted"
+    )
+    parser.add_argument("--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)")
     arguments = parser.parse_args(argv)
-    return _run(lambda: None)
+
+    def work():
+        config = Config.load(arguments.config, arguments.changes)
+        output = arguments.output or f"runs/{Path(arguments.config).stem}"
+        load_keras()
+        from srgan import training
+
+        try:
+            generator = training.train(config, output)
+        except KeyboardInterrupt:
+            print(f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr)
+            return 130
+        print(f"done: {generator}")
+
+    return _run(work)
 
 
 def upscale(argv=None):

@@ -1,6 +1,9 @@
 """What has to be settled before a framework is imported: which one, and how much it says."""
 
+import contextlib
 import os
+import sys
+import tempfile
 from importlib.util import find_spec
 
 from srgan.errors import SRGANError
@@ -18,10 +21,43 @@ def choose_backend() -> str:
         SRGANError: no backend is installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "KERAS_BACKEND" not in os.environ:
         installed = next((name for name in BACKENDS if find_spec(name)), None)
         if installed is None:
             raise SRGANError("no Keras backend is installed: run `pip install tensorflow` (or jax)")
         os.environ["KERAS_BACKEND"] = installed
     return os.environ["KERAS_BACKEND"]
+
+
+def load_keras():
+    """Import Keras with the chosen backend, without TensorFlow's start-up noise, and return it."""
+    choose_backend()
+    with _held_back_stderr():
+        import keras
+    return keras
+
+
+@contextlib.contextmanager
+def _held_back_stderr():
+    """Keep what C++ libraries write to stderr while they are loaded, and show it only if loading fails.
+
+    TensorFlow writes its first messages before it has read TF_CPP_MIN_LOG_LEVEL.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # no stderr at all
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -6,14 +6,16 @@ The output is (batch, 1), or (batch, h, w, 1) where each logit judges a patch. N
 import keras
 from keras import layers
 
+from srgan.networks.layers import SpectralConv2D
 
-def _normalized(kind, convolution, x, name):
-    if kind == "spectral":
-        return layers.SpectralNormalization(convolution, name=f"{name}_spectral")(x)
-    x = convolution(x)
-    if kind == "batch":
+
+def _convolution(x, filters, kernel_size, strides, normalization, name):
+    """A convolution and its normalisation: "batch", "instance", "none", or "spectral", which is one of the kernel."""
+    kind = SpectralConv2D if normalization == "spectral" else layers.Conv2D
+    x = kind(filters, kernel_size, strides=strides, padding="same", name=name)(x)
+    if normalization == "batch":
         return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    if kind == "instance":
+    if normalization == "instance":
         return layers.GroupNormalization(groups=-1, name=f"{name}_norm")(x)
     return x
 
@@ -30,8 +32,7 @@ def srgan(*, filters=64, crop=96, normalization="batch"):
     x = layers.LeakyReLU(0.2, name="act1")(x)
     for index in range(2, 9):
         width, stride = filters * 2 ** ((index - 1) // 2), 2 - index % 2
-        convolution = layers.Conv2D(width, 3, strides=stride, padding="same", name=f"conv{index}")
-        x = _normalized(normalization, convolution, x, f"conv{index}")
+        x = _convolution(x, width, 3, stride, normalization, f"conv{index}")
         x = layers.LeakyReLU(0.2, name=f"act{index}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(16 * filters, name="dense1")(x)
@@ -48,8 +49,9 @@ def patch(*, filters=64, crop=96, normalization="instance"):
     inputs = keras.Input((None, None, 3), name="picture")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
     for index, (multiple, stride) in enumerate([(1, 2), (2, 2), (4, 2), (8, 1)], start=1):
-        convolution = layers.Conv2D(filters * multiple, 4, strides=stride, padding="same", name=f"conv{index}")
-        x = _normalized(normalization if index > 1 or normalization == "spectral" else "none", convolution, x, f"conv{index}")
+        # Batch and instance normalisation leave out the first convolution, which sees the picture itself.
+        kind = normalization if index > 1 or normalization == "spectral" else "none"
+        x = _convolution(x, filters * multiple, 4, stride, kind, f"conv{index}")
         x = layers.LeakyReLU(0.2, name=f"act{index}")(x)
     outputs = layers.Conv2D(1, 4, padding="same", dtype="float32", name="logit")(x)
     return keras.Model(inputs, outputs, name="patch_discriminator")

@@ -50,3 +50,35 @@ class SubPixelInitializer(keras.initializers.Initializer):
 
     def get_config(self):
         return {"initializer": keras.initializers.serialize(self.initializer), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("srgan")
+class SpectralConv2D(keras.layers.Conv2D):
+    """Conv2D whose kernel is divided by its largest singular value (Miyato et al., arXiv 1802.05957, section 2.1).
+
+    The value comes from one power iteration a training step. Unlike Keras' SpectralNormalization the kernel itself is
+    left alone and the gradient goes through the division, as in the paper and the same on every backend.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.u = self.add_weight(
+            shape=(self.filters,), initializer="random_normal", trainable=False, autocast=False, name="u"
+        )
+
+    def call(self, inputs, training=None):
+        kernel = ops.cast(self.kernel, "float32")
+        matrix = ops.reshape(kernel, (-1, self.filters))
+        fixed = ops.stop_gradient(matrix)
+        v = _unit(ops.matmul(fixed, self.u[:, None]))
+        u = _unit(ops.matmul(ops.transpose(fixed), v))
+        if training:
+            self.u.assign(u[:, 0])
+        largest = ops.sum(v * ops.matmul(matrix, u))
+        kernel = ops.cast(kernel / largest, self.compute_dtype)
+        x = ops.conv(inputs, kernel, strides=self.strides, padding=self.padding)
+        return self.activation(x + self.bias if self.use_bias else x)
+
+
+def _unit(vector):
+    return vector / (ops.norm(vector) + 1e-12)

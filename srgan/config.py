@@ -1,0 +1,266 @@
+"""The configuration: one typed tree, read from YAML and changed by `key=value`.
+
+Every key is documented here, once. A key that does not exist, a value of the wrong type and a value that cannot work are
+refused before anything is done, in one line that names the key, the value and what is allowed.
+"""
+
+import difflib
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from srgan.errors import UsageError
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+VGG19_LAYERS = [f"block{b}_conv{c}" for b, last in enumerate((2, 2, 4, 4, 4), 1) for c in range(1, last + 1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class Data(Section):
+    """Which pictures, and what is made of them once."""
+
+    pictures: str  # folder of the training pictures
+    annotations: str | None = None  # COCO instances JSON that lists them; null: every picture of the folder
+    count: Count | None = None  # how many of them, drawn by the seed; null: all
+    categories: list[str] = []  # only pictures that show one of these COCO categories; empty: any
+    minimum_side: Annotated[int, Field(ge=0)] = 0  # pixels; smaller pictures are left out
+    validation_pictures: str | None = None  # null: held back from `pictures`
+    validation_annotations: str | None = None
+    validation_count: Count | None = 50
+    size: Annotated[int, Field(ge=8)] = 384  # pixels a side of the prepared squares
+    fit: Literal["squash", "crop", "tile"] = "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
+    shrink: Annotated[float, Field(gt=0, le=1)] = 1.0  # resize first, to get rid of JPEG artifacts; where it still fits
+    store: str | None = None  # where prepared pictures are kept; null: srgan/stores in the user's cache folder
+
+
+class Network(Section):
+    """The generator and the discriminator."""
+
+    generator: Literal["srresnet"] = "srresnet"
+    filters: Count = 64
+    blocks: Count = 16
+    scale: Literal[2, 4] = 4
+    normalization: Literal["batch", "instance", "none"] = "batch"
+    activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
+    skip: Literal["none", "bilinear"] = "none"
+    discriminator: Literal["srgan", "patch"] = "srgan"
+    discriminator_filters: Count = 64
+    discriminator_normalization: Literal["batch", "instance", "spectral", "none"] = "batch"
+
+
+class Batches(Section):
+    """What a training step sees."""
+
+    size: Count = 16  # crops a step
+    crop: Annotated[int, Field(ge=8)] = 96  # pixels a side, in high resolution
+    augment: bool = True  # random flips and quarter turns
+    steps_per_epoch: Count = 1000  # an epoch is this many steps, whatever the number of pictures
+    workers: Annotated[int, Field(ge=0)] = 0  # threads that cut batches; 0: the training's own
+
+
+class Optimizer(Section):
+    """Adam and its learning rate over one stage."""
+
+    epochs: Annotated[int, Field(ge=0)]  # 0 leaves the stage out
+    learning_rate: Rate = 1e-4
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    drops: list[Count] = []  # schedule step: after each of these epochs the rate is a tenth
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # linear from 0
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    average: Fraction = 0.0  # momentum of a moving average of the weights, used to validate and save; 0: none
+
+    @model_validator(mode="after")
+    def _drops_fit(self):
+        if self.drops and self.schedule != "step":
+            raise ValueError(f"drops = {self.drops}: only schedule: step has drops")
+        if self.drops != sorted(self.drops):
+            raise ValueError(f"drops = {self.drops}: must rise")
+        return self
+
+
+class PixelStage(Optimizer):
+    """The first stage: the generator alone, by the difference of pixels."""
+
+    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+
+
+class GanStage(Optimizer):
+    """The second stage: generator against discriminator. The paper's values are the defaults."""
+
+    pixel_loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    pixel_weight: NotNegative = 0.0
+    content_weight: NotNegative = 1.0
+    content_loss: Literal["mse", "l1"] = "mse"
+    content_layers: dict[str, NotNegative] = {"block5_conv4": 1.0}  # VGG19 layers and their weights
+    content_before_activation: bool = False
+    content_scale: Annotated[float, Field(gt=0)] | Literal["unit"] = 1 / 12.75  # "unit": each layer by its own mean
+    vgg19: str | None = None  # file of VGG19 weights; null: Keras' ImageNet weights, downloaded once
+    adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
+    adversarial_weight: NotNegative = 1e-3
+
+
+    @model_validator(mode="after")
+    def _layers_exist(self):
+        for layer in self.content_layers:
+            if layer not in VGG19_LAYERS:
+                raise ValueError(f"content_layers = {layer}: no convolution of VGG19 ({', '.join(VGG19_LAYERS)})")
+        if self.content_weight and not any(self.content_layers.values()):
+            raise ValueError("content_layers: name a layer with a weight, or set content_weight to 0")
+        return self
+
+
+class Config(Section):
+    """A whole training run.
+
+    Example:
+        >>> config = Config.load("sample", ["data.count=8", "pixel.epochs=1"])
+        >>> config.data.count
+        8
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    samples: Annotated[int, Field(ge=0)] = 3  # training and validation pictures on the sheet of each epoch
+    initial_weights: str | None = None  # a saved generator to start the first stage from
+    data: Data
+    network: Network = Network()
+    batches: Batches = Batches()
+    pixel: PixelStage
+    gan: GanStage
+
+    @model_validator(mode="after")
+    def _sizes_fit(self):
+        scale, size, crop = self.network.scale, self.data.size, self.batches.crop
+        if size % scale:
+            raise ValueError(f"data.size = {size}: must be a multiple of network.scale = {scale}")
+        if crop % scale:
+            raise ValueError(f"batches.crop = {crop}: must be a multiple of network.scale = {scale}")
+        if crop > size:
+            raise ValueError(f"batches.crop = {crop}: must be at most data.size = {size}")
+        return self
+
+    @classmethod
+    def load(cls, source, changes=()):
+        """Read a configuration.
+
+        Args:
+            source: path of a YAML file, else the name of a bundled one, with or without `.yaml`.
+            changes: `key=value` strings; the key is dotted, the value is YAML.
+
+        Raises:
+            UsageError: the file is missing or no YAML, or a key or value is refused.
+        """
+        path = find_config(source)
+        try:
+            tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(tree, dict):
+            raise UsageError(f"{path}: must hold `key: value` pairs")
+        for change in changes:
+            _apply(tree, change)
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise UsageError(f"{source}: {_explain(error.errors()[0])}") from error
+
+    def flat(self):
+        """Every value by its dotted key."""
+        return dict(_flatten(self.model_dump(mode="json")))
+
+    def to_yaml(self):
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def find_config(source) -> Path:
+    """The path itself where it exists, else the bundled configuration of that name."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    for folder in (resources.files("srgan") / "configs", Path(__file__).parent.parent / "configs"):
+        for name in (path.name, f"{path.name}.yaml"):
+            if len(path.parts) == 1 and (found := Path(str(folder)) / name).is_file():
+                return found
+    raise UsageError(f"{source}: no such file, and no bundled configuration of that name ({', '.join(bundled())})")
+
+
+def bundled() -> list[str]:
+    """The names of the bundled configurations."""
+    for folder in (Path(str(resources.files("srgan"))) / "configs", Path(__file__).parent.parent / "configs"):
+        if folder.is_dir():
+            return sorted(file.stem for file in folder.glob("*.yaml"))
+    return []
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-4 as a string; people who write a learning rate mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _apply(tree, change):
+    key, equals, value = change.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {change}: must be key=value, as in data.count=100")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"--set {change}: {section} is a value, not a section")
+    try:
+        tree[last] = yaml.load(value, _Loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {change}: the value is not YAML") from error
+
+
+def _flatten(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _fields(location):
+    """The keys that the section at `location` has."""
+    section = Config
+    for name in location:
+        section = getattr(section.model_fields.get(name), "annotation", None)
+        if not hasattr(section, "model_fields"):
+            return []
+    return list(section.model_fields)
+
+
+def _explain(error):
+    """One line for pydantic's first complaint."""
+    location = [str(part) for part in error["loc"]]
+    if error["type"] == "value_error":
+        prefix = f"{'.'.join(location)}." if location else ""
+        return prefix + str(error["ctx"]["error"])
+    if location[-1:] in (["float"], ["literal['unit']"], ["constrained-float"]):
+        location.pop()  # the member of a union that was tried: no key
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        known = _fields(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, 1)
+        hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f"known are {', '.join(known)}"
+        return f"{key} = {error['input']!r}: unknown key, {hint}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
+    return f"{key} = {error['input']!r}: {message}"

@@ -1,0 +1,205 @@
+"""Preparing: every picture decoded once, brought to squares of `size` pixels and to /scale, and kept in a store.
+
+A store is a folder of raw uint8 arrays that are memory-mapped for training:
+
+    hr.bin       (count, size, size, 3)
+    lr.bin       (count, size / scale, size / scale, 3)
+    names.txt    the picture each square comes from, a line each
+    store.json   the count, the settings, and the pictures that were skipped and why
+
+Its name is a digest of the settings and of each source's path, size and time, so a changed setting or picture makes a
+new store. It is built under another name and renamed when it is complete.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from tqdm import tqdm
+
+from srgan.errors import SRGANError
+from srgan.images import downscale, read_rgb, resize_bicubic
+
+FORMAT = 1  # part of the key: raise it when what is stored changes
+
+
+def default_root() -> Path:
+    """Where stores are kept unless the configuration says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan" / "stores"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store. Opening it reads store.json only, whatever the number of pictures."""
+
+    folder: Path
+    count: int
+    size: int
+    scale: int
+    skipped: list
+
+    @classmethod
+    def open(cls, folder):
+        content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
+        return cls(Path(folder), content["count"], content["size"], content["scale"], content["skipped"])
+
+    @cached_property
+    def hr(self) -> np.memmap:
+        return self._map("hr.bin", self.size)
+
+    @cached_property
+    def lr(self) -> np.memmap:
+        return self._map("lr.bin", self.size // self.scale)
+
+    @property
+    def names(self) -> list[str]:
+        return (self.folder / "names.txt").read_text(encoding="utf-8").splitlines()
+
+    def _map(self, name, side):
+        return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, side, side, 3))
+
+
+def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pictures") -> Store:
+    """Open the store of `pictures`, making it first where it does not exist.
+
+    Args:
+        pictures: paths, in the order of the store.
+        root: folder of stores.
+        size: pixels a side of a square, a multiple of `scale`.
+        fit: "squash" resizes to the square whatever the aspect (the first README's way); "crop" resizes the shorter side
+            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit.
+        shrink: factor by which pictures are resized first, as far as a square still fits into them.
+        label: what the progress bar and messages call them.
+
+    Raises:
+        SRGANError: no picture can be used, or the disk has too little room.
+    """
+    root = Path(root)
+    settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
+    folder = root / _key(pictures, settings)
+    if not folder.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{folder.name}.lock"):  # a second process waits, and finds the store made
+            if not folder.is_dir():
+                _check_room(root, pictures, settings)
+                part = root / f".{folder.name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+                try:
+                    _build(part, pictures, settings, label)
+                    os.replace(part, folder)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+    return Store.open(folder)
+
+
+def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+    """The (hr, lr) pairs of one picture: uint8 (size, size, 3) and (size / scale, size / scale, 3).
+
+    The low resolution is made of the whole picture, so that a square's borders are as true as its middle.
+    """
+    height, width = pixels.shape[:2]
+    if shrink < 1:
+        factor = min(1.0, max(shrink, size / min(height, width)))
+        width, height = max(size, round(width * factor)), max(size, round(height * factor))
+        if (height, width) != pixels.shape[:2]:
+            pixels = resize_bicubic(pixels, width, height)
+    if fit == "squash":
+        hr = resize_bicubic(pixels, size, size)
+    elif fit == "crop" or min(height, width) < size:
+        factor = size / min(height, width)
+        width, height = max(size, round(width * factor)), max(size, round(height * factor))
+        left, top = (width - size) // 2, (height - size) // 2
+        hr = resize_bicubic(pixels, width, height)[top : top + size, left : left + size]
+    else:
+        height, width = height - height % size, width - width % size
+        hr = pixels[:height, :width]
+    lr, side = downscale(np.ascontiguousarray(hr), scale), size // scale
+    for row in range(hr.shape[0] // size):
+        for column in range(hr.shape[1] // size):
+            yield (
+                hr[row * size : (row + 1) * size, column * size : (column + 1) * size],
+                lr[row * side : (row + 1) * side, column * side : (column + 1) * side],
+            )
+
+
+def _key(pictures, settings):
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in pictures:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise SRGANError(f"{path}: {error.strerror}") from error
+        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _check_room(root, pictures, settings):
+    size, scale = settings["size"], settings["scale"]
+    pixels = len(pictures) * size**2 if settings["fit"] != "tile" else sum(map(_pixels, pictures))
+    need, free = pixels * 3 * (1 + 1 / scale**2), shutil.disk_usage(root).free
+    if need > free:
+        raise SRGANError(
+            f"{root}: preparing {len(pictures)} pictures takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            "make room, set data.store to a folder elsewhere, or lower data.count or data.size"
+        )
+
+
+def _pixels(path):
+    try:
+        with Image.open(path) as picture:
+            return picture.width * picture.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0
+
+
+def _build(part, pictures, settings, label):
+    part.mkdir()
+    options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
+
+    def work(path):
+        try:
+            return list(squares(read_rgb(path), **options)), None
+        except SRGANError as error:
+            return [], str(error)
+
+    count, skipped = 0, []
+    with (
+        open(part / "hr.bin", "wb") as hr_file,
+        open(part / "lr.bin", "wb") as lr_file,
+        open(part / "names.txt", "w", encoding="utf-8") as names,
+        tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar,
+    ):
+        for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):
+            for hr, lr in pairs:
+                hr_file.write(np.ascontiguousarray(hr))
+                lr_file.write(np.ascontiguousarray(lr))
+                names.write(f"{path.name}\n")
+            count += len(pairs)
+            if problem:
+                skipped.append(problem)
+            bar.update()
+    if not count:
+        reason = f"; the first: {skipped[0]}" if skipped else ""
+        raise SRGANError(f"none of the {len(pictures)} {label} can be used{reason}")
+    content = {"count": count, **settings, "skipped": skipped}
+    (part / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _parallel(work, items):
+    """Like map over threads (Pillow lets go of the interpreter), with few results waiting so that memory stays flat."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        items = iter(items)
+        waiting = [pool.submit(work, item) for item in islice(items, 4 * workers)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(work, item) for item in islice(items, 1))

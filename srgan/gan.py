@@ -1,0 +1,104 @@
+"""SRGAN as one Keras model with one objective."""
+
+import keras
+from keras import ops
+
+from srgan.losses import adversarial_loss, content_loss, discriminator_loss, pixel_loss
+
+
+class SRGAN(keras.Model):
+    """Generator and discriminator trained by Keras' own `fit`, on any backend (Ledig et al., arXiv 1609.04802).
+
+    Only `compute_loss` is overridden. It returns the sum of what the generator and the discriminator are to lower, and
+    sees to it by stop_gradient that neither's loss moves the other. One Adam over both then does what two with the same
+    settings would, because Adam scales each variable by itself.
+
+    Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 ones in [0, 1] at the generator's
+    scale. `fit` takes (lr, hr) batches of uint8, as `srgan.data.batches.Batches` gives them.
+
+    Args:
+        generator: from srgan.networks.generator.
+        discriminator: from srgan.networks.discriminator; None to train the generator by pixels only.
+        features: from srgan.networks.vgg19; None where content_weight is 0.
+        pixel_loss: "mse", "l1" or "charbonnier".
+        content_loss, content_scale, content_layer_weights: see srgan.losses.content_loss.
+        adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
+        pixel_weight, content_weight, adversarial_weight: of the generator's losses; a loss of weight 0 is not computed.
+
+    Example:
+        >>> model = SRGAN(generator, discriminator, features)
+        >>> model.compile(keras.optimizers.Adam(1e-4, beta_1=0.9))
+        >>> model.fit(batches, epochs=10)
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator=None,
+        features=None,
+        *,
+        pixel_loss="mse",
+        pixel_weight=0.0,
+        content_loss="mse",
+        content_weight=1.0,
+        content_scale=1 / 12.75,
+        content_layer_weights=(1.0,),
+        adversarial="vanilla",
+        adversarial_weight=1e-3,
+    ):
+        super().__init__()
+        self.generator, self.discriminator, self.features = generator, discriminator, features
+        self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
+        self.weights_of = {"pixel": pixel_weight, "content": content_weight, "adversarial": adversarial_weight}
+        self.content_scale, self.content_layer_weights = content_scale, tuple(content_layer_weights)
+        names = [f"loss/{name}" for name, weight in self.weights_of.items() if weight]
+        if discriminator is not None:
+            names += ["loss/discriminator", "discriminator/real", "discriminator/fake"]
+        self.trackers = [keras.metrics.Mean(name=name) for name in names]
+
+    def build(self, input_shape):
+        self.built = True  # generator and discriminator come built
+
+    def call(self, lr, training=None):
+        return self.generator(_to_unit(lr), training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        hr, sr = _to_unit(y), ops.cast(y_pred, "float32")
+        found = {}
+        if self.weights_of["pixel"]:
+            found["loss/pixel"] = pixel_loss(self.kinds["pixel"], hr, sr)
+        if self.weights_of["content"]:
+            hr_maps = [ops.stop_gradient(hr_map) for hr_map in self.features(hr)]
+            found["loss/content"] = content_loss(
+                self.kinds["content"], hr_maps, self.features(sr), self.content_layer_weights, self.content_scale
+            )
+        if self.discriminator is not None:
+            kind = self.kinds["adversarial"]
+            real = self.discriminator(hr, training=training)
+            fake = self.discriminator(ops.stop_gradient(sr), training=training)
+            if self.weights_of["adversarial"]:
+                judged = self._frozen_discriminator(sr, training)
+                found["loss/adversarial"] = adversarial_loss(kind, ops.stop_gradient(real), judged)
+            found["loss/discriminator"] = discriminator_loss(kind, real, fake)
+            # How sure it is, as probabilities that a picture is real: 1 and 0 mean that it has won.
+            found["discriminator/real"] = ops.mean(ops.sigmoid(real))
+            found["discriminator/fake"] = ops.mean(ops.sigmoid(fake))
+        for tracker in self.trackers:
+            tracker.update_state(found[tracker.name])
+        total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
+        return total + found.get("loss/discriminator", 0.0)
+
+    def _frozen_discriminator(self, sr, training):
+        """The discriminator's logits, with a gradient to the pictures and none to its weights."""
+        network = self.discriminator
+        logits, _ = network.stateless_call(
+            [ops.stop_gradient(ops.convert_to_tensor(variable)) for variable in network.trainable_variables],
+            [ops.convert_to_tensor(variable) for variable in network.non_trainable_variables],
+            sr,
+            training=training,
+        )
+        return logits
+
+
+def _to_unit(pixels):
+    return ops.cast(pixels, "float32") / 255.0
