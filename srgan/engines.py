@@ -1,0 +1,381 @@
+"""Engines: a generator as a plain function on pictures, float32 (batch, h, w, 3) in [0, 1] to `scale` times the size.
+
+`load_engine` gives one of two kinds: OpenVINO, the faster on a CPU, which starts in a fraction of a second because no
+framework is imported, and Keras on any backend, for GPUs. The output is not clipped. Engines may be called from several
+threads at once.
+"""
+
+import contextlib
+import copy
+import ctypes
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.errors import SRGANError, UsageError
+from srgan.images import atomic_path
+from srgan.runtime import load_keras
+
+WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("srgan-photo", "srgan", "srresnet")  # the first that is there is the default
+ENGINES = ("auto", "openvino", "keras")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+_CACHE_FORMAT = "1"  # raise it when ir.py builds something else from the same generator
+_log = logging.getLogger("srgan")
+
+
+def find_model(name_or_path=None) -> Path:
+    """The `.keras` file of a model: a path, or the name of a shipped one; without either the default model.
+
+    Raises:
+        SRGANError: there is none; the message lists what there is.
+    """
+    shipped = {name: WEIGHTS / f"{name}.keras" for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()}
+    if name_or_path is None:
+        if not shipped:
+            raise UsageError("no model is shipped yet: pass --model with a .keras file, as srgan-train writes it")
+        return next(iter(shipped.values()))
+    path = Path(name_or_path)
+    if str(name_or_path) in shipped and not path.is_file():
+        return shipped[str(name_or_path)]
+    if path.is_dir() and (path / "generator.keras").is_file():  # a run folder of srgan-train
+        return path / "generator.keras"
+    if not path.is_file():
+        have = f"shipped are {', '.join(shipped)}" if shipped else "no model is shipped yet"
+        raise SRGANError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
+    return path
+
+
+class Inconvertible(Exception):
+    """OpenVINO cannot run this generator; the message says why."""
+
+
+class Description(NamedTuple):
+    """What can be said of a generator without running it."""
+
+    scale: int
+    receptive_field: int  # how many input pixels away an output pixel still depends on the input; -1: on all of them
+    values_per_pixel: int  # the most values that one layer gives, an input pixel
+
+
+def describe(generator) -> Description:
+    """Describe a Keras generator by its layers alone."""
+    from keras import Model, layers, tree
+
+    from srgan.networks.layers import PixelShuffle
+
+    probe = 64  # pixels
+    outputs = [operation.output for operation in generator.operations]
+    shapes = Model(generator.inputs, outputs).compute_output_shape((1, probe, probe, 3))
+    local = (
+        layers.Rescaling,
+        layers.PReLU,
+        layers.LeakyReLU,
+        layers.ReLU,
+        layers.Activation,
+        layers.BatchNormalization,
+    )
+    local += (layers.Add, layers.Multiply, layers.Concatenate, PixelShuffle, layers.InputLayer)
+    reach, scale = {}, {}
+    for layer, output, shape in zip(generator.operations, outputs, shapes):
+        sources = [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
+        before = scale[id(sources[0])] if sources else 1
+        match layer:
+            case layers.Conv2D():
+                here = max(layer.kernel_size) // 2 * max(layer.dilation_rate) / before
+            case layers.UpSampling2D():
+                here = 1 / before
+            case _:
+                here = 0 if isinstance(layer, local) else np.inf
+        reach[id(output)] = max([reach[id(source)] for source in sources], default=0) + here
+        scale[id(output)] = shape[1] / probe
+    result = id(generator.outputs[0])
+    return Description(
+        scale=int(scale[result]),
+        receptive_field=int(np.ceil(reach[result])) if np.isfinite(reach[result]) else -1,
+        values_per_pixel=int(max(np.prod(shape) for shape in shapes) / probe**2),
+    )
+
+
+def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None, strength=1.0):
+    """The generator `model` (see `find_model`) as a function from pictures to pictures.
+
+    Args:
+        model: a path of a `.keras` file or the name of a shipped model.
+        engine: "openvino", "keras", or "auto": Keras where there is an NVIDIA GPU that its backend can use, else
+            OpenVINO.
+        precision: of the computation inside: "float32", "bfloat16" or "auto", which is bfloat16 with OpenVINO on a CPU
+            that computes in it, else float32.
+        pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
+            section 3.4); only with `strength` below 1.
+        strength: the weight of `model` in that, in [0, 1].
+
+    Returns:
+        A callable with the attributes `name`, `device`, `precision`, `description` and `with_precision(precision)`.
+        It raises MemoryError where the memory does not suffice for a picture.
+
+    Raises:
+        SRGANError: no such model, it cannot be loaded, or the engine asked for cannot run it.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}")
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength: {strength} is not between 0 and 1")
+    path = find_model(model)
+    pixel_path = find_model(pixel_model) if strength < 1 else None
+    if engine == "keras":
+        return KerasEngine(path, precision, pixel_path, strength)
+    if engine == "auto" and (_cuda_devices() or find_spec("openvino") is None):
+        keras_engine = KerasEngine(path, precision, pixel_path, strength)
+        if keras_engine.device != "CPU" or find_spec("openvino") is None:
+            return keras_engine
+    try:
+        return OpenVINOEngine(path, precision, pixel_path, strength)
+    except ImportError as error:
+        raise SRGANError(
+            f"OpenVINO cannot be imported ({error}): pip install openvino, or pass --engine keras"
+        ) from error
+    except Inconvertible as error:
+        if engine == "openvino":
+            raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error
+        _log.info("%s: %s; Keras runs it", path, error)
+        return KerasEngine(path, precision, pixel_path, strength)
+
+
+def _keras_device(backend):
+    """ "GPU" or "CPU": where Keras computes."""
+    if backend == "tensorflow":
+        import tensorflow
+
+        return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend().upper()
+    if backend == "torch":
+        import torch
+
+        return "GPU" if torch.cuda.is_available() else "CPU"
+    return "CPU"
+
+
+def _cuda_devices() -> int:
+    """How many NVIDIA GPUs the driver shows. Asked of the driver, because asking a framework takes seconds."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+class OpenVINOEngine:
+    """A generator on the CPU, for pictures of any size. Imports no framework, except the first time it sees a model."""
+
+    name = "OpenVINO"
+    device = "CPU"
+
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+        import openvino
+
+        self._core = openvino.Core()
+        self._folder = _cache_folder(path)
+        self._model = _openvino_model(self._core, path, self._folder)
+        self.description = _read_description(self._model)
+        if pixel_path:
+            other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path))
+            self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
+            self._folder = None  # what is compiled is kept for whole models only
+        self._compile(precision)
+
+    def with_precision(self, precision):
+        """The same engine, computing in another precision."""
+        if precision == self.precision:
+            return self
+        engine = copy.copy(self)
+        engine._compile(precision)
+        return engine
+
+    def _compile(self, precision):
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "auto":
+            precision = "bfloat16" if "BF16" in capabilities else "float32"
+        self.precision = precision
+        settings = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
+        self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
+        self._idle = []  # infer requests; each has buffers as large as its largest picture
+
+    def __call__(self, lr):
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer([np.ascontiguousarray(lr, np.float32)], share_inputs=True)
+            sr = request.get_output_tensor().data.copy()
+        except RuntimeError as error:
+            raise _as_memory_error(error) from error  # and the request goes, with its buffers
+        self._idle.append(request)
+        return sr
+
+
+def _cache_folder(path):
+    """Where what is made of the model at `path` is kept: a folder named by the file's content."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "srgan" / "models" / f"{digest}-{_CACHE_FORMAT}"
+
+
+def _openvino_model(core, path, folder):
+    """The OpenVINO form of a `.keras` file: the one shipped beside it, the one in the cache, or made and cached now."""
+    if path.parent == WEIGHTS and path.with_suffix(".xml").is_file():
+        return core.read_model(path.with_suffix(".xml"))
+    if (folder / "generator.xml").is_file():
+        return core.read_model(folder / "generator.xml")
+    _log.info("%s: converting it for OpenVINO, once", path)
+    model = convert(path)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
+            whole = Path(temporary) / "model"
+            save_openvino(model, whole / "generator.xml")
+            with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
+                whole.rename(folder)
+    except OSError as error:
+        _log.info("%s: cannot be kept (%s)", folder, error)
+    return model
+
+
+def convert(path):
+    """The generator in a `.keras` file as an OpenVINO model, with its `Description` as runtime information.
+
+    Raises:
+        Inconvertible: it has a layer that cannot be converted.
+    """
+    load_keras()
+    from srgan import ir
+    from srgan.networks.generator import load_generator
+
+    generator = load_generator(path)
+    model = ir.from_keras(generator)
+    for key, value in describe(generator)._asdict().items():
+        model.set_rt_info(value, ["srgan", key])
+    return model
+
+
+def save_openvino(model, path):
+    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in full float32."""
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _read_description(model):
+    return Description(*(int(model.get_rt_info(["srgan", key]).value) for key in Description._fields))
+
+
+def _compile_or_import(core, model, settings, hardware, folder):
+    """Compile `model`, or take what was compiled from it before by the same OpenVINO on the same hardware."""
+    import openvino
+
+    stamp = " ".join([openvino.get_version(), *hardware]).encode() + b"\n"
+    kept = folder and folder / f"compiled-{settings['INFERENCE_PRECISION_HINT']}.blob"
+    if kept and kept.is_file():
+        content = kept.read_bytes()
+        if content.startswith(stamp):
+            with contextlib.suppress(RuntimeError):
+                return core.import_model(io.BytesIO(content[len(stamp) :]), "CPU", settings)
+    compiled = core.compile_model(model, "CPU", settings)
+    if kept:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as temporary:
+                temporary.write_bytes(stamp + compiled.export_model().getvalue())
+        except (OSError, RuntimeError) as error:
+            _log.info("%s: cannot be kept (%s)", kept, error)
+    return compiled
+
+
+def _interpolate_openvino(model, other, strength, names):
+    """`model` with its weights moved towards those of `other`."""
+    from openvino import opset13 as opset
+
+    operations, others = model.get_ordered_ops(), other.get_ordered_ops()
+    if [(o.get_type_name(), o.output(0).partial_shape) for o in operations if o.get_output_size()] != [
+        (o.get_type_name(), o.output(0).partial_shape) for o in others if o.get_output_size()
+    ]:
+        raise SRGANError(f"{names} are not built alike, so that their weights cannot be interpolated")
+    for one, two in zip(operations, others):
+        if one.get_type_name() == "Constant" and one.get_element_type().to_dtype() == np.float32:
+            mixed = strength * one.data + (1 - strength) * two.data
+            one.output(0).replace(opset.constant(mixed.astype(np.float32)).output(0))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+class KerasEngine:
+    """A generator through Keras, on whatever device its backend takes."""
+
+    name = "Keras"
+
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+        keras = load_keras()
+        from srgan.networks.generator import load_generator
+
+        self._arguments = path, pixel_path, strength
+        self._generator = load_generator(path)
+        if pixel_path:
+            other = load_generator(pixel_path)
+            if [w.shape for w in other.weights] != [w.shape for w in self._generator.weights]:
+                raise SRGANError(
+                    f"{path} and {pixel_path} are not built alike, so that their weights cannot be interpolated"
+                )
+            pairs = zip(self._generator.get_weights(), other.get_weights())
+            self._generator.set_weights([strength * one + (1 - strength) * two for one, two in pairs])
+        self.description = describe(self._generator)
+        self.device = _keras_device(keras.backend.backend())
+        self.precision = "float32" if precision == "auto" else precision
+        self._lock = threading.Lock()
+        # Up to the last layer with weights: after it the picture would lose levels.
+        policy = keras.DTypePolicy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision])
+        last = max(index for index, layer in enumerate(self._generator.layers) if layer.weights)
+        for layer in self._generator.layers[1 : last + 1]:
+            layer.dtype_policy = policy
+
+    def with_precision(self, precision):
+        """The same engine, computing in another precision."""
+        if precision == self.precision:
+            return self
+        return KerasEngine(self._arguments[0], precision, *self._arguments[1:])
+
+    def __call__(self, lr):
+        with self._lock:
+            try:
+                return np.asarray(self._generator.predict_on_batch(np.asarray(lr, np.float32)), np.float32)
+            except Exception as error:  # each backend has its own
+                raise _as_memory_error(error) from error
+
+
+def _as_memory_error(error):
+    """`error`, or a MemoryError where that is what it means: every backend says it with another exception."""
+    said = ("bad_alloc", "RESOURCE_EXHAUSTED", "out of memory", "OOM", "could not create a memory", "Cannot allocate")
+    return MemoryError(str(error)) if any(words in str(error) for words in said) else error
