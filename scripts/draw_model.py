@@ -289,7 +289,7 @@ class Row:
         for skip in sorted(network.skips, key=lambda skip: skip.end - skip.start):
             inside = [other for other in self.level if skip.start <= other.start and other.end <= skip.end]
             self.level[skip] = 1 + max((self.level[other] for other in inside), default=0)
-        self.above = max((44 if level == 1 else 54 * level for level in self.level.values()), default=0)
+        self.above = max((44 if level == 1 else 54 * level for level in self.level.values()), default=16)
         self.below = max(self.heights) / 2 + 112  # from the middle to the lower edge
         for first, last, _ in network.repeats:
             self.below = max(self.below, max(self.heights[first : last + 1]) / 2 + 176)
@@ -443,7 +443,7 @@ def draw(generator, discriminator):
         row.place(MARGIN)
         tops.append(y)
         y += 66 + row.above + max(row.heights) / 2 + row.below + 44
-    canvas = Canvas(wide + 2 * MARGIN, y + 36)
+    canvas = Canvas(wide + 2 * MARGIN, y + 48)
     for row, top, title in zip(rows, tops, ("Generator", "Discriminator"), strict=True):
         canvas.text(MARGIN, top + 22, title, 44, anchor="lm")
         beside = MARGIN + font(44).getlength(title) / SMOOTH + 24

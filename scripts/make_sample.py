@@ -26,7 +26,6 @@ from typing import NamedTuple
 from PIL import Image, ImageChops
 
 from srgan.errors import SRGANError
-from srgan.images import atomic_path
 
 DATA = Path(__file__).parents[1] / "data"
 JPEG = {"quality": 92, "subsampling": 0, "optimize": True}  # colour at full resolution, or it would train to blur it
@@ -347,6 +346,8 @@ def check(data=DATA, photographs=PHOTOGRAPHS):
 
 def write(data=DATA):
     """Write the sample and its credits below `data`; return how many bytes."""
+    from srgan.images import atomic_path  # brings numpy, which --help need not wait for
+
     total = 0
     for path, content in files(PHOTOGRAPHS):
         target = data / path

@@ -22,30 +22,35 @@ def read(model):
     return draw_model.fold(draw_model.read(model))
 
 
+@pytest.fixture(scope="module")
+def papers():
+    """The generator and the discriminator of the paper, as Keras models."""
+    return generator.srresnet(), discriminator.srgan()
+
+
 UP = ["Conv k3n256s1", "PixelShuffle x2", "PReLU"]
 RESIDUAL = ["Conv k3n64s1", "BN", "PReLU", "Conv k3n64s1", "BN", "+"]
 
 
-def test_the_generator_is_the_papers():
-    model = generator.srresnet()
-    network = read(model)
+def test_the_generator_is_the_papers(papers):
+    network = read(papers[0])
     expected = ["Conv k9n64s1", "PReLU", *RESIDUAL, "Conv k3n64s1", "BN", "+", *UP, *UP, "Conv k9n3s1"]
     assert words(network.blocks) == expected
     assert network.repeats == ((2, 7, 16),)
     assert network.skips == (draw_model.Skip(1, 7), draw_model.Skip(1, 10))
-    assert network.parameters == model.count_params()
+    assert network.parameters == papers[0].count_params()
     assert network.size is None and network.patches
 
 
-def test_unfolded_nothing_is_left_out():
-    network = draw_model.read(generator.srresnet(filters=4))
+def test_unfolded_nothing_is_left_out(papers):
+    network = draw_model.read(papers[0])
     assert len(network.blocks) == 2 + 16 * 6 + 3 + 6 + 1
     assert len(network.skips) == 17
     assert network.repeats == ()
 
 
-def test_the_discriminator_is_the_papers():
-    network = read(discriminator.srgan())
+def test_the_discriminator_is_the_papers(papers):
+    network = read(papers[1])
     stages = [(64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2)]
     expected = ["Conv k3n64s1", "LeakyReLU"]
     for filters, stride in stages:
@@ -140,12 +145,11 @@ def test_every_variant_can_be_drawn(options, judge):
         assert picture.crop(strip).getextrema() == ((255, 255),) * 3
 
 
-def test_the_committed_picture_shows_the_networks_as_they_are():
+def test_the_committed_picture_shows_the_networks_as_they_are(papers):
     with Image.open(ROOT / "model.png") as picture:
         shown = json.loads(picture.text["Description"])
         assert picture.mode == "RGB" and picture.width >= 1800
-    networks = read(generator.srresnet()), read(discriminator.srgan())
-    assert shown == [draw_model.describe(network) for network in networks], "run python scripts/draw_model.py"
+    assert shown == [draw_model.describe(read(model)) for model in papers], "run python scripts/draw_model.py"
 
 
 def test_main_writes_a_png_or_says_why_not(tmp_path, capsys):
