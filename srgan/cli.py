@@ -78,6 +78,31 @@ def upscale(argv=None):
 
 def compare(argv=None):
     """srgan-compare"""
-    parser = _parser("srgan-compare", "Compare upscaled pictures with bicubic and with the original.")
-    parser.parse_args(argv)
-    return _run(lambda: 0)
+    parser = _parser(
+        "srgan-compare",
+        "Compare models with bicubic and with the original: a page with a before/after slider, sheets and scores.\n"
+        "The pictures are made smaller by bicubic, enlarged by every model, and measured against what they were.",
+        "example:\n  srgan-compare photos/ --model srgan --model runs/mine/generator.keras --output comparison",
+    )
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a picture, or a folder of them")
+    parser.add_argument("--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
+    parser.add_argument(
+        "--model", action="append", help="a shipped model's name or a .keras file; repeatable (default: all shipped)"
+    )
+    parser.add_argument("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
+    parser.add_argument("--engine", default="auto", help="auto, openvino or keras (default: auto)")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (default: auto)")
+    arguments = parser.parse_args(argv)
+
+    def work():
+        from srgan.compare import compare
+        from srgan.scores import table
+
+        options = {"engine": arguments.engine, "precision": arguments.precision}
+        report = compare(arguments.pictures, arguments.output, arguments.model, low=arguments.low, **options)
+        print(table(report["means"]))
+        print(f"{Path(arguments.output) / 'index.html'}: {len(report['pictures'])} compared", end="")
+        print(f", {len(report['skipped'])} skipped" if report["skipped"] else "")
+        return 1 if report["skipped"] else 0
+
+    return _run(work)

@@ -16,18 +16,19 @@ from tqdm import tqdm
 from srgan import __version__, metrics, page
 from srgan.errors import SRGANError
 from srgan.images import atomic_path
+from srgan.runtime import load_keras
 from srgan.scenes import BICUBIC, LOW, find_pictures, in_step, load_methods, read_scene, unique
 from srgan.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
 from srgan.sheets import panel_at, sheet
 
 
-def compare(paths, output, models, *, low=False, **options) -> dict:
+def compare(paths, output, models=None, *, low=False, **options) -> dict:
     """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
 
     Args:
         paths: picture files, and folders of them.
         output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
-        models: names of shipped models, or paths.
+        models: names of shipped models, or paths; None for all that are shipped.
         low: the pictures are low resolution already; there are no originals, and only no-reference scores.
         options: passed on to the Upscaler.
 
@@ -40,6 +41,8 @@ def compare(paths, output, models, *, low=False, **options) -> dict:
     """
     paths = find_pictures(paths)
     methods, scale = load_methods(models, **options)
+    if not low:
+        load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
     output = Path(output)
     with _writing(output):
         (output / "sheets").mkdir(parents=True, exist_ok=True)

@@ -29,22 +29,27 @@ class Method:
     upscale: Callable[[np.ndarray], np.ndarray]
 
 
-def load_methods(models, **options) -> tuple[list[Method], int]:
-    """Load `models` (names of shipped ones, or paths) through the Upscaler with its `options`; also return their scale.
+def load_methods(models=None, **options) -> tuple[list[Method], int]:
+    """Load `models` (names of shipped ones, or paths; None for all shipped) and return them with their scale.
+
+    Args:
+        models: any number.
+        options: passed on to the Upscaler.
 
     Raises:
         SRGANError: a model is missing or cannot be loaded.
-        UsageError: the models enlarge by different factors.
+        UsageError: the models enlarge by different factors, or none is shipped.
     """
-    from srgan.engines import find_model
+    from srgan.engines import SHIPPED, WEIGHTS, find_model
     from srgan.upscale import Upscaler
 
     methods, scales, labels = [], {}, {LOW, BICUBIC, ORIGINAL}
-    for model in models:
-        path = Path(find_model(model))
+    shipped = [name for name in reversed(SHIPPED) if (WEIGHTS / f"{name}.keras").is_file()]
+    for model in models or shipped or [None]:
+        path = find_model(model)
         upscaler = Upscaler(model=path, **options)
         label = unique(_label(path), labels)
-        methods.append(Method(label, path, _sha256(path), upscaler))
+        methods.append(Method(label, path, hashlib.sha256(path.read_bytes()).hexdigest(), upscaler))
         scales[label] = upscaler.scale
     if len(set(scales.values())) > 1:
         different = ", ".join(f"{label} x{scale}" for label, scale in scales.items())
@@ -63,13 +68,6 @@ def unique(name, taken):
     chosen = next(candidate for candidate in candidates if candidate not in taken)
     taken.add(chosen)
     return chosen
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    for file in [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]:  # OpenVINO keeps two files
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,12 @@ def protocol(scale, low=False) -> dict:
     }
 
 
-def table(means, kinds) -> str:
+def table(means) -> str:
     """The mean scores as lines of text, the best of each column marked with an asterisk."""
+    kinds = {**WITH_ORIGINAL, **WITHOUT_ORIGINAL}
     columns = [["", *means]]
-    for key, metric in kinds.items():
+    for key in next(iter(means.values())):
+        metric = kinds[key]
         values = [row[key] for row in means.values()]
         marked = [metric.text(value) + ("*" if metric.is_best(value, values) else " ") for value in values]
         columns.append([f"{metric.title} {'↑' if metric.higher_is_better else '↓'} ", *marked])
