@@ -65,12 +65,10 @@ def block_of(layer, scale):
     kind = type(layer).__name__
     if kind in INVISIBLE:
         return None
-    if kind == "SpectralNormalization":
-        inner = block_of(layer.layer, scale)
-        return replace(inner, text=f"{inner.text} + SN")
-    if kind == "Conv2D":
+    if kind in ("Conv2D", "SpectralConv2D"):
         (kernel, _), (stride, _) = layer.kernel_size, layer.strides
-        return Block("convolution", "Conv", f"k{kernel}n{layer.filters}s{stride}", scale / stride)
+        text = "Conv" if kind == "Conv2D" else "Conv + SN"
+        return Block("convolution", text, f"k{kernel}n{layer.filters}s{stride}", scale / stride)
     if kind == "Dense":
         return Block("dense", "Dense", f"{layer.units}", Fraction(0))
     if kind == "BatchNormalization":
