@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from srgan.errors import SRGANError
-from srgan.runtime import choose_backend
+from srgan.runtime import load_keras
 
 ROOT = Path(__file__).parents[1]
 
@@ -479,7 +479,7 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=ROOT / "model.png", metavar="FILE", help="default: model.png")
     arguments = parser.parse_args(argv)
     try:
-        choose_backend()
+        load_keras()
         from srgan.images import atomic_path
         from srgan.networks import discriminator, generator
 
