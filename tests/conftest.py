@@ -1,0 +1,44 @@
+"""Fixtures: tiny configurations and the shared data."""
+
+import pytest
+from helpers import ROOT, SAMPLE, SHARED
+
+# Small enough that a stage takes a second; every part of the real thing is in it.
+TINY = [
+    "data.size=64",
+    "network.filters=4",
+    "network.blocks=1",
+    "network.discriminator_filters=4",
+    "batches.size=2",
+    "batches.crop=32",
+    "batches.steps_per_epoch=4",
+    "pixel.epochs=2",
+    "pixel.warmup_steps=2",
+    "gan.epochs=2",
+    "samples=1",
+    f"data.pictures={SAMPLE / 'train'}",
+    f"data.annotations={SAMPLE / 'annotations' / 'instances_train.json'}",
+    f"data.validation_pictures={SAMPLE / 'val'}",
+    f"data.validation_annotations={SAMPLE / 'annotations' / 'instances_val.json'}",
+]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A function that makes a tiny configuration, changed by `key=value` strings."""
+    from srgan.config import Config
+
+    return lambda *changes: Config.load("sample", [*TINY, f"data.store={tmp_path / 'stores'}", *changes])
+
+
+@pytest.fixture
+def shared():
+    """The folder of shared data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not here")
+    return SHARED

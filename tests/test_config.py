@@ -1,0 +1,76 @@
+import pytest
+import yaml
+
+from srgan.config import Config, bundled, find_config
+from srgan.errors import UsageError
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_configurations_are_valid_and_survive_writing(name, tmp_path):
+    config = Config.load(name)
+    (tmp_path / "copy.yaml").write_text(config.to_yaml())
+    assert Config.load(tmp_path / "copy.yaml") == config
+
+
+def test_coco_is_the_papers_run():
+    config = Config.load("coco.yaml")
+    assert (config.data.count, config.data.size, config.network.scale) == (800, 384, 4)
+    assert (config.network.blocks, config.network.filters, config.batches.size, config.batches.crop) == (16, 64, 16, 96)
+    assert (config.pixel.loss, config.pixel.learning_rate, config.pixel.beta_1) == ("mse", 1e-4, 0.9)
+    assert config.pixel.epochs * config.batches.steps_per_epoch == 10**6
+    assert config.gan.epochs * config.batches.steps_per_epoch == 2 * 10**5
+    assert (config.gan.learning_rate, config.gan.drops) == (1e-4, [100])
+    assert config.gan.content_layers == {"block5_conv4": 1.0} and config.gan.content_scale == pytest.approx(1 / 12.75)
+    assert config.gan.adversarial_weight == 1e-3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("data.cuont=3", "data.cuont = 3: unknown key, did you mean data.count?"),
+        ("colour=1", "colour = 1: unknown key, known are seed, precision"),
+        ("data.count=-3", "data.count = -3: must be greater than or equal to 1"),
+        ("data.count=many", "data.count = 'many': must be a valid integer"),
+        ("data.count=true", "data.count = True: must be a valid integer"),
+        ("network.scale=3", "network.scale = 3: must be 2 or 4"),
+        ("batches.crop=97", "batches.crop = 97: must be a multiple of network.scale = 4"),
+        ("batches.crop=388", "batches.crop = 388: must be at most data.size = 384"),
+        ("data=3", "data = 3: must be a section"),
+        ("gan.content_scale=loud", "gan.content_scale = 'loud': must be a valid number"),
+        ("gan.content_layers.block9_conv9=1", "content_layers = block9_conv9: no convolution of VGG19"),
+        ("pixel.drops=[3]", "pixel.drops = [3]: only schedule: step has drops"),
+        ("pixel.epochs.x=3", "epochs is a value, not a section"),
+        ("count", "must be key=value"),
+        ("data.categories=[a", "the value is not YAML"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(change, message):
+    with pytest.raises(UsageError) as caught:
+        Config.load("coco", [change])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    (tmp_path / "x.yaml").write_text("data: {pictures: somewhere}\ngan: {epochs: 1}\n")
+    with pytest.raises(UsageError, match="x.yaml: pixel: missing"):
+        Config.load(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00"])
+def test_a_file_that_is_no_configuration(text, tmp_path):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"x\.yaml: "):
+        Config.load(tmp_path / "x.yaml")
+
+
+def test_a_number_may_have_an_exponent():
+    assert Config.load("coco", ["pixel.learning_rate=3e-4"]).pixel.learning_rate == 3e-4
+
+
+def test_a_file_of_the_same_name_comes_before_the_bundled_one(tmp_path, monkeypatch):
+    tree = yaml.safe_load(find_config("sample").read_text())
+    (tmp_path / "sample.yaml").write_text(yaml.safe_dump({**tree, "seed": 77}))
+    monkeypatch.chdir(tmp_path)
+    assert Config.load("sample.yaml").seed == 77
+    with pytest.raises(UsageError, match="nowhere.yaml: no such file, and no bundled configuration of that name .*coco"):
+        Config.load("nowhere.yaml")

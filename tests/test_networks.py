@@ -1,0 +1,137 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from srgan.errors import SRGANError
+from srgan.networks.discriminator import patch, srgan
+from srgan.networks.generator import load_generator, scale_of, srresnet
+from srgan.networks.layers import PixelShuffle, SpectralConv2D, SubPixelInitializer
+from srgan.networks.vgg19 import vgg19_features
+
+
+def conv(kernel, inputs, outputs):
+    return kernel * kernel * inputs * outputs + outputs
+
+
+def test_pixel_shuffle_is_the_papers_formula():
+    scale, x = 2, np.random.default_rng(0).normal(size=(2, 3, 5, 12)).astype("float32")
+    out = np.asarray(PixelShuffle(scale)(x))
+    assert out.shape == (2, 6, 10, 3)
+    for row in range(6):
+        for column in range(10):
+            for channel in range(3):
+                source = 3 * (scale * (row % scale) + column % scale) + channel
+                assert (out[:, row, column, channel] == x[:, row // scale, column // scale, source]).all()
+
+
+def test_sub_pixels_start_equal():
+    kernel = SubPixelInitializer(keras.initializers.GlorotUniform(seed=1), 2)((3, 3, 8, 12))
+    layer = keras.layers.Conv2D(12, 3, padding="same", kernel_initializer=lambda shape, dtype: kernel)
+    out = np.asarray(PixelShuffle(2)(layer(np.random.default_rng(0).random((1, 4, 4, 8)))))
+    assert np.ptp(out.reshape(1, 4, 2, 4, 2, 3), axis=(2, 4)).max() == 0 and out.std() > 0
+
+
+def test_the_papers_generator_has_the_papers_layers():
+    generator = srresnet()
+    block = 2 * (conv(3, 64, 64) + 4 * 64) + 64
+    expected = (
+        conv(9, 3, 64) + 64 + 16 * block + conv(3, 64, 64) + 4 * 64 + 2 * (conv(3, 64, 256) + 64) + conv(9, 64, 3)
+    )
+    assert generator.count_params() == expected == 1_554_883
+    slopes = [layer for layer in generator.layers if isinstance(layer, keras.layers.PReLU)]
+    assert len(slopes) == 1 + 16 + 2 and all(layer.alpha.shape == (1, 1, 64) for layer in slopes)
+
+
+def test_the_papers_discriminator_has_the_papers_layers():
+    discriminator = srgan(crop=96)
+    widths = [3, 64, 64, 128, 128, 256, 256, 512, 512]
+    convolutions = sum(conv(3, inputs, outputs) for inputs, outputs in zip(widths, widths[1:]))
+    dense = 6 * 6 * 512 * 1024 + 1024 + 1024 + 1
+    assert discriminator.count_params() == convolutions + 4 * sum(widths[2:]) + dense == 23_569_217
+    strides = [layer.strides[0] for layer in discriminator.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert strides == [1, 2] * 4
+
+
+def test_the_patch_discriminator_judges_patches_of_any_picture():
+    discriminator = patch(filters=4)
+    assert discriminator(np.zeros((1, 64, 96, 3))).shape == (1, 8, 12, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("options", [{}, {"normalization": "instance", "activation": "relu"},
+                                     {"normalization": "none", "skip": "bilinear", "activation": "leaky_relu"}])  # fmt: skip
+def test_a_generator_takes_any_size_and_comes_back_from_disk_to_the_bit(scale, options, tmp_path):
+    generator = srresnet(filters=4, blocks=1, scale=scale, **options)
+    lr = np.random.default_rng(0).random((2, 7, 11, 3), "float32")
+    sr = generator.predict(lr, verbose=0)
+    assert sr.shape == (2, 7 * scale, 11 * scale, 3) and sr.dtype == "float32" and scale_of(generator) == scale
+    generator.save(tmp_path / "g.keras")
+    assert np.array_equal(load_generator(tmp_path / "g.keras").predict(lr, verbose=0), sr)
+
+
+def test_a_fresh_generator_with_a_skip_is_close_to_bilinear():
+    generator = srresnet(filters=8, blocks=4, normalization="none", skip="bilinear")
+    lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
+    bilinear = ops.image.resize(lr, (32, 32), interpolation="bilinear")
+    assert np.abs(generator.predict(lr, verbose=0) - np.asarray(bilinear)).mean() < 0.5
+
+
+def test_files_that_are_no_generator_are_refused(tmp_path):
+    with pytest.raises(SRGANError, match="no such model file"):
+        load_generator(tmp_path / "none.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(SRGANError, match="text.keras: not a Keras model"):
+        load_generator(tmp_path / "text.keras")
+    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
+    with pytest.raises(SRGANError, match="dense.keras: not a generator"):
+        load_generator(tmp_path / "dense.keras")
+
+
+def test_spectral_convolution_has_a_largest_singular_value_of_one():
+    layer = SpectralConv2D(6, 3, padding="same")
+    x = np.random.default_rng(0).random((2, 8, 8, 4), "float32")
+    layer(x)
+    layer.kernel.assign(np.random.default_rng(1).normal(size=(3, 3, 4, 6)) * 5)
+    for _ in range(50):
+        layer(x, training=True)
+    largest = np.linalg.svd(np.asarray(layer.kernel).reshape(-1, 6))[1][0]
+    reference = keras.layers.Conv2D(6, 3, padding="same")
+    reference(x)
+    reference.kernel.assign(np.asarray(layer.kernel) / largest)
+    np.testing.assert_allclose(np.asarray(layer(x)), np.asarray(reference(x)), atol=1e-4)
+
+
+def test_vgg19_features_are_those_of_keras_and_frozen():
+    keras.utils.set_random_seed(3)
+    extract = vgg19_features(["block1_conv2", "block2_conv1"], weights="random")
+    keras.utils.set_random_seed(3)
+    vgg19 = keras.applications.VGG19(include_top=False, weights=None)
+    pictures = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
+    reference = keras.Model(vgg19.inputs, [vgg19.get_layer(n).output for n in ("block1_conv2", "block2_conv1")])
+    expected = reference(keras.applications.vgg19.preprocess_input(pictures * 255.0))
+    for found, wanted in zip(extract(pictures), expected):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-4, atol=1e-3)
+    keras.utils.set_random_seed(3)
+    before = vgg19_features(["block2_conv1"], weights="random", before_activation=True)(pictures)[0]
+    assert np.asarray(before).min() < 0
+    np.testing.assert_allclose(np.maximum(np.asarray(before), 0), np.asarray(expected[1]), rtol=1e-4, atol=1e-3)
+
+
+def test_vgg19_weights_that_are_missing_or_wrong(tmp_path):
+    with pytest.raises(SRGANError, match="gone.weights.h5: no such file of VGG19 weights"):
+        vgg19_features(["block1_conv1"], weights=str(tmp_path / "gone.weights.h5"))
+    (tmp_path / "bad.weights.h5").write_text("hello")
+    with pytest.raises(SRGANError, match="bad.weights.h5: cannot be loaded; set gan.vgg19"):
+        vgg19_features(["block1_conv1"], weights=str(tmp_path / "bad.weights.h5"))
+
+
+def test_vgg19_knows_a_picture_by_its_shared_weights(shared):
+    """The features of a real picture are nearer to those of its slightly brighter self than to another picture's."""
+    from srgan.images import read_rgb, resize_bicubic, to_float
+
+    extract = vgg19_features(["block5_conv4"], weights=str(shared / "weights" / "vgg19_notop_float16.weights.h5"))
+    cat, raccoon = (to_float(resize_bicubic(read_rgb(f"data/sample/val/{n}.jpg"), 96, 96)) for n in ("chelsea", "raccoon"))
+    maps = np.asarray(extract(np.stack([cat, cat * 0.9, raccoon]))[0])
+    assert maps.shape == (3, 6, 6, 512)
+    assert 3 * np.abs(maps[0] - maps[1]).mean() < np.abs(maps[0] - maps[2]).mean()
