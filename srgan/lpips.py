@@ -22,7 +22,7 @@ class LPIPS(keras.Model):
     """The distance between pictures that look alike or not, from 0 (equal) to about 1.
 
     Takes [reference, picture], both (batch, height, width, 3) in [0, 1] with sides of at least 31 pixels, and returns
-    float32 (batch,). It is frozen, computes in float32 under every dtype policy, and has gradients.
+    float32 (batch,). It is frozen and computes in float32 under every dtype policy.
     """
 
     def __init__(self):
