@@ -4,6 +4,8 @@ The library is imported inside the functions, so that `--help` answers at once.
 """
 
 import argparse
+import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -62,7 +64,9 @@ def train(argv=None):
         try:
             generator = training.train(config, output)
         except KeyboardInterrupt:
-            print(f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr)
+            print(
+                f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr
+            )
             return 130
         print(f"done: {generator}")
 
@@ -71,9 +75,89 @@ def train(argv=None):
 
 def upscale(argv=None):
     """srgan-upscale"""
-    parser = _parser("srgan-upscale", "Upscale pictures x4.")
-    parser.parse_args(argv)
-    return _run(lambda: 0)
+    parser = _parser(
+        "srgan-upscale",
+        "Upscale pictures x4: files, or folders of them into a folder.",
+        "examples:\n"
+        "  srgan-upscale photo.jpg photo-x4.png\n"
+        "  srgan-upscale --recursive --skip-existing photos/ photos-x4/\n"
+        "  srgan-upscale --scale 2 --format jpg *.png large/\n"
+        "  curl -s URL | srgan-upscale - - > large.png",
+    )
+    add = parser.add_argument
+    add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or - for standard input")
+    add("output", metavar="OUTPUT", help="a picture whose suffix says the format, a folder, or - for standard output")
+    add("--model", metavar="MODEL", help="a .keras file, a run folder, or the name of a shipped model")
+    add("--scale", type=float, metavar="N", help="how many times as wide and high (default: as the model makes it, 4)")
+    add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
+    add(
+        "--pixel-model", metavar="MODEL", help="what --strength blends with (default: the model's pixel-trained sister)"
+    )
+    add("--recursive", action="store_true", help="take the folders in a folder, too")
+    add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
+    add(
+        "--format", metavar="SUFFIX", help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, avif"
+    )
+    add("--quality", type=int, default=95, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
+    add("--lossless", action="store_true", help="write WebP without loss")
+    add("--compression", type=int, default=3, metavar="0..9", help="of PNG, fast to small (default: 3)")
+    add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
+    add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
+    add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
+    add(
+        "--max-pixels",
+        type=int,
+        default=100_000_000,
+        metavar="N",
+        help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
+    )
+    arguments = parser.parse_args(argv)
+
+    def work():
+        from PIL import Image
+
+        from srgan import upscale as library
+
+        Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
+        _log_to_stderr()
+        library.check_options(arguments.quality, arguments.compression)
+        suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
+        pairs = library.plan(arguments.input, arguments.output, recursive=arguments.recursive, suffix=suffix)
+        counts = library.upscale_files(
+            pairs,
+            lambda: library.Upscaler(
+                arguments.model,
+                engine=arguments.engine,
+                precision=arguments.precision,
+                tile=arguments.tile,
+                scale=arguments.scale,
+                strength=arguments.strength,
+                pixel_model=arguments.pixel_model,
+            ),
+            skip_existing=arguments.skip_existing,
+            max_pixels=arguments.max_pixels or None,
+            stream_suffix=suffix or ".png",
+            quality=arguments.quality,
+            lossless=arguments.lossless,
+            compression=arguments.compression,
+        )
+        print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
+        return 1 if counts["failed"] else 0
+
+    return _run(work)
+
+
+def _log_to_stderr():
+    """Show what the library logs, one line each, above a progress bar where there is one."""
+    from tqdm import tqdm
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            tqdm.write(f"srgan: {record.getMessage()}", file=sys.stderr)
+
+    logging.getLogger("srgan").handlers = [Handler()]
+    logging.getLogger("srgan").setLevel(logging.INFO)
 
 
 def compare(argv=None):

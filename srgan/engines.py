@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import threading
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +55,18 @@ def find_model(name_or_path=None) -> Path:
         have = f"shipped are {', '.join(shipped)}" if shipped else "no model is shipped yet"
         raise SRGANError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
     return path
+
+
+def _pixel_trained(path, name=None):
+    """The pixel-trained model that belongs to a GAN-trained one: as named, else its sister file."""
+    if name is not None:
+        return find_model(name)
+    sister = path.with_name(path.name.replace("srgan", "srresnet"))
+    if sister == path or not sister.is_file():
+        raise UsageError(
+            f"{path}: below 1, strength needs the pixel-trained model that belongs to it: pass --pixel-model"
+        )
+    return sister
 
 
 class Inconvertible(Exception):
@@ -134,7 +147,7 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
     if not 0 <= strength <= 1:
         raise UsageError(f"strength: {strength} is not between 0 and 1")
     path = find_model(model)
-    pixel_path = find_model(pixel_model) if strength < 1 else None
+    pixel_path = _pixel_trained(path, pixel_model) if strength < 1 else None
     if engine == "keras":
         return KerasEngine(path, precision, pixel_path, strength)
     if engine == "auto" and (_cuda_devices() or find_spec("openvino") is None):
@@ -183,6 +196,21 @@ def _cuda_devices() -> int:
     return count.value
 
 
+def _import_openvino():
+    """Import OpenVINO without its conversion tools, which take most of its start-up time and report every start to a
+    server. It counts them as optional itself; they are still imported when something asks for them."""
+    if "openvino" not in sys.modules:
+        sys.modules["openvino.tools.ovc"] = None  # the import system's way to say that a module is not there
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino.tools.ovc"]
+        openvino.convert_model = lambda *args, **kwargs: import_module("openvino.tools.ovc").convert_model(
+            *args, **kwargs
+        )
+    return sys.modules["openvino"]
+
+
 class OpenVINOEngine:
     """A generator on the CPU, for pictures of any size. Imports no framework, except the first time it sees a model."""
 
@@ -190,9 +218,7 @@ class OpenVINOEngine:
     device = "CPU"
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = _import_openvino().Core()
         self._folder = _cache_folder(path)
         self._model = _openvino_model(self._core, path, self._folder)
         self.description = _read_description(self._model)
@@ -271,6 +297,7 @@ def convert(path):
         Inconvertible: it has a layer that cannot be converted.
     """
     load_keras()
+    _import_openvino()
     from srgan import ir
     from srgan.networks.generator import load_generator
 
@@ -283,10 +310,8 @@ def convert(path):
 
 def save_openvino(model, path):
     """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in full float32."""
-    import openvino
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    _import_openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def _read_description(model):
@@ -295,9 +320,7 @@ def _read_description(model):
 
 def _compile_or_import(core, model, settings, hardware, folder):
     """Compile `model`, or take what was compiled from it before by the same OpenVINO on the same hardware."""
-    import openvino
-
-    stamp = " ".join([openvino.get_version(), *hardware]).encode() + b"\n"
+    stamp = " ".join([_import_openvino().get_version(), *hardware]).encode() + b"\n"
     kept = folder and folder / f"compiled-{settings['INFERENCE_PRECISION_HINT']}.blob"
     if kept and kept.is_file():
         content = kept.read_bytes()

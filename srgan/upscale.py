@@ -1,0 +1,449 @@
+"""Upscaling: whole pictures through an engine, in overlapping tiles, and folders of them."""
+
+import contextlib
+import itertools
+import logging
+import math
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from srgan import images
+from srgan.engines import load_engine
+from srgan.errors import SRGANError, UsageError
+from srgan.images import Picture
+
+OVERLAP = 16  # input pixels that a tile sees beyond its own; measured, see `scripts/benchmark.py upscale`
+LARGEST_TILE, SMALLEST_TILE = 384, 48  # input pixels a side
+MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
+
+BUFFERS = 4  # of the size of the network's largest layer that computing it takes; measured
+
+_log = logging.getLogger("srgan")
+
+
+class Upscaler:
+    """Upscales pictures. One may be used by several threads at once.
+
+    Args:
+        model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
+        engine, precision, pixel_model, strength: see `srgan.engines.load_engine`. Pictures of 16 bits and of floats are
+            always computed in float32, because bfloat16 has fewer levels than they.
+        tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
+        scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
+            reached by resizing its result (bicubic, antialiased).
+
+    Example:
+        >>> upscaler = Upscaler("srgan")
+        >>> upscaler(np.zeros((30, 40, 3), np.uint8)).shape
+        (120, 160, 3)
+    """
+
+    def __init__(
+        self, model=None, *, engine="auto", precision="auto", tile=None, scale=None, pixel_model=None, strength=1.0
+    ):
+        if tile is not None and tile < SMALLEST_TILE:
+            raise UsageError(f"tile: {tile} is below {SMALLEST_TILE} pixels")
+        if scale is not None and not 0 < scale <= 32:
+            raise UsageError(f"scale: {scale} is not above 0 and at most 32")
+        self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
+        self.scale = scale or self.engine.description.scale
+        self.tile = tile
+        self._exact_engine = None
+        self._lock = threading.Lock()
+
+    def __call__(self, picture, *, on_tile=lambda done, total: None):
+        """Upscale one picture.
+
+        Args:
+            picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
+                (h, w, 4) RGB and alpha, of uint8, uint16, or floats in [0, 1]; or a `srgan.images.Picture`.
+            on_tile: called after each tile with the number of tiles done and their total.
+
+        Returns:
+            The same kind of thing, upscaled. Floats are clipped to [0, 1].
+
+        Raises:
+            SRGANError: the network gave no numbers, or not even the smallest tile fits into memory.
+        """
+        if isinstance(picture, Picture):
+            return replace(picture, pixels=self._upscale(picture.pixels, on_tile))
+        if isinstance(picture, Image.Image):
+            return images.to_pillow(self(images.from_pillow(picture), on_tile=on_tile))
+        array = np.asarray(picture)
+        if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
+            raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
+        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+            raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
+        pixels = array.reshape(*array.shape[:2], -1)
+        if array.dtype.kind == "f":
+            pixels = pixels.astype(np.float32)
+        result = self._upscale(pixels, on_tile)
+        return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
+
+    def size(self, width, height):
+        """The size of the result for a picture of that size."""
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+    def _upscale(self, pixels, on_tile):
+        height, width, channels = pixels.shape
+        new_width, new_height = self.size(width, height)
+        if channels in (1, 3):
+            return _resized(self._upscale_colour(pixels, on_tile), new_width, new_height)
+        colour, alpha = pixels[..., :-1], pixels[..., -1:]
+        result = np.empty((new_height, new_width, channels), pixels.dtype)
+        colour = images.fill_transparent(colour, alpha[..., 0])
+        result[..., :-1] = _resized(self._upscale_colour(colour, on_tile), new_width, new_height)
+        result[..., -1:] = _resized(alpha, new_width, new_height)
+        return result
+
+    def _upscale_colour(self, pixels, on_tile):
+        engine = self.engine if pixels.dtype == np.uint8 else self._exact()
+        scale, levels = engine.description.scale, _levels(pixels.dtype)
+        height, width, channels = pixels.shape
+        result = np.empty((height * scale, width * scale, channels), pixels.dtype)
+        limit = self.tile or affordable_tile(engine)
+        todo = [(window, window_core) for window, window_core in tiles(width, height, limit, OVERLAP)][::-1]
+        total = len(todo)
+        while todo:
+            window, core = todo.pop()
+            lr = np.broadcast_to(pixels[window.slices()], (window.height, window.width, 3))
+            try:
+                sr = self._compute(engine, lr.astype(np.float32)[None] / np.float32(levels))[0]
+            except MemoryError as error:
+                limit = max(window.width, window.height) // 2
+                if limit < SMALLEST_TILE:
+                    raise SRGANError("not enough memory, even for the smallest tile") from error
+                _log.warning("out of memory: going on with tiles of %d pixels", limit)
+                self.tile = limit
+                todo = [part for tile in [*todo, (window, core)] for part in _split(*tile, limit)]
+                total += len(todo) - 1
+                continue
+            inner = sr[core.within(window).times(scale).slices()]
+            result[core.times(scale).slices()] = _quantised(
+                inner if channels == 3 else inner.mean(-1, keepdims=True), pixels.dtype
+            )
+            on_tile(total - len(todo), total)
+        return result
+
+    def _compute(self, engine, lr):
+        sr = engine(lr)
+        if not np.isfinite(sr).all() and engine.precision != "float32":
+            _log.warning("%s gave values that are no numbers: computing again in float32", engine.precision)
+            sr = self._exact()(lr)
+        if not np.isfinite(sr).all():
+            raise SRGANError("the network gave values that are no numbers: its weights are damaged")
+        return sr
+
+    def _exact(self):
+        """The engine in float32."""
+        with self._lock:
+            if self._exact_engine is None:
+                self._exact_engine = self.engine.with_precision("float32")
+            return self._exact_engine
+
+
+def _resized(pixels, width, height):
+    """Bicubic to a size; floats are clipped to [0, 1] again."""
+    pixels = images.resize(pixels, width, height)
+    return np.clip(pixels, 0.0, 1.0) if pixels.dtype.kind == "f" else pixels
+
+
+def _levels(dtype):
+    return np.iinfo(dtype).max if dtype.kind == "u" else 1
+
+
+def _quantised(values, dtype):
+    values = np.clip(values, 0.0, 1.0)
+    return np.rint(values * _levels(dtype)).astype(dtype) if dtype.kind == "u" else values
+
+
+# Tiles. ---------------------------------------------------------------------------------------------------------------
+
+
+class Box(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self):
+        return self.right - self.left
+
+    @property
+    def height(self):
+        return self.bottom - self.top
+
+    def slices(self):
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def times(self, scale):
+        return Box(*(scale * side for side in self))
+
+    def moved(self, x, y):
+        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def within(self, other):
+        """This box in the coordinates of a larger one."""
+        return self.moved(-other.left, -other.top)
+
+    def intersection(self, other):
+        return Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
+
+def tiles(width, height, tile, overlap):
+    """Cut a picture into pairs of boxes: a window of at most `tile` pixels a side to compute, and the core to keep of it.
+
+    The cores cover the picture once. A core ends at least `overlap` pixels before its window does, except at the
+    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits.
+    """
+    return [
+        (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
+        for (y0, y1), (top, bottom) in _spans(height, tile, overlap)
+        for (x0, x1), (left, right) in _spans(width, tile, overlap)
+    ]
+
+
+def _spans(length, tile, overlap):
+    if length <= tile:
+        return [((0, length), (0, length))]
+    count = math.ceil((length - 2 * overlap) / (tile - 2 * overlap))
+    size = math.ceil((length + 2 * overlap * (count - 1)) / count)
+    starts = [index * (length - size) // (count - 1) for index in range(count)]
+    cuts = [0, *((before + size + after) // 2 for before, after in itertools.pairwise(starts)), length]
+    return [((start, start + size), core) for start, core in zip(starts, itertools.pairwise(cuts))]
+
+
+def _split(window, core, limit):
+    """The tiles, of at most `limit` pixels a side, that do the work of one larger tile."""
+    for part, kept in tiles(window.width, window.height, limit, OVERLAP):
+        kept = kept.moved(window.left, window.top).intersection(core)
+        if kept.width > 0 and kept.height > 0:
+            yield part.moved(window.left, window.top), kept
+
+
+def affordable_tile(engine):
+    """The side of the largest tile that half of the free memory suffices for."""
+    bytes_per_value = 4 if engine.precision == "float32" else 2
+    bytes_per_pixel = BUFFERS * engine.description.values_per_pixel * bytes_per_value
+    side = int((free_memory() / 2 / bytes_per_pixel) ** 0.5) // 16 * 16
+    return min(max(side, SMALLEST_TILE), LARGEST_TILE)
+
+
+def free_memory():
+    """Bytes that this process may still take: of the machine, of its control group and of its own limit."""
+    candidates = [4 * 2**30]  # where nothing says more
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        candidates = [1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))]
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            group = Path("/sys/fs/cgroup")
+            candidates.append(int((group / limit).read_text()) - int((group / used).read_text()))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            candidates.append(limit - 1024 * 4 * int(Path("/proc/self/statm").read_text().split()[0]))
+    return max(min(candidates), 0)
+
+
+# Files and folders. ---------------------------------------------------------------------------------------------------
+
+
+def plan(inputs, output, *, recursive=False, suffix=None):
+    """What is to be made of what: a list of pairs (source, target), paths or "-" for standard input and output.
+
+    Args:
+        inputs: files, folders of pictures, or "-".
+        output: a file for one input file, a folder for more; a folder's structure is kept.
+        recursive: also take what is in the folders of an input folder.
+        suffix: of files written into a folder; None: the input's own, or .png where that is not written.
+
+    Raises:
+        UsageError: two inputs would be written to one output, an output is an input, or no picture was found.
+    """
+    into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
+    if suffix and suffix not in images.WRITABLE:
+        raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in images.WRITABLE)}")
+    if not into_folder:
+        if suffix and output != "-" and Path(output).suffix.lower() != suffix:
+            raise UsageError(f"{output}: does not end in {suffix}, as --format says")
+        pairs = [(inputs[0], output)]
+    elif "-" in inputs or output == "-":
+        raise UsageError("-: standard input and output take one picture; name one input file and one output file")
+    elif os.path.exists(output) and not os.path.isdir(output) or Path(output).suffix.lower() in images.WRITABLE:
+        raise UsageError(f"{output}: several inputs need a folder as the last argument")
+    else:
+        pairs = []
+        for name in dict.fromkeys(inputs):
+            for source, place in _pictures_of(Path(name), Path(output), recursive):
+                own = source.suffix if source.suffix.lower() in images.WRITABLE else ".png"
+                pairs.append((source, Path(output) / place.with_suffix(suffix or own)))
+    if not pairs:
+        raise UsageError(
+            f"{', '.join(inputs)}: no pictures there" + ("" if recursive else "; --recursive looks deeper")
+        )
+    _refuse_clashes(pairs)
+    return pairs
+
+
+def _pictures_of(path, output, recursive):
+    """Pairs of a picture and its place below the output folder."""
+    if not path.is_dir():
+        yield path, Path(path.name)
+        return
+    output = output.resolve()
+    for folder, folders, files in os.walk(path):
+        folder = Path(folder)
+        inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
+        folders[:] = sorted(inner) if recursive else []
+        for name in sorted(files):
+            if Path(name).suffix.lower() in images.READABLE and not name.startswith("."):
+                yield folder / name, (folder / name).relative_to(path)
+
+
+def _refuse_clashes(pairs):
+    inputs = {_identity(source): source for source, _ in pairs if source != "-" and os.path.exists(source)}
+    targets = {}
+    for source, target in pairs:
+        if target == "-":
+            continue
+        if os.path.exists(target) and _identity(target) in inputs:
+            raise UsageError(
+                f"{source}: would be written over {inputs[_identity(target)]}, an input; choose another output"
+            )
+        other = targets.setdefault(os.path.normcase(os.path.realpath(target)), source)
+        if other != source:
+            raise UsageError(f"{other} and {source} would both be written to {target}; give them folders of their own")
+
+
+def _identity(path):
+    """The same for two names of one file."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def check_options(quality, compression):
+    """Raise UsageError unless these can be options of `upscale_files`."""
+    if not 1 <= quality <= 100:
+        raise UsageError(f"quality: {quality} is not between 1 and 100")
+    if not 0 <= compression <= 9:
+        raise UsageError(f"compression: {compression} is not between 0 and 9")
+
+
+def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_PIXELS, stream_suffix=".png", **options):
+    """Upscale files. Reading the next and writing the last go on beside computing. What fails is reported and skipped.
+
+    Args:
+        pairs: (source, target), as `plan` gives them.
+        make_upscaler: called without arguments, once, if there is anything to do.
+        skip_existing: leave alone what has its target already.
+        max_pixels: refuse larger pictures; None: take any.
+        stream_suffix: the format of what is written to standard output, as a suffix.
+        options: for `srgan.images.write_picture`.
+
+    Returns:
+        A Counter of "done", "skipped" and "failed".
+    """
+    counts = Counter(done=0, skipped=0, failed=0)
+    todo = [pair for pair in pairs if not (skip_existing and pair[1] != "-" and os.path.exists(pair[1]))]
+    counts["skipped"] = len(pairs) - len(todo)
+    if not todo:
+        return counts
+
+    def fail(source, error):
+        counts["failed"] += 1
+        said = str(error) or type(error).__name__
+        _log.error("%s", said if said.startswith(str(source)) else f"{source}: {said}")
+
+    def finish(source, written):
+        try:
+            written.result()
+            counts["done"] += 1
+        except SRGANError as error:
+            fail(source, error)
+
+    def compute(source, target, picture):
+        height, width, channels = picture.pixels.shape
+        suffix = stream_suffix if target == "-" else Path(target).suffix
+        images.check_writable(suffix, *upscaler.size(width, height))
+        if picture.note:
+            _log.info("%s: %s", source, picture.note)
+        if channels in (2, 4) and images.WRITABLE[suffix.lower()] == "JPEG":
+            _log.info("%s: JPEG has no transparency, it is laid on white", source)
+        return upscaler(picture, on_tile=show_tile if len(todo) == 1 else lambda done, total: None)
+
+    def show_tile(done, total):
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with (
+        ThreadPoolExecutor(1) as reader,
+        ThreadPoolExecutor(1) as writer,
+        tqdm(total=len(todo), unit="picture" if len(todo) > 1 else "tile", disable=None, leave=False) as bar,
+    ):
+        read = reader.submit(_read, todo[0][0], max_pixels)
+        upscaler = make_upscaler()
+        last = None  # what is being written
+        for index, (source, target) in enumerate(todo):
+            picture = read
+            if index + 1 < len(todo):
+                read = reader.submit(_read, todo[index + 1][0], max_pixels)
+            try:
+                result = compute(source, target, picture.result())
+                if last:
+                    finish(*last)  # one picture at most waits in memory
+                last = source, writer.submit(_write, result, target, stream_suffix, options)
+            except SRGANError as error:
+                fail(source, error)
+            picture = result = None
+            if len(todo) > 1:
+                bar.update()
+        if last:
+            finish(*last)
+    return counts
+
+
+def _read(source, max_pixels):
+    return images.read_picture(sys.stdin.buffer.read() if source == "-" else source, max_pixels=max_pixels)
+
+
+def _write(picture, target, stream_suffix, options):
+    if target != "-":
+        target = Path(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
+        images.write_picture(picture, target, **options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"picture{stream_suffix}"
+        images.write_picture(picture, path, **options)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
