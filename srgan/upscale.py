@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from srgan import images
+from srgan import images, pictures
 from srgan.engines import load_engine
 from srgan.errors import SRGANError, UsageError
-from srgan.images import Picture
+from srgan.pictures import Picture
 
 OVERLAP = 16  # input pixels that a tile sees beyond its own; measured, see `scripts/benchmark.py upscale`
 LARGEST_TILE, SMALLEST_TILE = 384, 48  # input pixels a side
@@ -68,7 +68,7 @@ class Upscaler:
 
         Args:
             picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
-                (h, w, 4) RGB and alpha, of uint8, uint16, or floats in [0, 1]; or a `srgan.images.Picture`.
+                (h, w, 4) RGB and alpha, of uint8, uint16, or floats in [0, 1]; or a `srgan.pictures.Picture`.
             on_tile: called after each tile with the number of tiles done and their total.
 
         Returns:
@@ -80,7 +80,7 @@ class Upscaler:
         if isinstance(picture, Picture):
             return replace(picture, pixels=self._upscale(picture.pixels, on_tile))
         if isinstance(picture, Image.Image):
-            return images.to_pillow(self(images.from_pillow(picture), on_tile=on_tile))
+            return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
         array = np.asarray(picture)
         if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
             raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
@@ -287,21 +287,21 @@ def plan(inputs, output, *, recursive=False, suffix=None):
         UsageError: two inputs would be written to one output, an output is an input, or no picture was found.
     """
     into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
-    if suffix and suffix not in images.WRITABLE:
-        raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in images.WRITABLE)}")
+    if suffix and suffix not in pictures.WRITABLE:
+        raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in pictures.WRITABLE)}")
     if not into_folder:
         if suffix and output != "-" and Path(output).suffix.lower() != suffix:
             raise UsageError(f"{output}: does not end in {suffix}, as --format says")
         pairs = [(inputs[0], output)]
     elif "-" in inputs or output == "-":
         raise UsageError("-: standard input and output take one picture; name one input file and one output file")
-    elif os.path.exists(output) and not os.path.isdir(output) or Path(output).suffix.lower() in images.WRITABLE:
+    elif os.path.exists(output) and not os.path.isdir(output) or Path(output).suffix.lower() in pictures.WRITABLE:
         raise UsageError(f"{output}: several inputs need a folder as the last argument")
     else:
         pairs = []
         for name in dict.fromkeys(inputs):
             for source, place in _pictures_of(Path(name), Path(output), recursive):
-                own = source.suffix if source.suffix.lower() in images.WRITABLE else ".png"
+                own = source.suffix if source.suffix.lower() in pictures.WRITABLE else ".png"
                 pairs.append((source, Path(output) / place.with_suffix(suffix or own)))
     if not pairs:
         raise UsageError(
@@ -322,7 +322,7 @@ def _pictures_of(path, output, recursive):
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
         for name in sorted(files):
-            if Path(name).suffix.lower() in images.READABLE and not name.startswith("."):
+            if Path(name).suffix.lower() in pictures.READABLE and not name.startswith("."):
                 yield folder / name, (folder / name).relative_to(path)
 
 
@@ -364,7 +364,7 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
         skip_existing: leave alone what has its target already.
         max_pixels: refuse larger pictures; None: take any.
         stream_suffix: the format of what is written to standard output, as a suffix.
-        options: for `srgan.images.write_picture`.
+        options: for `srgan.pictures.write_picture`.
 
     Returns:
         A Counter of "done", "skipped" and "failed".
@@ -390,11 +390,12 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
     def compute(source, target, picture):
         height, width, channels = picture.pixels.shape
         suffix = stream_suffix if target == "-" else Path(target).suffix
-        images.check_writable(suffix, *upscaler.size(width, height))
+        pictures.check_writable(suffix, *upscaler.size(width, height))
         if picture.note:
             _log.info("%s: %s", source, picture.note)
-        if channels in (2, 4) and images.WRITABLE[suffix.lower()] == "JPEG":
-            _log.info("%s: JPEG has no transparency, it is laid on white", source)
+        kind = pictures.WRITABLE[suffix.lower()]
+        if channels in (2, 4) and kind in pictures.WITHOUT_ALPHA:
+            _log.info("%s: %s has no transparency, it is laid on white", source, kind)
         return upscaler(picture, on_tile=show_tile if len(todo) == 1 else lambda done, total: None)
 
     def show_tile(done, total):
@@ -429,7 +430,7 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
 
 
 def _read(source, max_pixels):
-    return images.read_picture(sys.stdin.buffer.read() if source == "-" else source, max_pixels=max_pixels)
+    return pictures.read_picture(sys.stdin.buffer.read() if source == "-" else source, max_pixels=max_pixels)
 
 
 def _write(picture, target, stream_suffix, options):
@@ -439,11 +440,11 @@ def _write(picture, target, stream_suffix, options):
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
-        images.write_picture(picture, target, **options)
+        pictures.write_picture(picture, target, **options)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"picture{stream_suffix}"
-        images.write_picture(picture, path, **options)
+        pictures.write_picture(picture, path, **options)
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
