@@ -113,7 +113,7 @@ def evaluate(arguments):
         if key in ("low", *SHOWN):
             print(f"{WITH_ORIGINAL[key].title if key in SHOWN else 'Low resolution'}: {text}.")
     for method in methods:
-        print(f"{method.label}: SHA-256 {method.sha256}, {arguments.precision}.")
+        print(f"{method.label}: SHA-256 {method.sha256}; {method.engine}.")
     return 1 if failed else 0
 
 

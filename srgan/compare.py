@@ -73,7 +73,7 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
     report = {
         "protocol": protocol(scale, low),
         "versions": versions(),
-        "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256} for m in methods],
+        "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
         "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),
         "pictures": pictures,
         "skipped": skipped,
@@ -171,7 +171,7 @@ def _write(path, text):
 
 
 def _write_csv(path, report, kinds):
-    hashes = {model["name"]: model["sha256"] for model in report["models"]}
+    models = {model["name"]: [model["sha256"], model["engine"]] for model in report["models"]}
     rows = [(picture["name"], picture["path"], picture["scores"]) for picture in report["pictures"]]
     conditions = {
         **{f"{name} version": value for name, value in report["versions"].items()},
@@ -179,7 +179,9 @@ def _write_csv(path, report, kinds):
     }
     with _writing(path), atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["picture", "path", "method", *kinds, "sha256", *conditions])
+        writer.writerow(["picture", "path", "method", *kinds, "sha256", "engine", *conditions])
         for name, source, scores in [*rows, ("mean", "", report["means"])]:
             for label, figures in scores.items():
-                writer.writerow([name, source, label, *figures.values(), hashes.get(label, ""), *conditions.values()])
+                writer.writerow(
+                    [name, source, label, *figures.values(), *models.get(label, ["", ""]), *conditions.values()]
+                )

@@ -21,11 +21,12 @@ LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
 @dataclass(frozen=True)
 class Method:
-    """A way to enlarge: its label, where it lies, the SHA-256 of its file, and what upscales uint8 pictures."""
+    """A model: its label, its file and that file's SHA-256, what runs it, and a function that upscales uint8 pictures."""
 
     label: str
     path: Path
     sha256: str
+    engine: str
     upscale: Callable[[np.ndarray], np.ndarray]
 
 
@@ -49,7 +50,8 @@ def load_methods(models=None, **options) -> tuple[list[Method], int]:
         path = find_model(model)
         upscaler = Upscaler(model=path, **options)
         label = unique(_label(path), labels)
-        methods.append(Method(label, path, hashlib.sha256(path.read_bytes()).hexdigest(), upscaler))
+        sha256, engine = hashlib.sha256(path.read_bytes()).hexdigest(), upscaler.engine
+        methods.append(Method(label, path, sha256, f"{engine.name}, {engine.device}, {engine.precision}", upscaler))
         scales[label] = upscaler.scale
     if len(set(scales.values())) > 1:
         different = ", ".join(f"{label} x{scale}" for label, scale in scales.items())
