@@ -47,13 +47,13 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
     with _writing(output):
         (output / "sheets").mkdir(parents=True, exist_ok=True)
     names = dict(zip(paths, _names(paths), strict=True))
-    pixels = page.pixels_each(len(paths), len(methods) + (2 if low else 3))
+    pixels = page.pixels_each(len(paths), len(methods) + (1 if low else 2))
 
     def finish(scene):
         scores, detail = scene.scores(), _detail(scene)
         target = output / "sheets" / f"{names[scene.path]}.png"
         with _writing(target), atomic_path(target) as temporary:
-            draw_sheet(scene, scores, detail).save(temporary)
+            draw_sheet(scene, scores, detail).save(temporary, compress_level=3)
         height, width = scene.versions()[BICUBIC].shape[:2]
         facts = {"name": names[scene.path], "path": str(scene.path), "width": width, "height": height, "scores": scores}
         return facts, page.picture(scene, detail, pixels)
