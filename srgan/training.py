@@ -173,6 +173,8 @@ def _train_stage(stage, config, output, generator, store, validation):
     if later or first_epoch >= options.epochs:
         _copy_weights(load_generator(saved), generator, saved)
         return
+    # A discriminator starts from the same weights whether or not the stage before it ran in this process.
+    keras.utils.set_random_seed(config.seed + STAGES.index(stage))
     model = build_model(stage, config, generator)
     if first_epoch:
         print(f"{stage}: continuing after epoch {first_epoch} of {options.epochs}")
@@ -194,6 +196,7 @@ def _train_stage(stage, config, output, generator, store, validation):
         epochs=options.epochs,
         initial_epoch=first_epoch,
         verbose=0,
+        shuffle=False,  # the batches have an order of their own, which the seed gives
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
             StopAtNaN(stage, output),

@@ -1,0 +1,152 @@
+"""The objective: who moves whom, and that it teaches."""
+
+import keras
+import numpy as np
+import pytest
+
+from srgan.gan import SRGAN
+from srgan.images import downscale, read_rgb
+from srgan.losses import adversarial_loss, content_loss, discriminator_loss, pixel_loss
+from srgan.networks.discriminator import patch, srgan
+from srgan.networks.generator import srresnet
+from srgan.networks.vgg19 import vgg19_features
+
+KINDS = ("vanilla", "relativistic", "hinge", "least_squares")
+
+
+def batch(size=2, crop=32):
+    picture = read_rgb("data/sample/val/raccoon.jpg")
+    hr = np.stack([picture[100 * i : 100 * i + crop, 300 : 300 + crop] for i in range(1, size + 1)])
+    return np.stack([downscale(crop_, 4) for crop_ in hr]), hr
+
+
+def networks(discriminator=srgan, normalization="batch"):
+    keras.utils.set_random_seed(0)
+    return srresnet(filters=4, blocks=1), discriminator(filters=4, crop=32, normalization=normalization)
+
+
+def trained(model, steps=1, learning_rate=1e-3):
+    """Compile, train on one batch, and return the last logs. Eagerly where tracing would take longer than the steps."""
+    eagerly = keras.backend.backend() == "tensorflow"
+    model.compile(keras.optimizers.Adam(learning_rate), run_eagerly=eagerly, jit_compile=False if eagerly else "auto")
+    data = batch()
+    for _ in range(steps):
+        logs = model.train_on_batch(*data, return_dict=True)
+    return {name: float(value) for name, value in logs.items()}
+
+
+def weights(network):
+    return [np.array(variable) for variable in network.trainable_variables]
+
+
+def moved(network, before):
+    return [not np.array_equal(old, np.array(new)) for old, new in zip(before, network.trainable_variables)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("discriminator, normalization", [(srgan, "batch"), (patch, "instance"), (patch, "spectral")])
+def test_neither_loss_moves_the_other_network(kind, discriminator, normalization):
+    """To the bit: a step with the adversarial loss leaves D where it goes without it, and the reverse."""
+    after = {}
+    for adversarial_weight in (0.0, 1.0):
+        generator, judge = networks(discriminator, normalization)
+        start = weights(generator)
+        model = SRGAN(
+            generator, judge, pixel_weight=0.0, content_weight=0.0, adversarial=kind, adversarial_weight=adversarial_weight
+        )
+        before = weights(judge)
+        trained(model)
+        after[adversarial_weight] = weights(judge)
+        assert any(moved(judge, before))
+        # Without an adversarial weight only the discriminator's loss is left, and it must not reach the generator.
+        assert any(moved(generator, start)) == (adversarial_weight > 0)
+    assert all(np.array_equal(a, b) for a, b in zip(after[0.0], after[1.0]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_losses_by_hand(kind):
+    real, fake = np.array([[2.0], [0.5]], "float32"), np.array([[-1.0], [0.25]], "float32")
+    softplus = lambda x: np.log1p(np.exp(x)).mean()  # noqa: E731
+    expected = {
+        "vanilla": (softplus(-fake), softplus(-real) + softplus(fake)),
+        "relativistic": (
+            0.5 * (softplus(-(fake - real.mean())) + softplus(real - fake.mean())),
+            0.5 * (softplus(-(real - fake.mean())) + softplus(fake - real.mean())),
+        ),
+        "hinge": (0.375, 0.25 + 0.625),
+        "least_squares": ((4 + 0.5625) / 2, (1 + 0.25) / 2 + (1 + 0.0625) / 2),
+    }[kind]
+    found = adversarial_loss(kind, real, fake), discriminator_loss(kind, real, fake)
+    np.testing.assert_allclose([float(value) for value in found], expected, rtol=1e-6)
+
+
+def test_pixel_and_content_losses_by_hand():
+    hr, sr = np.zeros((1, 2, 2, 3), "float32"), np.full((1, 2, 2, 3), 0.5, "float32")
+    found = [float(pixel_loss(kind, hr, sr)) for kind in ("mse", "l1", "charbonnier")]
+    np.testing.assert_allclose(found, [0.25, 0.5, np.sqrt(0.25 + 1e-6)], rtol=1e-6)
+    maps, others = [np.full((1, 2), 4.0, "float32"), np.ones((1, 3), "float32")], [np.zeros((1, 2)), np.zeros((1, 3))]
+    assert float(content_loss("mse", maps, others, [1.0, 2.0], 0.5)) == pytest.approx(4.0 + 2 * 0.25)
+    assert float(content_loss("l1", maps, others, [1.0, 2.0], "unit")) == pytest.approx(3.0)
+
+
+def test_a_few_steps_lower_the_pixel_loss_on_a_real_picture():
+    generator, _ = networks()
+    model = SRGAN(generator, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
+    first = trained(model)["loss/pixel"]
+    assert trained(model, steps=12)["loss/pixel"] < 0.7 * first
+
+
+def test_the_whole_objective_teaches_generator_and_discriminator():
+    generator, judge = networks()
+    features = vgg19_features(["block2_conv2"], weights="random")
+    model = SRGAN(generator, judge, features)
+    first, last = trained(model), trained(model, steps=12)
+    assert set(last) == {"loss", "loss/content", "loss/adversarial", "loss/discriminator", "discriminator/real",
+                         "discriminator/fake"}  # fmt: skip
+    assert last["loss/content"] < first["loss/content"]
+    assert last["discriminator/real"] - last["discriminator/fake"] > first["discriminator/real"] - first["discriminator/fake"]
+    total = last["loss/content"] + 1e-3 * last["loss/adversarial"] + last["loss/discriminator"]
+    assert last["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_vgg19_is_neither_trained_nor_saved(tmp_path):
+    generator, judge = networks()
+    model = SRGAN(generator, judge, vgg19_features(["block1_conv1"], weights="random"))
+    assert len(model.trainable_variables) == len(generator.trainable_variables) + len(judge.trainable_variables)
+    model.build(None)
+    model.save_weights(tmp_path / "x.weights.h5")
+    assert (tmp_path / "x.weights.h5").stat().st_size < 2e6  # VGG19 has 80 MB
+
+
+def test_one_adam_does_what_one_for_each_network_would():
+    """A joint step equals a step of each network with the other held still."""
+
+    def step(held=None):
+        keras.utils.set_random_seed(0)
+        # No batch normalisation here: Keras runs it with its running statistics where a network is held still.
+        pair = srresnet(filters=4, blocks=1, normalization="none"), patch(filters=4, normalization="spectral")
+        if held is not None:
+            pair[held].trainable = False
+        trained(SRGAN(*pair, pixel_weight=1.0, content_weight=0.0))
+        return [[np.array(variable) for variable in network.variables] for network in pair]
+
+    generator, discriminator = step()
+    for together, alone in ((generator, step(held=1)[0]), (discriminator, step(held=0)[1])):
+        for found, wanted in zip(together, alone):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("adversarial", ["vanilla", "relativistic"])
+def test_mixed_bfloat16_stays_finite(adversarial):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        generator, judge = networks(patch, "spectral")
+        features = vgg19_features(["block1_conv2"], weights="random", before_activation=True)
+        model = SRGAN(generator, judge, features, pixel_weight=1.0, adversarial=adversarial, content_scale="unit")
+        logs = trained(model, steps=4)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert all(np.isfinite(value) for value in logs.values())
+    assert all(np.isfinite(array).all() for array in weights(model))
+    assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}

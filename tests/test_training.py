@@ -1,0 +1,256 @@
+"""Whole runs: what they leave behind, and that nothing that stops them costs anything. With real processes."""
+
+import csv
+import json
+import os
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+from helpers import ROOT, run_command, run_python
+from PIL import Image
+
+from srgan import training
+from srgan.errors import SRGANError, UsageError
+from srgan.networks.generator import load_generator
+
+
+def rows(output):
+    with open(output / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def final_weights(output, name="generator.keras"):
+    return [np.array(variable) for variable in load_generator(output / name).variables]
+
+
+def equal(one, other):
+    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run that was never stopped, and its configuration file."""
+    from conftest import TINY
+    from srgan.config import Config
+
+    folder = tmp_path_factory.mktemp("finished")
+    config = Config.load("sample", [*TINY, f"data.store={folder / 'stores'}", "pixel.average=0.9"])
+    (folder / "tiny.yaml").write_text(config.to_yaml())
+    run = run_command("train", "--config", folder / "tiny.yaml", "--output", folder / "run")
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, run = finished
+    output = folder / "run"
+    assert (output / "config.yaml").read_text() == (folder / "tiny.yaml").read_text()
+    environment = json.loads((output / "environment.json").read_text())
+    assert environment["versions"]["keras"] == keras.__version__ and environment["seed"] == 0
+    assert environment["backend"] == keras.backend.backend()
+    assert [(row["stage"], row["epoch"], row["step"]) for row in rows(output)] == [
+        ("pixel", "1", "4"), ("pixel", "2", "8"), ("gan", "1", "4"), ("gan", "2", "8")]  # fmt: skip
+    for row in rows(output):
+        kinds = ["pixel"] if row["stage"] == "pixel" else ["pixel", "adversarial", "discriminator"]
+        assert all(np.isfinite(float(row[f"loss/{kind}"])) for kind in kinds)
+        assert row["loss/content"] == "" and 5 < float(row["validation/psnr_y"]) < 60
+    assert 0 < float(rows(output)[-1]["discriminator/real"]) < 1
+    assert sorted(p.name for p in (output / "samples").iterdir()) == [
+        "gan-0001.png", "gan-0002.png", "pixel-0001.png", "pixel-0002.png"]  # fmt: skip
+    assert Image.open(output / "samples" / "gan-0002.png").width > 4 * 64
+    if keras.backend.backend() == "tensorflow":
+        assert list((output / "tensorboard" / "gan").glob("events*"))
+    assert load_generator(output / "generator.keras").dtype_policy.name == "float32"
+
+
+def test_a_run_says_what_it_does_and_nothing_else(finished):
+    _, run = finished
+    backend = keras.backend.backend()
+    assert f"{backend} " in run.stdout and "cpu:0, float32; 15 training and 3 validation pictures" in run.stdout
+    assert "bicubic has a validation PSNR-Y of" in run.stdout and "gan epoch 2/2" in run.stdout
+    assert run.stdout.splitlines()[-1].startswith("done: ") and run.stderr == ""
+
+
+def test_the_gan_starts_from_the_pretrained_generator(finished, tmp_path):
+    folder, _ = finished
+    pixel, gan = final_weights(folder / "run", "generator-pixel.keras"), final_weights(folder / "run")
+    assert not equal(pixel, gan)
+    # The same run with a GAN stage that hardly moves ends where the pixel stage ended.
+    run = run_command("train", "--config", folder / "tiny.yaml", "--output", tmp_path / "run",
+                      "--set", "gan.learning_rate=1e-12")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    for before, after in zip(pixel, final_weights(tmp_path / "run")):
+        np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_the_same_command_on_a_finished_run_changes_nothing(finished):
+    folder, _ = finished
+    before = final_weights(folder / "run"), rows(folder / "run")
+    run = run_command("train", "--config", folder / "tiny.yaml", "--output", folder / "run")
+    assert run.returncode == 0 and "epoch 1/" not in run.stdout
+    assert equal(before[0], final_weights(folder / "run")) and before[1] == rows(folder / "run")
+
+
+KILLED = """
+import os, signal, sys
+import keras
+from srgan import cli, training
+
+where, count = sys.argv[1], int(sys.argv[2])
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def at(count, real):
+    def call(*arguments, **options):
+        call.seen += 1
+        if call.seen == count:
+            before(*arguments)
+            kill()
+        return real(*arguments, **options)
+    call.seen = 0
+    return call
+
+def before(*arguments):
+    if where == "checkpoint":  # half of it is on the disk
+        model, part = arguments[0], str(arguments[1])
+        open(part, "wb").write(b"x" * 1000)
+
+if where == "step":
+    training.StopAtNaN.on_train_batch_end = at(count, training.StopAtNaN.on_train_batch_end)
+elif where == "checkpoint":
+    keras.Model.save_weights = at(count, keras.Model.save_weights)
+elif where == "after-log":
+    training._save_generator = at(count, training._save_generator)
+sys.exit(cli.train(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "where, count, epochs_done",
+    [("step", 6, 1), ("checkpoint", 2, 1), ("after-log", 2, 1), ("step", 11, 2), ("checkpoint", 4, 3)],
+)
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_path, where, count, epochs_done):
+    """kill -9 in the middle of an epoch, of a checkpoint and of what comes before it, in either stage."""
+    folder, _ = finished
+    arguments = ["--config", folder / "tiny.yaml", "--output", tmp_path / "run"]
+    killed = run_python("-c", KILLED, where, count, *arguments)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    stage = "gan" if epochs_done > 2 else "pixel"
+    assert training.Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
+    continued = run_command("train", *arguments)
+    assert continued.returncode == 0, continued.stderr
+    assert equal(final_weights(tmp_path / "run"), final_weights(folder / "run"))
+    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in rows(o)] for o in (tmp_path / "run", folder / "run")]
+    assert timeless[0] == timeless[1]
+    assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
+    import subprocess
+    import sys
+
+    folder, _ = finished
+    code = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
+    arguments = ["--config", folder / "tiny.yaml", "--output", tmp_path / "run", "--set", "pixel.epochs=1000"]
+    run = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True, cwd=ROOT)  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "checkpoint").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert stderr.strip().splitlines()[-1].endswith(f"the same command goes on after the last finished epoch of {tmp_path / 'run'}")
+    assert "Traceback" not in stderr
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
+    config = tiny("gan.epochs=0", "pixel.epochs=3")
+    real = training.pixel_loss if hasattr(training, "pixel_loss") else None
+    assert real is None
+    from srgan import gan
+
+    calls = []
+
+    def poisoned(kind, hr, sr):
+        calls.append(1)
+        return keras.ops.mean(keras.ops.abs(hr - sr)) * (float("nan") if len(calls) > 4 + 2 else 1.0)
+
+    monkeypatch.setattr(gan, "pixel_loss", poisoned)
+    build = training.build_model
+
+    def eager(*arguments):
+        model = build(*arguments)
+        model.run_eagerly, model.jit_compile = True, False
+        return model
+
+    monkeypatch.setattr(training, "build_model", eager)
+    with pytest.raises(SRGANError, match=r"loss.* is no finite number at step \d of epoch 2 of the pixel stage; the checkpoint "
+                                         r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
+        training.train(config, tmp_path / "run")
+    assert training.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
+    assert all(np.isfinite(array).all() for array in final_weights(tmp_path / "run"))
+
+
+def test_another_configuration_is_refused_by_its_keys(finished):
+    folder, _ = finished
+    run = run_command("train", "--config", folder / "tiny.yaml", "--output", folder / "run",
+                      "--set", "batches.crop=16", "--set", "seed=5")  # fmt: skip
+    assert run.returncode == 2
+    assert "batches.crop (was 32, is 16)" in run.stderr and "seed (was 0, is 5)" in run.stderr
+    assert len(run.stderr.splitlines()) == 1 and run.stdout == ""
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.doc").write_text("precious")
+    with pytest.raises(UsageError, match="holds files and no run"):
+        training.train(tiny(), tmp_path / "run")
+
+
+def test_two_processes_do_not_train_in_one_folder(tiny, tmp_path):
+    from filelock import FileLock
+
+    config = tiny()
+    training._claim(config, tmp_path / "run")
+    with FileLock(tmp_path / "run" / ".lock"):
+        with pytest.raises(SRGANError, match="another srgan-train is at work"):
+            training.train(config, tmp_path / "run")
+
+
+def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_path):
+    folder, _ = finished
+    generator = folder / "run" / "generator.keras"
+    built = training.build_generator(tiny())
+    training._copy_weights(load_generator(generator), built, generator)
+    assert equal(final_weights(folder / "run"), [np.array(v) for v in built.variables])
+    with pytest.raises(SRGANError, match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)"):
+        training._copy_weights(load_generator(generator), training.build_generator(tiny("network.filters=8")), generator)
+    with pytest.raises(SRGANError, match="it also has block1_conv1/kernel"):
+        small = keras.Model(built.inputs, built.get_layer("head_act").output)
+        training._copy_weights(load_generator(generator), small, generator)
+
+
+def test_learning_rates_follow_their_schedule(tiny):
+    def rates(*changes):
+        stage = tiny("batches.steps_per_epoch=10", "pixel.learning_rate=1e-3", *changes).pixel
+        schedule = training.Schedule(stage, 10)
+        return [float(schedule(step)) for step in range(10 * stage.epochs)]
+
+    assert rates("pixel.schedule=constant", "pixel.warmup_steps=0") == pytest.approx([1e-3] * 20)
+    stepped = rates("pixel.schedule=step", "pixel.drops=[1]", "pixel.warmup_steps=4")
+    assert stepped[:5] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3]) and stepped[10:] == pytest.approx([1e-4] * 10)
+    cosine = rates("pixel.schedule=cosine", "pixel.warmup_steps=0")
+    assert cosine == pytest.approx([0.5e-3 * (1 + np.cos(np.pi * step / 20)) for step in range(20)], rel=1e-4)
+
+
+def test_missing_pictures_end_with_one_line(tmp_path):
+    run = run_command("train", "--config", "coco.yaml", "--output", tmp_path / "run", env={"XDG_CACHE_HOME": str(tmp_path)})
+    if (ROOT / "data" / "coco" / "train2017").is_dir():
+        pytest.skip("COCO is here")
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    assert "python scripts/download_coco.py train2017 --output data/coco" in run.stderr
