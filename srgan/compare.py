@@ -72,7 +72,7 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     report = {
         "protocol": protocol(scale, low),
-        "versions": versions(),
+        "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
         "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),
         "pictures": pictures,
@@ -104,7 +104,10 @@ def _detail(scene, size=120):
 
 
 def draw_sheet(scene, scores, detail) -> Image.Image:
-    """The sheet of a scene: the whole picture in every version, and below it the `detail` four times as large."""
+    """The sheet of a scene: the whole picture in every version, and below it the `detail` four times as large.
+
+    `scores` are the scene's, and `detail` is (top, left, height, width).
+    """
     versions, scale = scene.versions(), scene.scale
     top, left, height, width = detail
 
@@ -121,9 +124,12 @@ def draw_sheet(scene, scores, detail) -> Image.Image:
         return "   ".join(figures[:3])
 
     drawn_width = 4 * width
-    whole = [_framed(pixels, scene, detail, drawn_width) for pixels in versions.values()]
-    details = [cut(label, pixels) for label, pixels in versions.items()]
-    return sheet([whole, details], list(versions), [[text(label) for label in versions], None], panel_width=drawn_width)
+    rows = [[_framed(pixels, scene, detail, drawn_width) for pixels in versions.values()]]
+    if len(rows[0][0]) > 4 * drawn_width:
+        rows = []  # a picture so tall would make a sheet that no program opens
+    rows.append([cut(label, pixels) for label, pixels in versions.items()])
+    texts = [text(label) for label in versions]
+    return sheet(rows, list(versions), [texts, None][: len(rows)], panel_width=drawn_width)
 
 
 def _framed(pixels, scene, detail, drawn_width):
@@ -137,7 +143,7 @@ def _framed(pixels, scene, detail, drawn_width):
     return np.asarray(panel)
 
 
-def versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """The versions of what makes the figures, as far as installed."""
     found = {"srgan": __version__, "python": platform.python_version()}
     for package in ("numpy", "pillow", "keras", "tensorflow", "jax", "openvino"):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from srgan.errors import SRGANError, UsageError
 from srgan.images import crop_to_multiple, downscale, read_rgb, resize_bicubic
+from srgan.pictures import READABLE
 from srgan.scores import scores_with_original, scores_without_original
 
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
@@ -85,12 +85,10 @@ class Scene:
     def scores(self) -> dict[str, dict[str, float]]:
         """Each method's figures, by its label: of WITH_ORIGINAL if there is one, else of WITHOUT_ORIGINAL."""
         if self.original is None:
-            return {
-                label: scores_without_original(self.low, pixels, self.scale) for label, pixels in self.enlarged.items()
-            }
-        return {
-            label: scores_with_original(self.original, pixels, self.scale) for label, pixels in self.enlarged.items()
-        }
+            take, reference = scores_without_original, self.low
+        else:
+            take, reference = scores_with_original, self.original
+        return {label: take(reference, pixels, self.scale) for label, pixels in self.enlarged.items()}
 
     def versions(self) -> dict[str, np.ndarray]:
         """Every version by its label, from low to original."""
@@ -105,16 +103,12 @@ def read_scene(path, scale, methods=(), *, low=False) -> Scene:
     Raises:
         SRGANError: the file cannot be read, or the picture is too small to be scored.
     """
-    original = None
-    small = read_rgb(path)
-    if not low:
-        original = crop_to_multiple(small, scale)
-        if min(original.shape[:2]) <= 2 * scale:
-            height, width = small.shape[:2]
-            raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
-        small = downscale(original, scale)
-    elif min(small.shape[:2]) < 4:
-        raise SRGANError(f"{path}: {small.shape[1]}x{small.shape[0]} pixels are too few to compare")
+    given = read_rgb(path)
+    height, width = given.shape[:2]
+    if min(height, width) < 3 * (1 if low else scale):
+        raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
+    original = None if low else crop_to_multiple(given, scale)
+    small = given if low else downscale(original, scale)
     height, width = small.shape[:2]
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
     enlarged |= {method.label: method.upscale(small) for method in methods}
@@ -153,16 +147,18 @@ def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple
 
 
 def find_pictures(paths) -> list[Path]:
-    """The picture files among `paths`, in order; of a folder all that Pillow can open by their names, sorted.
+    """The files of `paths`, in order, each once; of a folder those that have a picture's name, sorted.
 
     Raises:
         UsageError: a path does not exist, or no picture is found.
     """
-    suffixes = Image.registered_extensions()
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+            named = (
+                file for file in path.iterdir() if file.suffix.lower() in READABLE and not file.name.startswith(".")
+            )
+            found += sorted(file for file in named if file.is_file())
         elif path.exists():
             found.append(path)
         else:

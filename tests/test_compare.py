@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from srgan import cli, images, metrics
-from srgan.compare import compare
+from srgan.compare import compare, draw_sheet
 from srgan.errors import SRGANError
 from srgan.runtime import load_keras
 from srgan.scenes import Method, Scene, find_pictures, in_step, read_scene
@@ -211,6 +211,16 @@ def test_a_picture_too_small_is_refused(tmp_path):
     Image.new("RGB", (11, 40)).save(tmp_path / "thin.png")
     with pytest.raises(SRGANError, match="thin.png: 11x40 pixels are too few"):
         read_scene(tmp_path / "thin.png", 4)
+
+
+def test_a_very_tall_picture_has_a_sheet_of_its_detail_only():
+    low = np.random.default_rng(0).integers(0, 256, (300, 12, 3), dtype=np.uint8)
+    large = images.resize_bicubic(low, 48, 1200)
+    scene = Scene(None, 4, low, {"bicubic": large, "model": large[::-1]})
+    drawn = draw_sheet(scene, scene.scores(), (400, 0, 120, 48))
+    assert drawn.height < 700
+    panel = np.asarray(drawn)[-16 - 480 : -16, -16 - 192 : -16][2::4, 2::4]
+    assert (panel == large[::-1][400:520]).all()
 
 
 def test_figures_that_are_not_defined_do_not_spoil_the_rest(tmp_path, monkeypatch):
