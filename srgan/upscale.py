@@ -28,7 +28,6 @@ OVERLAP = 16  # input pixels that a tile sees beyond its own; measured, see `scr
 LARGEST_TILE, SMALLEST_TILE = 384, 48  # input pixels a side
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
 
-BUFFERS = 4  # of the size of the network's largest layer that computing it takes; measured
 
 _log = logging.getLogger("srgan")
 
@@ -243,9 +242,7 @@ def _split(window, core, limit):
 
 def affordable_tile(engine):
     """The side of the largest tile that half of the free memory suffices for."""
-    bytes_per_value = 4 if engine.precision == "float32" else 2
-    bytes_per_pixel = BUFFERS * engine.description.values_per_pixel * bytes_per_value
-    side = int((free_memory() / 2 / bytes_per_pixel) ** 0.5) // 16 * 16
+    side = int((free_memory() / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
     return min(max(side, SMALLEST_TILE), LARGEST_TILE)
 
 

@@ -1,0 +1,332 @@
+"""Measure how fast the parts of srgan are on this machine. What belongs together is measured in turns, and is printed as
+ratios, which stand while the machine does other things beside.
+
+    python scripts/benchmark.py upscale
+    python scripts/benchmark.py train
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+COMMAND = "from srgan.cli import upscale; raise SystemExit(upscale())"
+
+MAKE_MODEL = """
+import json, sys
+import numpy as np
+from srgan.runtime import load_keras
+keras = load_keras()
+from srgan.networks.generator import srresnet
+generator = srresnet()
+random = np.random.default_rng(0)
+for variable in generator.variables:
+    if "variance" in variable.path:
+        variable.assign(random.uniform(0.8, 1.2, variable.shape))
+    elif "kernel" not in variable.path:
+        variable.assign(random.normal(0.1, 0.05, variable.shape))
+generator.save(sys.argv[1])
+"""
+
+LARGE_PICTURE = """
+import json, sys, time
+import numpy as np
+from PIL import Image
+from srgan.pictures import Picture, write_picture
+from srgan.upscale import Upscaler
+model, photograph, width, height, target = sys.argv[1:]
+photograph = Image.open(photograph).convert("RGB").resize((int(width), int(height)))
+upscaler = Upscaler(model)
+upscaler(np.asarray(photograph.crop((0, 0, 256, 256))))
+start = time.perf_counter()
+result = upscaler(Picture(np.asarray(photograph)))
+computed = time.perf_counter()
+write_picture(result, target)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+peak = 1024 * int(status["VmHWM"].split()[0])  # not ru_maxrss, which remembers the process that started this one
+print(json.dumps([computed - start, time.perf_counter() - computed, peak - result.pixels.nbytes]))
+"""
+
+
+def child(code, *arguments, **environment):
+    """Run Python code in a process of its own; return what it printed and the seconds it took."""
+    start = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if run.returncode:
+        sys.exit(run.stderr)
+    return run.stdout, time.perf_counter() - start
+
+
+def in_turns(works, rounds):
+    """Run every one of `works` (a dict of functions) once a round; return the median seconds of each."""
+    times = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def line(what, figure, target=""):
+    print(f"{what:<72} {figure:>20}  {target}", flush=True)
+
+
+def photograph():
+    """A real photograph, 512 x 512."""
+    from skimage import data
+
+    return data.astronaut()
+
+
+def operations_per_pixel():
+    """Multiplications and additions of the paper's generator, an input pixel (a multiply-add counts as two)."""
+    body = 9 * 64 * 64
+    convolutions = 81 * 3 * 64 + 33 * body + 4 * body + 4 * 4 * body + 16 * 81 * 64 * 3
+    return 2 * convolutions
+
+
+def torch_generator():
+    """The paper's generator in PyTorch, as its users would write it."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.path = nn.Sequential(
+                nn.Conv2d(64, 64, 3, padding=1, bias=True),
+                nn.BatchNorm2d(64),
+                nn.PReLU(64),
+                nn.Conv2d(64, 64, 3, padding=1),
+                nn.BatchNorm2d(64),
+            )
+
+        def forward(self, x):
+            return x + self.path(x)
+
+    class Generator(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Sequential(nn.Conv2d(3, 64, 9, padding=4), nn.PReLU(64))
+            self.body = nn.Sequential(
+                *[Block() for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
+            )
+            ups = [(nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU(64)) for _ in range(2)]
+            self.tail = nn.Sequential(*ups[0], *ups[1], nn.Conv2d(64, 3, 9, padding=4))
+
+        def forward(self, x):
+            x = self.head(2 * x - 1)
+            return self.tail(x + self.body(x)) / 2 + 0.5
+
+    return Generator().eval().requires_grad_(False)
+
+
+def convolution_rate():
+    """A function that runs 3x3 convolutions of 256 channels in bfloat16, and how many operations that is."""
+    import numpy as np
+    import openvino as ov
+    from openvino import opset13 as opset
+
+    x = parameter = opset.parameter([1, 256, 64, 64], np.float32)
+    for seed in range(8):
+        kernel = np.random.default_rng(seed).normal(0, 0.02, (256, 256, 3, 3)).astype(np.float32)
+        x = opset.relu(opset.convolution(x, kernel, [1, 1], [1, 1], [1, 1], [1, 1]))
+    compiled = ov.compile_model(ov.Model([x], [parameter]), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    noise = np.random.default_rng(0).random((1, 256, 64, 64), np.float32)
+    return lambda: compiled(noise), 8 * 2 * 9 * 256 * 256 * 64 * 64
+
+
+def upscale(arguments):
+    import numpy as np
+    from PIL import Image
+
+    from srgan.engines import load_engine
+    from srgan.upscale import Upscaler, upscale_files
+
+    rounds = arguments.rounds
+    folder = Path(tempfile.mkdtemp(prefix="srgan-benchmark-"))
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    picture = Image.fromarray(photograph())
+    picture.save(folder / "photograph.png")
+    small = folder / "small.jpg"
+    picture.crop((100, 50, 292, 242)).save(small, quality=95)
+    model = arguments.model
+    if model is None:
+        model = folder / "srresnet.keras"
+        child(MAKE_MODEL, model)
+    engine = load_engine(model)
+    line("engine", f"{engine.name}, {engine.device}, {engine.precision}")
+
+    # (a) The whole process.
+    files = [small, folder / "small.png", "--model", model]
+    child(COMMAND, *files)  # once, to fill the cache
+    works = {"ours": lambda: child(COMMAND, *files)}
+    if find_spec("tensorflow"):
+        works["tensorflow"] = lambda: child(COMMAND, *files, "--engine", "keras", KERAS_BACKEND="tensorflow")
+    times = in_turns(works, rounds)
+    line("a  srgan-upscale, 192x192 JPEG to 768x768 PNG, whole process", f"{times['ours']:.2f} s", "under 1 s")
+    if "tensorflow" in times:
+        ratio = times["tensorflow"] / times["ours"]
+        line("a  the same through TensorFlow takes", f"{ratio:.1f} times as long", "at least 5")
+
+    # (b) Steady throughput.
+    lr = np.asarray(picture.crop((100, 50, 292, 242)), np.float32)[None] / 255
+    convolve, operations = convolution_rate()
+    works = {"ours": lambda: engine(lr), "convolution": convolve}
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(os.cpu_count())
+        generator, tensor = torch_generator(), torch.from_numpy(lr.transpose(0, 3, 1, 2).copy())
+        works["torch"] = lambda: generator(tensor)
+    for work in works.values():
+        work()
+    times = in_turns(works, 3 * rounds)
+    line("b  network, 192x192", f"{lr[0, ..., 0].size / times['ours'] / 1e6:.3f} MP/s")
+    if "torch" in times:
+        line(
+            "b  the same in PyTorch, float32, takes",
+            f"{times['torch'] / times['ours']:.1f} times as long",
+            "at least 2",
+        )
+    else:
+        line("b  the same in PyTorch", "skipped: no torch")
+    rate = operations_per_pixel() * lr[0, ..., 0].size / times["ours"]
+    share = rate / (operations / times["convolution"])
+    line("b  of the rate of bfloat16 convolutions of 256 channels", f"{share:.0%}", "at least 45 %")
+
+    # (c) Many small pictures.
+    random = np.random.default_rng(0)
+    pairs, pixels = [], []
+    for index in range(100):
+        width, height = random.integers(48, 129, 2)
+        left, top = random.integers(0, 512 - 128, 2)
+        crop = picture.crop((left, top, left + width, top + height))
+        source = folder / "many" / f"{index}.jpg"
+        source.parent.mkdir(exist_ok=True)
+        crop.save(source, quality=95)
+        pairs.append((source, folder / "many-x4" / f"{index}.png"))
+        pixels.append(np.asarray(crop, np.float32)[None] / 255)
+    upscaler = Upscaler(model)
+    works = {
+        "files": lambda: upscale_files(pairs, lambda: upscaler),
+        "network": lambda: [upscaler.engine(lr) for lr in pixels],
+    }
+    in_turns(works, 1)
+    times = in_turns(works, rounds)
+    line(
+        "c  100 small files to files, over their network times",
+        f"{times['files'] / times['network'] - 1:+.1%}",
+        "below +10 %",
+    )
+
+    # (d) Cost a pixel, and memory.
+    costs = []
+    for width, height in [(224, 224), (640, 480), (1600, 1200), (4000, 3000)][: 4 if arguments.large else 3]:
+        out, _ = child(LARGE_PICTURE, model, folder / "photograph.png", width, height, folder / "large.png")
+        seconds, writing, memory = json.loads(out)
+        costs.append(seconds / (width * height) * 1e6)
+        cost = f"{costs[-1]:.1f} s/MP, {costs[-1] / costs[0]:.2f} of the first"
+        line(f"d  {width} x {height}, {memory / 2**30:.2f} GiB over its output array, written in {writing:.1f} s", cost)
+    if arguments.large:
+        line("   memory for 4000 x 3000 over its output array", f"{memory / 2**30:.2f} GiB", "under 3 GiB")
+
+
+TRAINING_STEPS = """
+import json, sys, time
+from srgan.runtime import load_keras
+keras = load_keras()
+from srgan import training
+from srgan.config import Config
+from srgan.data.batches import Batches
+config_name, precision, store, steps = sys.argv[1:]
+config = Config.load(config_name, [f"precision={precision}", "gan.vgg19=random"])
+keras.config.set_dtype_policy(precision)
+from srgan.data.prepare import Store
+sizes = config.batches
+batches = Batches(Store.open(store), size=sizes.size, crop=sizes.crop, steps=10**6, seed=(0,))
+generator, features, seconds = training.build_generator(config), training.build_features(config.gan), {}
+for stage in training.STAGES:
+    model = training.build_model(stage, config, generator, features)
+    for step in range(int(steps) + 3):
+        if step == 3:
+            start = time.perf_counter()
+        model.train_on_batch(*batches[step])
+    seconds[stage] = (time.perf_counter() - start) / int(steps)
+start = time.perf_counter()
+for step in range(50):
+    batches[step]
+seconds["batch"] = (time.perf_counter() - start) / 50
+print(json.dumps(seconds))
+"""
+
+OPEN_STORE = """
+import sys, time
+from srgan.data.batches import Batches
+from srgan.data.prepare import Store
+start = time.perf_counter()
+Batches(Store.open(sys.argv[1]), size=16, crop=96, steps=1, seed=(0,))[0]
+print(time.perf_counter() - start)
+"""
+
+
+def empty_store(folder, count, size=384, scale=4):
+    """A store of `count` black pictures that takes no room on the disk: its files are holes."""
+    folder.mkdir(parents=True)
+    for name, side in (("hr.bin", size), ("lr.bin", size // scale)):
+        with open(folder / name, "wb") as file:
+            file.truncate(count * side * side * 3)
+    content = {"count": count, "size": size, "scale": scale, "skipped": []}
+    (folder / "store.json").write_text(json.dumps(content))
+    return folder
+
+
+def train(arguments):
+    folder = Path(tempfile.mkdtemp(prefix="srgan-benchmark-"))
+    stores = {count: empty_store(folder / str(count), count) for count in (800, 118_000)}
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    for precision in ("float32", "mixed_bfloat16"):
+        out, _ = child(TRAINING_STEPS, arguments.config, precision, stores[800], arguments.steps)
+        seconds = json.loads(out.splitlines()[-1])
+        for stage in ("pixel", "gan"):
+            line(f"{backend}, {precision}, {stage} stage", f"{1 / seconds[stage]:.2f} steps/s")
+        line("batches, one thread", f"{1 / seconds['batch']:.0f} batches/s")
+        ratio = seconds["pixel"] / seconds["batch"]
+        line("batches come faster than the faster stage needs them", f"{ratio:.0f} times", "at least 10")
+    times = {
+        count: statistics.median(float(child(OPEN_STORE, store)[0]) for _ in range(5))
+        for count, store in stores.items()
+    }
+    line("opening a store and its first batch, 118,000 pictures over 800", f"{times[118_000] / times[800]:.2f} times")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("upscale", help="srgan-upscale: start, throughput, overhead, memory")
+    command.add_argument("--model", help="a .keras file (default: the paper's network with random weights)")
+    command.add_argument("--rounds", type=int, default=5, help="of each comparison; the median is taken (default: 5)")
+    command.add_argument("--large", action="store_true", help="12 megapixels, too: takes minutes")
+    command.set_defaults(run=upscale)
+    command = commands.add_parser("train", help="srgan-train: steps and batches a second")
+    command.add_argument("--config", default="coco", help="a configuration (default: coco, the paper's)")
+    command.add_argument("--steps", type=int, default=10, help="timed of each stage and precision (default: 10)")
+    command.set_defaults(run=train)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
