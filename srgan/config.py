@@ -39,7 +39,9 @@ class Data(Section):
     validation_annotations: str | None = None
     validation_count: Count | None = 50
     size: Annotated[int, Field(ge=8)] = 384  # pixels a side of the prepared squares
-    fit: Literal["squash", "crop", "tile"] = "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
+    fit: Literal["squash", "crop", "tile"] = (
+        "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
+    )
     shrink: Annotated[float, Field(gt=0, le=1)] = 1.0  # resize first, to get rid of JPEG artifacts; where it still fits
     store: str | None = None  # where prepared pictures are kept; null: srgan/stores in the user's cache folder
 
@@ -110,7 +112,6 @@ class GanStage(Optimizer):
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     adversarial_weight: NotNegative = 1e-3
 
-
     @model_validator(mode="after")
     def _layers_exist(self):
         for layer in self.content_layers:
@@ -119,6 +120,10 @@ class GanStage(Optimizer):
         if self.content_weight and not any(self.content_layers.values()):
             raise ValueError("content_layers: name a layer with a weight, or set content_weight to 0")
         return self
+
+    def weighted_layers(self):
+        """The content layers that have a weight."""
+        return {name: weight for name, weight in self.content_layers.items() if weight}
 
 
 class Config(Section):
@@ -262,5 +267,7 @@ def _explain(error):
         return f"{key} = {error['input']!r}: unknown key, {hint}"
     if error["type"] == "missing":
         return f"{key}: missing"
-    message = error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
+    message = (
+        error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
+    )
     return f"{key} = {error['input']!r}: {message}"

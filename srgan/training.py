@@ -14,41 +14,34 @@ A run folder holds
 A run that stops, whatever stops it, goes on at its last epoch, and ends with the weights of one that did not stop.
 """
 
-import csv
 import json
 import os
 import platform
 import sys
-import time
 from contextlib import contextmanager
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
 from filelock import FileLock, Timeout
 from keras import ops
-from tqdm import tqdm
 
+from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtNaN
 from srgan.config import Config
 from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
 from srgan.data.prepare import default_root, prepare
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
-from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
+from srgan.images import atomic_path, resize_bicubic
 from srgan.metrics import psnr_y
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
-from srgan.sheets import sheet
 
 STAGES = ("pixel", "gan")
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
-LOSSES = ("pixel", "content", "adversarial", "discriminator")
-COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
-COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
 
 
 def train(config: Config, output) -> Path:
@@ -62,25 +55,32 @@ def train(config: Config, output) -> Path:
         SRGANError: pictures or weights are missing, another process trains in this folder, or a loss is no number.
     """
     output = Path(output)
-    _claim(config, output)
+    _refuse_other_runs(config, output)
     try:
+        output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / ".lock", timeout=0):
             return _train(config, output)
     except Timeout:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
+    except OSError as error:
+        raise SRGANError(f"{error.filename or output}: {error.strerror or error}") from error
 
 
 def _train(config, output):
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+    # Whatever may be missing is found out now, not after days of the first stage.
     stores = _stores(config)
-    _describe(config, output, *stores)
+    features = build_features(config.gan)
     generator = build_generator(config)
     if config.initial_weights:
         _copy_weights(load_generator(config.initial_weights), generator, config.initial_weights)
+    with atomic_path(output / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(), encoding="utf-8")
+    _describe(config, output, *stores)
     for stage in STAGES:
         if getattr(config, stage).epochs:
-            _train_stage(stage, config, output, generator, *stores)
+            _train_stage(stage, config, output, generator, features, *stores)
     return output / "generator.keras"
 
 
@@ -101,16 +101,21 @@ def build_discriminator(config):
     )
 
 
-def build_model(stage, config, generator) -> SRGAN:
-    """The model of a stage, compiled."""
+def build_features(options):
+    """The VGG19 features of the content loss, or None where it is not used."""
+    if not (options.epochs and options.content_weight):
+        return None
+    return vgg19_features(
+        options.weighted_layers(), weights=options.vgg19, before_activation=options.content_before_activation
+    )
+
+
+def build_model(stage, config, generator, features=None) -> SRGAN:
+    """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
     if stage == "pixel":
         model = SRGAN(generator, pixel_loss=options.loss, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
     else:
-        features = None
-        layers = {name: weight for name, weight in options.content_layers.items() if weight}
-        if options.content_weight:
-            features = vgg19_features(layers, weights=options.vgg19, before_activation=options.content_before_activation)
         model = SRGAN(
             generator,
             build_discriminator(config),
@@ -120,7 +125,7 @@ def build_model(stage, config, generator) -> SRGAN:
             content_loss=options.content_loss,
             content_weight=options.content_weight,
             content_scale=options.content_scale,
-            content_layer_weights=layers.values(),
+            content_layer_weights=options.weighted_layers().values(),
             adversarial=options.adversarial,
             adversarial_weight=options.adversarial_weight,
         )
@@ -131,12 +136,16 @@ def build_model(stage, config, generator) -> SRGAN:
         use_ema=options.average > 0,
         ema_momentum=options.average,
     )
-    # XLA gains nothing on a CPU with TensorFlow, whose own kernels are faster there.
-    on_cpu = all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
-    model.compile(optimizer, jit_compile=False if keras.backend.backend() == "tensorflow" and on_cpu else "auto")
+    model.compile(optimizer, jit_compile=_use_xla())
     model.build(None)
     optimizer.build(model.trainable_variables)
     return model
+
+
+def _use_xla():
+    """Keras' own choice, but not on a CPU with TensorFlow, whose own kernels are faster there."""
+    on_cpu = all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+    return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -162,7 +171,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"options": self.options, "steps_per_epoch": self.steps_per_epoch}
 
 
-def _train_stage(stage, config, output, generator, store, validation):
+def _train_stage(stage, config, output, generator, features, store, validation):
     """Train one stage, or what is left of it. A finished one only hands its generator on."""
     options, steps = getattr(config, stage), config.batches.steps_per_epoch
     checkpoint = Checkpoint(output / "checkpoint", stage)
@@ -175,7 +184,7 @@ def _train_stage(stage, config, output, generator, store, validation):
         return
     # A discriminator starts from the same weights whether or not the stage before it ran in this process.
     keras.utils.set_random_seed(config.seed + STAGES.index(stage))
-    model = build_model(stage, config, generator)
+    model = build_model(stage, config, generator, features)
     if first_epoch:
         print(f"{stage}: continuing after epoch {first_epoch} of {options.epochs}")
         checkpoint.load(model)
@@ -190,7 +199,9 @@ def _train_stage(stage, config, output, generator, store, validation):
         augment=config.batches.augment,
         workers=config.batches.workers,
     )
-    after = AfterEpoch(stage, config, output, checkpoint, store, validation)
+    with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
+        snapshot = build_generator(config)
+    snapshot.compile(jit_compile=_use_xla())
     model.fit(
         batches,
         epochs=options.epochs,
@@ -201,207 +212,10 @@ def _train_stage(stage, config, output, generator, store, validation):
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
             StopAtNaN(stage, output),
             Progress(stage, options.epochs, steps),
-            after,
+            AfterEpoch(stage, output, checkpoint, snapshot, store, validation, steps=steps, samples=config.samples),
         ],
     )
-    _copy_weights(after.snapshot, generator, saved)
-
-
-@contextmanager
-def averaged_weights(model):
-    """Within the block the model has the moving average of its weights, where its optimizer keeps one."""
-    if not model.optimizer.use_ema:
-        yield
-        return
-    swap = keras.callbacks.SwapEMAWeights()
-    swap.set_model(model)
-    swap.on_test_begin()
-    try:
-        yield
-    finally:
-        swap.on_test_end()
-
-
-class AfterEpoch(keras.callbacks.Callback):
-    """What follows an epoch, in this order: validate, draw the samples, log, save the generator, and the checkpoint last.
-
-    The checkpoint is what makes the epoch count. A kill before it repeats the epoch, and with it its line and files.
-    """
-
-    def __init__(self, stage, config, output, checkpoint, store, validation):
-        super().__init__()
-        self.stage, self.config, self.output, self.checkpoint = stage, config, output, checkpoint
-        self.store, self.validation = store, validation
-        with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
-            self.snapshot = build_generator(config)
-        self.snapshot.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
-        self.log = Log(output, stage)
-
-    def on_train_begin(self, logs=None):
-        self.log.cut(self.checkpoint.epoch())
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        with averaged_weights(self.model):
-            self.snapshot.set_weights(self.model.generator.get_weights())
-        if not all(np.isfinite(weights).all() for weights in self.snapshot.get_weights()):
-            raise SRGANError(_stopped_by_nan("a weight of the generator", self.stage, epoch, self.output))
-        seconds = time.perf_counter() - self.started
-        sr = [upscale_batch(self.snapshot, self.validation.lr[i]) for i in range(self.validation.count)]
-        score = float(np.mean([psnr_y(self.validation.hr[i], sr[i], self.validation.scale) for i in range(len(sr))]))
-        self._draw_samples(epoch, sr)
-        step = (epoch + 1) * self.config.batches.steps_per_epoch
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **(logs or {})}
-        self.log.write({**row, "validation/psnr_y": score})
-        _save_generator(self.snapshot, self.output / "generator.keras")
-        if self.stage == "pixel":
-            _save_generator(self.snapshot, self.output / "generator-pixel.keras")
-        self.checkpoint.save(self.model, epoch + 1)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted((logs or {}).items()) if "/" in name)
-        print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  validation PSNR-Y {score:.2f} dB"
-              f"  {seconds:.0f} s", flush=True)  # fmt: skip
-
-    def _draw_samples(self, epoch, validation_sr):
-        rows = []
-        for store, sr in ((self.store, None), (self.validation, validation_sr)):
-            for i in range(min(self.config.samples, store.count)):
-                shown = sr[i] if sr else upscale_batch(self.snapshot, store.lr[i])
-                bicubic = resize_bicubic(np.asarray(store.lr[i]), store.size, store.size)
-                rows.append([store.lr[i], bicubic, shown, store.hr[i]])
-        if rows:
-            folder = self.output / "samples"
-            folder.mkdir(exist_ok=True)
-            name = "GAN" if self.stage == "gan" else "SRResNet"
-            with atomic_path(folder / f"{self.stage}-{epoch + 1:04d}.png") as temporary:
-                sheet(rows, ["low", "bicubic", name, "high"]).save(temporary)
-
-
-def upscale_batch(generator, lr):
-    """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3)."""
-    return to_uint8(np.asarray(generator.predict_on_batch(to_float(lr)[None]), np.float32)[0])
-
-
-class Checkpoint:
-    """The whole state of a stage after its last epoch, as one file whose name tells the epoch.
-
-    A file is written under another name, synchronised and renamed, and its predecessor goes only then: a kill at any
-    moment leaves one that is whole.
-    """
-
-    def __init__(self, folder, stage):
-        self.folder, self.stage = Path(folder), stage
-
-    def _files(self):
-        return sorted(self.folder.glob(f"{self.stage}-*[0-9].weights.h5"))
-
-    def epoch(self) -> int:
-        """How many epochs are done."""
-        return max((int(file.name.split(".")[0].rpartition("-")[2]) for file in self._files()), default=0)
-
-    def save(self, model, epoch):
-        self.folder.mkdir(exist_ok=True)
-        for left in self.folder.glob(".*"):
-            left.unlink()  # half files of a killed process
-        new = self.folder / f"{self.stage}-{epoch:06d}.weights.h5"
-        # Keras insists on the suffix .weights.h5, so that the temporary name is made here and not by atomic_path.
-        part = self.folder / f".{new.name}"
-        model.save_weights(part, overwrite=True)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, new)
-        for old in self.folder.glob("*.weights.h5"):
-            if old != new:
-                old.unlink()
-
-    def load(self, model):
-        model.load_weights(self._files()[-1])
-
-
-class Log:
-    """log.csv, a line an epoch of either stage, and the same for TensorBoard where TensorFlow can write it."""
-
-    def __init__(self, output, stage):
-        self.path, self.stage = output / "log.csv", stage
-        self.writer = None
-        if keras.backend.backend() == "tensorflow" and find_spec("tensorboard"):
-            import tensorflow as tf
-
-            self.summary = tf.summary
-            self.writer = tf.summary.create_file_writer(str(output / "tensorboard" / stage))
-
-    def cut(self, epoch):
-        """Drop what was logged of this stage after `epoch`: those epochs are about to be repeated."""
-        rows = []
-        if self.path.exists():
-            with open(self.path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row["stage"] != self.stage or int(row["epoch"]) <= epoch]
-        self._replace(rows)
-
-    def write(self, row):
-        with open(self.path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        self._replace([*rows, {"stage": self.stage, **row}])
-        if self.writer:
-            with self.writer.as_default(step=row["step"]):
-                for name in COLUMNS[3:]:
-                    if name in row:
-                        self.summary.scalar(name, row[name])
-            self.writer.flush()
-
-    def _replace(self, rows):
-        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-class Progress(keras.callbacks.Callback):
-    """A bar over the steps of the stage on a terminal: steps a second and the time left. Nothing in a pipe."""
-
-    def __init__(self, stage, epochs, steps):
-        super().__init__()
-        self.stage, self.epochs, self.steps, self.bar = stage, epochs, steps, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.bar is None:
-            done = epoch * self.steps
-            total = self.epochs * self.steps
-            self.bar = tqdm(total=total, initial=done, desc=self.stage, unit=" steps", disable=None, leave=False)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.bar.clear()  # the line of the epoch is printed over it
-
-    def on_train_end(self, logs=None):
-        if self.bar is not None:
-            self.bar.close()
-
-
-class StopAtNaN(keras.callbacks.Callback):
-    """Stops the run at the first step whose loss is no number."""
-
-    def __init__(self, stage, output):
-        super().__init__()
-        self.stage, self.output, self.current = stage, output, 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.current = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        for name, value in (logs or {}).items():
-            if not np.isfinite(value):
-                raise SRGANError(_stopped_by_nan(name, self.stage, self.current, self.output, batch + 1))
-
-
-def _stopped_by_nan(what, stage, epoch, output, step=None):
-    place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch + 1}"
-    kept = f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}" if epoch else "no epoch was done yet"
-    return f"{what} is no finite number at {place} of the {stage} stage; {kept}. Try a lower {stage}.learning_rate"
+    _copy_weights(snapshot, generator, saved)
 
 
 @contextmanager
@@ -412,11 +226,6 @@ def _precision(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _save_generator(generator, path):
-    with atomic_path(path) as temporary:
-        generator.save(temporary)
 
 
 def _copy_weights(source, generator, path):
@@ -433,30 +242,26 @@ def _copy_weights(source, generator, path):
         raise SRGANError(f"{path}: does not fit the network of the configuration: it also has {next(iter(by_name))}")
 
 
-def _claim(config, output):
-    """Make the run folder, or see that it belongs to a run of this very configuration."""
+def _refuse_other_runs(config, output):
+    """See that the folder is free, or belongs to a run of this very configuration, or to one that finished no epoch."""
     file = output / "config.yaml"
-    if file.exists():
-        try:
-            before = Config.load(file).flat()
-        except UsageError as error:
-            raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
-        now = config.flat()
-        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        if changed:
-            listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
-            raise UsageError(
-                f"{output}: holds a run of another configuration: {listed}. Give another --output, or the same values"
-            )
+    if not file.exists():
+        if output.is_dir() and any(path.name != ".lock" for path in output.iterdir()):
+            raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    if output.is_dir() and any(path.name != ".lock" for path in output.iterdir()):
-        raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
+    if not (output / "checkpoint").is_dir():
+        return
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with atomic_path(file) as temporary:
-            temporary.write_text(config.to_yaml(), encoding="utf-8")
-    except OSError as error:
-        raise SRGANError(f"{output}: cannot be written ({error.strerror})") from error
+        before = Config.load(file).flat()
+    except UsageError as error:
+        raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
+    now = config.flat()
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
+        raise UsageError(
+            f"{output}: holds a run of another configuration: {listed}. Give another --output, or the same values"
+        )
 
 
 def _stores(config):

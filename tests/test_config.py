@@ -72,5 +72,7 @@ def test_a_file_of_the_same_name_comes_before_the_bundled_one(tmp_path, monkeypa
     (tmp_path / "sample.yaml").write_text(yaml.safe_dump({**tree, "seed": 77}))
     monkeypatch.chdir(tmp_path)
     assert Config.load("sample.yaml").seed == 77
-    with pytest.raises(UsageError, match="nowhere.yaml: no such file, and no bundled configuration of that name .*coco"):
+    with pytest.raises(
+        UsageError, match="nowhere.yaml: no such file, and no bundled configuration of that name .*coco"
+    ):
         Config.load("nowhere.yaml")

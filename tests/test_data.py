@@ -97,7 +97,10 @@ def test_too_few_pictures_is_an_error_with_the_figures(tmp_path):
     "change, message",
     [
         ("data.pictures=data/coco/train2017", "scripts/download_coco.py train2017 --output data/coco"),
-        ("data.annotations=data/coco/annotations/instances_train2017.json", "download_coco.py train2017 --output data/coco"),
+        (
+            "data.annotations=data/coco/annotations/instances_train2017.json",
+            "download_coco.py train2017 --output data/coco",
+        ),
     ],
 )
 def test_missing_data_names_the_command_that_fetches_it(change, message, tmp_path):

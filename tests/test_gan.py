@@ -52,7 +52,12 @@ def test_neither_loss_moves_the_other_network(kind, discriminator, normalization
         generator, judge = networks(discriminator, normalization)
         start = weights(generator)
         model = SRGAN(
-            generator, judge, pixel_weight=0.0, content_weight=0.0, adversarial=kind, adversarial_weight=adversarial_weight
+            generator,
+            judge,
+            pixel_weight=0.0,
+            content_weight=0.0,
+            adversarial=kind,
+            adversarial_weight=adversarial_weight,
         )
         before = weights(judge)
         trained(model)
@@ -104,7 +109,10 @@ def test_the_whole_objective_teaches_generator_and_discriminator():
     assert set(last) == {"loss", "loss/content", "loss/adversarial", "loss/discriminator", "discriminator/real",
                          "discriminator/fake"}  # fmt: skip
     assert last["loss/content"] < first["loss/content"]
-    assert last["discriminator/real"] - last["discriminator/fake"] > first["discriminator/real"] - first["discriminator/fake"]
+    assert (
+        last["discriminator/real"] - last["discriminator/fake"]
+        > first["discriminator/real"] - first["discriminator/fake"]
+    )
     total = last["loss/content"] + 1e-3 * last["loss/adversarial"] + last["loss/discriminator"]
     assert last["loss"] == pytest.approx(total, rel=1e-4)
 

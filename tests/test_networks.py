@@ -131,7 +131,9 @@ def test_vgg19_knows_a_picture_by_its_shared_weights(shared):
     from srgan.images import read_rgb, resize_bicubic, to_float
 
     extract = vgg19_features(["block5_conv4"], weights=str(shared / "weights" / "vgg19_notop_float16.weights.h5"))
-    cat, raccoon = (to_float(resize_bicubic(read_rgb(f"data/sample/val/{n}.jpg"), 96, 96)) for n in ("chelsea", "raccoon"))
+    cat, raccoon = (
+        to_float(resize_bicubic(read_rgb(f"data/sample/val/{n}.jpg"), 96, 96)) for n in ("chelsea", "raccoon")
+    )
     maps = np.asarray(extract(np.stack([cat, cat * 0.9, raccoon]))[0])
     assert maps.shape == (3, 6, 6, 512)
     assert 3 * np.abs(maps[0] - maps[1]).mean() < np.abs(maps[0] - maps[2]).mean()

@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT, run_command, run_python
 from PIL import Image
 
-from srgan import training
+from srgan import callbacks, training
 from srgan.errors import SRGANError, UsageError
 from srgan.networks.generator import load_generator
 
@@ -97,7 +97,7 @@ def test_the_same_command_on_a_finished_run_changes_nothing(finished):
 KILLED = """
 import os, signal, sys
 import keras
-from srgan import cli, training
+from srgan import callbacks, cli
 
 where, count = sys.argv[1], int(sys.argv[2])
 
@@ -120,11 +120,11 @@ def before(*arguments):
         open(part, "wb").write(b"x" * 1000)
 
 if where == "step":
-    training.StopAtNaN.on_train_batch_end = at(count, training.StopAtNaN.on_train_batch_end)
+    callbacks.StopAtNaN.on_train_batch_end = at(count, callbacks.StopAtNaN.on_train_batch_end)
 elif where == "checkpoint":
     keras.Model.save_weights = at(count, keras.Model.save_weights)
 elif where == "after-log":
-    training._save_generator = at(count, training._save_generator)
+    callbacks._save_generator = at(count, callbacks._save_generator)
 sys.exit(cli.train(sys.argv[3:]))
 """
 
@@ -140,11 +140,14 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     killed = run_python("-c", KILLED, where, count, *arguments)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     stage = "gan" if epochs_done > 2 else "pixel"
-    assert training.Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
+    assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
     continued = run_command("train", *arguments)
     assert continued.returncode == 0, continued.stderr
     assert equal(final_weights(tmp_path / "run"), final_weights(folder / "run"))
-    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in rows(o)] for o in (tmp_path / "run", folder / "run")]
+    timeless = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in rows(o)]
+        for o in (tmp_path / "run", folder / "run")
+    ]
     assert timeless[0] == timeless[1]
     assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
 
@@ -164,14 +167,16 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
     run.send_signal(signal.SIGINT)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert stderr.strip().splitlines()[-1].endswith(f"the same command goes on after the last finished epoch of {tmp_path / 'run'}")
+    assert (
+        stderr.strip()
+        .splitlines()[-1]
+        .endswith(f"the same command goes on after the last finished epoch of {tmp_path / 'run'}")
+    )
     assert "Traceback" not in stderr
 
 
 def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
     config = tiny("gan.epochs=0", "pixel.epochs=3")
-    real = training.pixel_loss if hasattr(training, "pixel_loss") else None
-    assert real is None
     from srgan import gan
 
     calls = []
@@ -192,7 +197,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, 
     with pytest.raises(SRGANError, match=r"loss.* is no finite number at step \d of epoch 2 of the pixel stage; the checkpoint "
                                          r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
         training.train(config, tmp_path / "run")
-    assert training.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
+    assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
     assert all(np.isfinite(array).all() for array in final_weights(tmp_path / "run"))
 
 
@@ -215,11 +220,19 @@ def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
 def test_two_processes_do_not_train_in_one_folder(tiny, tmp_path):
     from filelock import FileLock
 
-    config = tiny()
-    training._claim(config, tmp_path / "run")
-    with FileLock(tmp_path / "run" / ".lock"):
-        with pytest.raises(SRGANError, match="another srgan-train is at work"):
-            training.train(config, tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(SRGANError, match="another srgan-train is at work"):
+        training.train(tiny(), tmp_path / "run")
+
+
+def test_what_the_second_stage_needs_is_missed_before_the_first(tiny, tmp_path):
+    config = tiny("gan.content_weight=1.0", f"gan.vgg19={tmp_path / 'gone.weights.h5'}")
+    with pytest.raises(SRGANError, match="gone.weights.h5: no such file of VGG19 weights"):
+        training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "log.csv").exists()
+    # A run that got nowhere does not stand in the way of one with the mistake mended.
+    training.train(tiny("gan.epochs=0"), tmp_path / "run")
+    assert (tmp_path / "run" / "generator.keras").exists()
 
 
 def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_path):
@@ -228,8 +241,13 @@ def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_pa
     built = training.build_generator(tiny())
     training._copy_weights(load_generator(generator), built, generator)
     assert equal(final_weights(folder / "run"), [np.array(v) for v in built.variables])
-    with pytest.raises(SRGANError, match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)"):
-        training._copy_weights(load_generator(generator), training.build_generator(tiny("network.filters=8")), generator)
+    with pytest.raises(
+        SRGANError,
+        match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)",
+    ):
+        training._copy_weights(
+            load_generator(generator), training.build_generator(tiny("network.filters=8")), generator
+        )
     with pytest.raises(SRGANError, match="it also has block1_conv1/kernel"):
         small = keras.Model(built.inputs, built.get_layer("head_act").output)
         training._copy_weights(load_generator(generator), small, generator)
@@ -243,13 +261,17 @@ def test_learning_rates_follow_their_schedule(tiny):
 
     assert rates("pixel.schedule=constant", "pixel.warmup_steps=0") == pytest.approx([1e-3] * 20)
     stepped = rates("pixel.schedule=step", "pixel.drops=[1]", "pixel.warmup_steps=4")
-    assert stepped[:5] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3]) and stepped[10:] == pytest.approx([1e-4] * 10)
+    assert stepped[:5] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3]) and stepped[10:] == pytest.approx(
+        [1e-4] * 10
+    )
     cosine = rates("pixel.schedule=cosine", "pixel.warmup_steps=0")
     assert cosine == pytest.approx([0.5e-3 * (1 + np.cos(np.pi * step / 20)) for step in range(20)], rel=1e-4)
 
 
 def test_missing_pictures_end_with_one_line(tmp_path):
-    run = run_command("train", "--config", "coco.yaml", "--output", tmp_path / "run", env={"XDG_CACHE_HOME": str(tmp_path)})
+    run = run_command(
+        "train", "--config", "coco.yaml", "--output", tmp_path / "run", env={"XDG_CACHE_HOME": str(tmp_path)}
+    )
     if (ROOT / "data" / "coco" / "train2017").is_dir():
         pytest.skip("COCO is here")
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1

@@ -116,7 +116,9 @@ def load_generator(path) -> keras.Model:
         raise SRGANError(f"{path}: cannot be loaded as a Keras model ({str(error).splitlines()[0]})") from error
     shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if any(not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3 for shape in shapes):
-        raise SRGANError(f"{path}: not a generator: it maps {shapes[0]} to {shapes[1]}, not RGB pictures to RGB pictures")
+        raise SRGANError(
+            f"{path}: not a generator: it maps {shapes[0]} to {shapes[1]}, not RGB pictures to RGB pictures"
+        )
     return model
 
 

@@ -1,0 +1,224 @@
+"""What happens during a run besides the steps: validation, samples, log, checkpoint, progress, and the stop at a NaN."""
+
+import csv
+import os
+import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from srgan.errors import SRGANError
+from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
+from srgan.metrics import psnr_y
+from srgan.sheets import sheet
+
+LOSSES = ("pixel", "content", "adversarial", "discriminator")
+COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
+COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
+
+
+class AfterEpoch(keras.callbacks.Callback):
+    """What follows an epoch, in this order: validate, draw the samples, log, save the generator, and the checkpoint last.
+
+    The checkpoint is what makes the epoch count. A kill before it repeats the epoch, and with it its line and files.
+    """
+
+    def __init__(self, stage, output, checkpoint, snapshot, store, validation, *, steps, samples):
+        super().__init__()
+        self.stage, self.output, self.checkpoint = stage, output, checkpoint
+        self.snapshot = snapshot  # a generator in float32 that takes the (averaged) weights, to validate and save
+        self.store, self.validation, self.steps, self.samples = store, validation, steps, samples
+        self.log = Log(output, stage)
+
+    def on_train_begin(self, logs=None):
+        self.log.cut(self.checkpoint.epoch())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        with averaged_weights(self.model):
+            self.snapshot.set_weights(self.model.generator.get_weights())
+        if not all(np.isfinite(weights).all() for weights in self.snapshot.get_weights()):
+            raise SRGANError(stopped_by_nan("a weight of the generator", self.stage, epoch, self.output))
+        seconds = time.perf_counter() - self.started
+        sr = [upscale_batch(self.snapshot, self.validation.lr[i]) for i in range(self.validation.count)]
+        score = float(np.mean([psnr_y(self.validation.hr[i], sr[i], self.validation.scale) for i in range(len(sr))]))
+        self._draw_samples(epoch, sr)
+        step = (epoch + 1) * self.steps
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **(logs or {})}
+        self.log.write({**row, "validation/psnr_y": score})
+        _save_generator(self.snapshot, self.output / "generator.keras")
+        if self.stage == "pixel":
+            _save_generator(self.snapshot, self.output / "generator-pixel.keras")
+        self.checkpoint.save(self.model, epoch + 1)
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted((logs or {}).items()) if "/" in name)
+        print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  validation PSNR-Y {score:.2f} dB"
+              f"  {seconds:.0f} s", flush=True)  # fmt: skip
+
+    def _draw_samples(self, epoch, validation_sr):
+        rows = []
+        for store, sr in ((self.store, None), (self.validation, validation_sr)):
+            for i in range(min(self.samples, store.count)):
+                shown = sr[i] if sr else upscale_batch(self.snapshot, store.lr[i])
+                bicubic = resize_bicubic(np.asarray(store.lr[i]), store.size, store.size)
+                rows.append([store.lr[i], bicubic, shown, store.hr[i]])
+        if rows:
+            folder = self.output / "samples"
+            folder.mkdir(exist_ok=True)
+            name = "GAN" if self.stage == "gan" else "SRResNet"
+            with atomic_path(folder / f"{self.stage}-{epoch + 1:04d}.png") as temporary:
+                sheet(rows, ["low", "bicubic", name, "high"]).save(temporary)
+
+
+@contextmanager
+def averaged_weights(model):
+    """Within the block the model has the moving average of its weights, where its optimizer keeps one."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def upscale_batch(generator, lr):
+    """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3)."""
+    return to_uint8(np.asarray(generator.predict_on_batch(to_float(lr)[None]), np.float32)[0])
+
+
+def _save_generator(generator, path):
+    with atomic_path(path) as temporary:
+        generator.save(temporary)
+
+
+class Checkpoint:
+    """The whole state of a stage after its last epoch, as one file whose name tells the epoch.
+
+    A file is written under another name, synchronised and renamed, and its predecessor goes only then: a kill at any
+    moment leaves one that is whole.
+    """
+
+    def __init__(self, folder, stage):
+        self.folder, self.stage = Path(folder), stage
+
+    def _files(self):
+        return sorted(self.folder.glob(f"{self.stage}-*[0-9].weights.h5"))
+
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return max((int(file.name.split(".")[0].rpartition("-")[2]) for file in self._files()), default=0)
+
+    def save(self, model, epoch):
+        self.folder.mkdir(exist_ok=True)
+        for left in self.folder.glob(".*"):
+            left.unlink()  # half files of a killed process
+        new = self.folder / f"{self.stage}-{epoch:06d}.weights.h5"
+        # Keras insists on the suffix .weights.h5, so that the temporary name is made here and not by atomic_path.
+        part = self.folder / f".{new.name}"
+        model.save_weights(part, overwrite=True)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, new)
+        for old in self.folder.glob("*.weights.h5"):
+            if old != new:
+                old.unlink()
+
+    def load(self, model):
+        model.load_weights(self._files()[-1])
+
+
+class Log:
+    """log.csv, a line an epoch of either stage, and the same for TensorBoard where TensorFlow can write it."""
+
+    def __init__(self, output, stage):
+        self.path, self.stage = output / "log.csv", stage
+        self.writer = None
+        if keras.backend.backend() == "tensorflow" and find_spec("tensorboard"):
+            import tensorflow as tf
+
+            self.summary = tf.summary
+            self.writer = tf.summary.create_file_writer(str(output / "tensorboard" / stage))
+
+    def cut(self, epoch):
+        """Drop what was logged of this stage after `epoch`: those epochs are about to be repeated."""
+        rows = []
+        if self.path.exists():
+            with open(self.path, newline="") as file:
+                rows = [row for row in csv.DictReader(file) if row["stage"] != self.stage or int(row["epoch"]) <= epoch]
+        self._replace(rows)
+
+    def write(self, row):
+        with open(self.path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        self._replace([*rows, {"stage": self.stage, **row}])
+        if self.writer:
+            with self.writer.as_default(step=row["step"]):
+                for name in COLUMNS[3:]:
+                    if name in row:
+                        self.summary.scalar(name, row[name])
+            self.writer.flush()
+
+    def _replace(self, rows):
+        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar over the steps of the stage on a terminal: steps a second and the time left. Nothing in a pipe."""
+
+    def __init__(self, stage, epochs, steps):
+        super().__init__()
+        self.stage, self.epochs, self.steps, self.bar = stage, epochs, steps, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.bar is None:
+            done = epoch * self.steps
+            total = self.epochs * self.steps
+            self.bar = tqdm(total=total, initial=done, desc=self.stage, unit=" steps", disable=None, leave=False)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.clear()  # the line of the epoch is printed over it
+
+    def on_train_end(self, logs=None):
+        if self.bar is not None:
+            self.bar.close()
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stops the run at the first step whose loss is no number."""
+
+    def __init__(self, stage, output):
+        super().__init__()
+        self.stage, self.output, self.current = stage, output, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.current = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, value in (logs or {}).items():
+            if not np.isfinite(value):
+                raise SRGANError(stopped_by_nan(name, self.stage, self.current, self.output, batch + 1))
+
+
+def stopped_by_nan(what, stage, epoch, output, step=None):
+    place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch + 1}"
+    kept = (
+        f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}" if epoch else "no epoch was done yet"
+    )
+    return f"{what} is no finite number at {place} of the {stage} stage; {kept}. Try a lower {stage}.learning_rate"
