@@ -85,6 +85,7 @@ def describe(generator) -> Description:
     """Describe a Keras generator by its layers alone."""
     from keras import Model, layers, tree
 
+    from srgan.networks.generator import scale_of
     from srgan.networks.layers import PixelShuffle
 
     probe = 64  # pixels
@@ -101,8 +102,8 @@ def describe(generator) -> Description:
     local += (layers.Add, layers.Multiply, layers.Concatenate, PixelShuffle, layers.InputLayer)
     reach, scale = {}, {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
-        sources = [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
-        before = scale[id(sources[0])] if sources else 1
+        sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
+        before = scale.get(sources[0], 1) if sources else 1
         match layer:
             case layers.Conv2D():
                 here = max(layer.kernel_size) // 2 * max(layer.dilation_rate) / before
@@ -110,12 +111,12 @@ def describe(generator) -> Description:
                 here = 1 / before
             case _:
                 here = 0 if isinstance(layer, local) else np.inf
-        reach[id(output)] = max([reach[id(source)] for source in sources], default=0) + here
+        reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here
         scale[id(output)] = shape[1] / probe
-    result = id(generator.outputs[0])
+    field = reach.get(id(generator.outputs[0]), np.inf)  # not found: from a layer that is used twice
     return Description(
-        scale=int(scale[result]),
-        receptive_field=int(np.ceil(reach[result])) if np.isfinite(reach[result]) else -1,
+        scale=scale_of(generator),
+        receptive_field=int(np.ceil(field)) if np.isfinite(field) else -1,
         values_per_pixel=int(max(np.prod(shape) for shape in shapes) / probe**2),
     )
 

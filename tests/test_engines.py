@@ -1,0 +1,260 @@
+"""Engines: the same numbers whoever computes them, the cache, and what is said of a model."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from upscaling import make_model, photograph
+
+from srgan import engines
+from srgan.engines import KerasEngine, OpenVINOEngine, describe, find_model, load_engine
+from srgan.errors import SRGANError, UsageError
+
+pytest.importorskip("openvino")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "generator.keras")
+
+
+@pytest.fixture
+def lr():
+    return photograph(40, 56)[None].astype(np.float32) / 255
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"skip": "bilinear", "normalization": "none"},
+        {"normalization": "instance"},
+        {"scale": 2, "skip": "bilinear"},
+        {"activation": "leaky_relu", "blocks": 2},
+        {"activation": "relu", "filters": 8, "scale": 2},
+    ],
+    ids=str,
+)
+def test_openvino_computes_what_keras_computes(settings, tmp_path, lr):
+    path = make_model(tmp_path / "generator.keras", **settings)
+    engine, keras_engine = OpenVINOEngine(path, "float32"), KerasEngine(path, "float32")
+    sr, expected = engine(lr), keras_engine(lr)
+    assert sr.shape == (1, 40 * settings.get("scale", 4), 56 * settings.get("scale", 4), 3) and sr.dtype == np.float32
+    assert expected.std() > 0.02
+    np.testing.assert_allclose(sr, expected, atol=2e-5 * np.abs(expected).max())
+    assert engine.description == keras_engine.description
+    assert engine.description.scale == settings.get("scale", 4)
+
+
+@pytest.mark.parametrize("kind", [OpenVINOEngine, KerasEngine])
+def test_bfloat16_is_close_and_keeps_the_skip_exact(kind, tmp_path, lr):
+    path = make_model(tmp_path / "generator.keras", skip="bilinear", normalization="none")
+    exact = kind(path, "float32")
+    rough = exact.with_precision("bfloat16")
+    assert (exact.precision, rough.precision) == ("float32", "bfloat16")
+    difference = np.abs(rough(lr) - exact(lr))
+    assert 0 < difference.max() < 0.05
+    # bfloat16 has 128 values in [0.5, 1): had the picture itself gone through it, no more could come out.
+    values = rough(lr)
+    assert len(np.unique(values[(values >= 0.5) & (values < 1)])) > 1000
+
+
+def test_the_receptive_field_is_what_the_output_depends_on(model):
+    engine = OpenVINOEngine(model, "float32")
+    reach, scale = engine.description.receptive_field, engine.description.scale
+    assert reach == 4 + 2 + 1 + 3  # head, block, body; up1 1, up2 1/2 and the end 4/4, rounded up together
+    black, dot = np.zeros((2, 1, 41, 41, 3), np.float32)
+    dot[0, 20, 20] = 1
+    rows = np.flatnonzero(np.abs(engine(dot) - engine(black)).max((0, 2, 3)))
+    assert (20 - reach) * scale <= rows[0] and rows[-1] < (21 + reach) * scale
+    assert rows[-1] - rows[0] > 2 * (reach - 2) * scale
+
+
+def test_instance_normalization_is_known_to_see_the_whole_picture(tmp_path):
+    path = make_model(tmp_path / "generator.keras", normalization="instance")
+    assert OpenVINOEngine(path).description.receptive_field == -1
+
+
+def test_a_kept_model_needs_no_framework(model, lr):
+    expected = load_engine(model, engine="openvino", precision="float32")(lr)
+    code = (
+        "import sys, numpy as np; from srgan.engines import load_engine;"
+        "engine = load_engine(sys.argv[1], engine='openvino', precision='float32');"
+        "sr = engine(np.load(sys.argv[2])); np.save(sys.argv[3], sr);"
+        "loaded = {'keras', 'tensorflow', 'jax', 'torch', 'h5py'} & set(sys.modules); assert not loaded, loaded"
+    )
+    folder = os.environ["XDG_CACHE_HOME"]
+    np.save(f"{folder}/lr.npy", lr)
+    subprocess.run([sys.executable, "-c", code, model, f"{folder}/lr.npy", f"{folder}/sr.npy"], check=True, timeout=60)
+    np.testing.assert_array_equal(np.load(f"{folder}/sr.npy"), expected)
+
+
+def test_another_content_under_the_same_name_is_another_model(tmp_path, lr):
+    path = make_model(tmp_path / "generator.keras", seed=1)
+    before = load_engine(path, engine="openvino", precision="float32")(lr)
+    make_model(path, seed=2)
+    engine = load_engine(path, engine="openvino", precision="float32")
+    assert np.abs(engine(lr) - before).max() > 0.05
+    np.testing.assert_allclose(engine(lr), KerasEngine(path)(lr), atol=1e-4)
+
+
+def test_processes_that_convert_at_once_and_one_that_is_killed(model, lr):
+    code = "import sys; from srgan.engines import load_engine; load_engine(sys.argv[1], engine='openvino')"
+    processes = [subprocess.Popen([sys.executable, "-c", code, model]) for _ in range(3)]
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes[0].wait(1.5)
+    processes[0].kill()
+    assert [process.wait(120) for process in processes[1:]] == [0, 0]
+    folder = engines._cache_folder(model)
+    assert {"generator.xml", "generator.bin"} <= {path.name for path in folder.iterdir()}
+    np.testing.assert_allclose(OpenVINOEngine(model, "float32")(lr), KerasEngine(model)(lr), atol=1e-4)
+
+
+def test_a_damaged_or_foreign_compiled_model_is_compiled_again(model, lr):
+    engine = OpenVINOEngine(model, "float32")
+    kept = engines._cache_folder(model) / "compiled-f32.blob"
+    good = kept.read_bytes()
+    kept.write_bytes(b"another version, another machine\n" + good)
+    np.testing.assert_array_equal(OpenVINOEngine(model, "float32")(lr), engine(lr))
+    assert kept.read_bytes()[:40] == good[:40]
+
+
+def test_no_place_for_the_cache(model, lr, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    np.testing.assert_allclose(OpenVINOEngine(model, "float32")(lr), KerasEngine(model)(lr), atol=1e-4)
+
+
+def test_what_openvino_form_cannot_be_built_of_runs_in_keras(tmp_path, lr):
+    import keras
+
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(inputs)
+    x = keras.layers.UpSampling2D(2, interpolation="nearest")(x)
+    keras.Model(inputs, x).save(tmp_path / "odd.keras")
+    engine = load_engine(tmp_path / "odd.keras")
+    assert isinstance(engine, KerasEngine) and engine(lr).shape == (1, 80, 112, 3)
+    assert engine.description.receptive_field == -1  # unknown layers may look anywhere
+    with pytest.raises(SRGANError, match="DepthwiseConv2D.*--engine keras"):
+        load_engine(tmp_path / "odd.keras", engine="openvino")
+
+
+def test_a_layer_used_twice_is_not_converted_into_something_else(tmp_path):
+    import keras
+
+    inputs = keras.Input((None, None, 3))
+    twice = keras.layers.Conv2D(3, 3, padding="same", activation="relu")
+    keras.Model(inputs, twice(twice(inputs))).save(tmp_path / "twice.keras")
+    with pytest.raises(SRGANError, match="used more than once"):
+        load_engine(tmp_path / "twice.keras", engine="openvino")
+    assert load_engine(tmp_path / "twice.keras").name == "Keras"
+
+
+def test_strength_interpolates_the_weights(tmp_path, lr):
+    from srgan.networks.generator import load_generator
+
+    gan, pixel = make_model(tmp_path / "srgan.keras", seed=1), make_model(tmp_path / "srresnet.keras", seed=2)
+    expected = load_generator(gan)
+    pairs = zip(expected.get_weights(), load_generator(pixel).get_weights())
+    expected.set_weights([0.25 * one + 0.75 * two for one, two in pairs])
+    expected = np.asarray(expected(lr, training=False))
+    for engine in ("openvino", "keras"):
+        sr = load_engine(gan, engine=engine, precision="float32", strength=0.25)(lr)  # finds srresnet beside srgan
+        np.testing.assert_allclose(sr, expected, atol=1e-4)
+    ends = [load_engine(gan, precision="float32", pixel_model=pixel, strength=strength)(lr) for strength in (0, 1)]
+    np.testing.assert_allclose(ends[0], load_engine(pixel, precision="float32")(lr), atol=1e-5)
+    np.testing.assert_array_equal(ends[1], load_engine(gan, precision="float32")(lr))
+
+
+def test_strength_needs_two_models_of_one_kind(model, tmp_path):
+    with pytest.raises(UsageError, match="--pixel-model"):
+        load_engine(model, strength=0.5)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        load_engine(model, strength=1.5)
+    other = make_model(tmp_path / "other.keras", filters=8)
+    for engine in ("openvino", "keras"):
+        with pytest.raises(SRGANError, match="not built alike"):
+            load_engine(model, engine=engine, pixel_model=other, strength=0.5)
+
+
+@pytest.mark.parametrize("kind", [OpenVINOEngine, KerasEngine])
+def test_threads_do_not_disturb_each_other(kind, model):
+    engine = kind(model, "float32")
+    pictures = [photograph(20 + 3 * index, 31, top=index)[None].astype(np.float32) / 255 for index in range(6)]
+    expected = [engine(picture) for picture in pictures]
+    wrong = []
+
+    def work():
+        for _ in range(3):
+            for picture, sr in zip(pictures, expected):
+                if not np.array_equal(engine(picture), sr):
+                    wrong.append(picture.shape)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_models_are_found_by_path_by_name_and_in_a_run(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "WEIGHTS", tmp_path)
+    assert find_model(str(model)) == model
+    assert find_model(model.parent) == model  # a run folder holds generator.keras
+    with pytest.raises(UsageError, match="no model is shipped yet: pass --model"):
+        find_model()
+    with pytest.raises(SRGANError, match="srgan: no such model.*no model is shipped"):
+        find_model("srgan")
+    for name in ("srresnet", "srgan-photo"):
+        (tmp_path / f"{name}.keras").touch()
+    assert find_model() == tmp_path / "srgan-photo.keras"
+    assert find_model("srresnet") == tmp_path / "srresnet.keras"
+    with pytest.raises(SRGANError, match="best.keras: no such model.*shipped are srgan-photo, srresnet"):
+        find_model("best.keras")
+
+
+def test_a_shipped_openvino_form_is_used_as_it_is(tmp_path, lr, monkeypatch):
+    path = make_model(tmp_path / "srgan.keras")
+    engines.save_openvino(engines.convert(path), path.with_suffix(".xml"))
+    expected = KerasEngine(path)(lr)
+    monkeypatch.setattr(engines, "WEIGHTS", path.parent)
+    monkeypatch.setattr(engines, "convert", None)  # would fail
+    np.testing.assert_allclose(load_engine("srgan", engine="openvino", precision="float32")(lr), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 cut"])
+def test_what_is_no_model_says_so(content, tmp_path):
+    path = tmp_path / "bad.keras"
+    path.write_bytes(content)
+    for engine in ("openvino", "keras"):
+        with pytest.raises(SRGANError, match="bad.keras"):
+            load_engine(path, engine=engine)
+
+
+@pytest.mark.parametrize("wrong", [{"engine": "onnx"}, {"precision": "float16"}])
+def test_unknown_choices_are_refused(wrong, model):
+    with pytest.raises(UsageError, match="is none of auto"):
+        load_engine(model, **wrong)
+
+
+def test_every_backends_lack_of_memory_is_a_memory_error():
+    for said in ("std::bad_alloc", "RESOURCE_EXHAUSTED: Out of memory allocating", "CUDA out of memory. Tried"):
+        assert isinstance(engines._as_memory_error(RuntimeError(said)), MemoryError)
+    assert not isinstance(engines._as_memory_error(RuntimeError("shape mismatch")), MemoryError)
+
+
+def test_the_description_counts_the_largest_layer(model):
+    from srgan.networks.generator import load_generator
+
+    assert (
+        describe(load_generator(model)).values_per_pixel == 16 * 4
+    )  # up2 at four times the size: 4 channels of 4² pixels

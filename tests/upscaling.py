@@ -1,0 +1,33 @@
+"""What the tests of upscaling share: small models whose every weight counts, and a real photograph."""
+
+import numpy as np
+from skimage import data
+
+from srgan.runtime import load_keras
+
+
+def make_model(path, seed=0, **settings):
+    """Save a small generator. Random weights, statistics and slopes everywhere, so that a seam or a mistake would show."""
+    load_keras()
+    from srgan.networks.generator import srresnet
+
+    generator = srresnet(**{"filters": 4, "blocks": 1} | settings)
+    random = np.random.default_rng(seed)
+    for variable in generator.variables:
+        shape = variable.shape
+        if "kernel" in variable.path:
+            gain = 0.5 if "block" in variable.path else 1.0  # as in trained networks, where blocks add details
+            variable.assign(random.normal(0, gain * np.prod(shape[:-1]) ** -0.5, shape))
+        elif "variance" in variable.path or "gamma" in variable.path:
+            variable.assign(random.uniform(0.7, 1.3, shape))
+        elif "alpha" in variable.path:
+            variable.assign(random.uniform(0.1, 0.4, shape))
+        else:
+            variable.assign(random.normal(0, 0.05, shape))
+    generator.save(path)
+    return path
+
+
+def photograph(height=96, width=128, top=40, left=160):
+    """A part of a real photograph, uint8 (height, width, 3)."""
+    return data.astronaut()[top : top + height, left : left + width]
