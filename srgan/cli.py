@@ -7,6 +7,7 @@ import argparse
 import logging
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from srgan import __version__
@@ -39,7 +40,7 @@ def _run(work):
 
 def train(argv=None):
     """srgan-train"""
-    from srgan.config import Config, bundled
+    from srgan.bundled import bundled
 
     parser = _parser(
         "srgan-train",
@@ -56,6 +57,8 @@ def train(argv=None):
     arguments = parser.parse_args(argv)
 
     def work():
+        from srgan.config import Config
+
         config = Config.load(arguments.config, arguments.changes)
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
         load_keras()
@@ -119,6 +122,7 @@ def upscale(argv=None):
         from srgan import upscale as library
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
+        warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
         _log_to_stderr()
         library.check_options(arguments.quality, arguments.compression)

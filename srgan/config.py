@@ -6,13 +6,12 @@ refused before anything is done, in one line that names the key, the value and w
 
 import difflib
 import re
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from srgan.bundled import find_config
 from srgan.errors import UsageError
 
 Count = Annotated[int, Field(ge=1)]
@@ -187,26 +186,6 @@ class Config(Section):
 
     def to_yaml(self):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def find_config(source) -> Path:
-    """The path itself where it exists, else the bundled configuration of that name."""
-    path = Path(source)
-    if path.is_file():
-        return path
-    for folder in (resources.files("srgan") / "configs", Path(__file__).parent.parent / "configs"):
-        for name in (path.name, f"{path.name}.yaml"):
-            if len(path.parts) == 1 and (found := Path(str(folder)) / name).is_file():
-                return found
-    raise UsageError(f"{source}: no such file, and no bundled configuration of that name ({', '.join(bundled())})")
-
-
-def bundled() -> list[str]:
-    """The names of the bundled configurations."""
-    for folder in (Path(str(resources.files("srgan"))) / "configs", Path(__file__).parent.parent / "configs"):
-        if folder.is_dir():
-            return sorted(file.stem for file in folder.glob("*.yaml"))
-    return []
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from srgan.config import Config, bundled, find_config
+from srgan.bundled import bundled, find_config
+from srgan.config import Config
 from srgan.errors import UsageError
 
 

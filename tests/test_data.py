@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT, SAMPLE
 from PIL import Image
 
-from helpers import ROOT, SAMPLE
 from srgan.config import Config
 from srgan.data.coco import choose_pictures
 from srgan.data.prepare import Store, prepare, squares

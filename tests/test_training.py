@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import time
 
@@ -34,6 +33,7 @@ def equal(one, other):
 def finished(tmp_path_factory):
     """A finished run that was never stopped, and its configuration file."""
     from conftest import TINY
+
     from srgan.config import Config
 
     folder = tmp_path_factory.mktemp("finished")
@@ -150,6 +150,15 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     ]
     assert timeless[0] == timeless[1]
     assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
+
+
+def test_threads_that_cut_batches_change_nothing(finished, tmp_path):
+    folder, _ = finished
+    run = run_command(
+        "train", "--config", folder / "tiny.yaml", "--output", tmp_path / "run", "--set", "batches.workers=2"
+    )
+    assert run.returncode == 0, run.stderr
+    assert equal(final_weights(tmp_path / "run"), final_weights(folder / "run"))
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
