@@ -7,9 +7,9 @@ half the time.
 
 import contextlib
 import io
+import logging
 import os
 import struct
-import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +20,8 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, featur
 
 from srgan.errors import SRGANError
 from srgan.images import atomic_path
+
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
 
 WRITABLE = {
     ".png": "PNG",
@@ -95,8 +97,7 @@ def read_picture(source, *, max_pixels=None) -> Picture:
             import pillow_heif
 
             pillow_heif.register_heif_opener()
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data)) as image:
             refuse_large(image)
             return from_pillow(image)
     except SRGANError:
@@ -131,17 +132,28 @@ def _from_vips(data, check):
     exif = Image.Exif()
     if data[:4] in _TIFF:
         _quietly(lambda: exif.load(data))  # EXIF has the structure of a TIFF file
+        for starts, lengths in ((273, 279), (324, 325)):  # of strips, of tiles; libvips would leave out what is missing
+            ends = np.ravel(exif.get(starts, 0)).astype(int) + np.ravel(exif.get(lengths, 0)).astype(int)
+            if ends.max() > len(data):
+                raise ValueError("it is cut off")
     elif "exif-data" in fields:
         _quietly(lambda: exif.load(image.get("exif-data")))
+    if image.format not in ("uchar", "ushort") and image.interpretation not in ("lab", "labs"):
+        raise ValueError(f"channels of the type {image.format} are not supported")
     image = image.autorot()
     if image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=16 if image.format == "ushort" else 8)
+        image = image.icc_transform(
+            "srgb",
+            embedded=True,
+            input_profile="cmyk",
+            intent="perceptual",
+            depth=16 if image.format == "ushort" else 8,
+        )
     elif image.interpretation not in ("b-w", "grey16", "srgb", "rgb16"):
         image = image.colourspace("srgb")
-    pixels = image.numpy()
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[2] > 4:
-        raise ValueError(f"{pixels.shape[2]} channels of {pixels.dtype} are not supported")
+    pixels = image.numpy().reshape(image.height, image.width, -1)
+    if pixels.shape[2] > 4:
+        raise ValueError(f"{pixels.shape[2]} channels are not supported")
     return _picture(pixels, icc, exif, dpi, frames)
 
 
