@@ -375,7 +375,8 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
     def fail(source, error):
         counts["failed"] += 1
         said = str(error) or type(error).__name__
-        _log.error("%s", said if said.startswith(str(source)) else f"{source}: {said}")
+        name = "standard input" if source == "-" else str(source)
+        _log.error("%s", said if said.startswith(name) else f"{name}: {said}")
 
     def finish(source, written):
         try:
@@ -396,7 +397,8 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
         return upscaler(picture, on_tile=show_tile if len(todo) == 1 else lambda done, total: None)
 
     def show_tile(done, total):
-        bar.total = total
+        if bar.total != total:  # known with the first tile, and other when memory runs out
+            bar.reset(total)
         bar.update(done - bar.n)
 
     with (

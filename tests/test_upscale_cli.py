@@ -1,0 +1,324 @@
+"""srgan-upscale as its users meet it: files, folders, streams, bad pictures, kills. Mostly as a process of its own."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import run_command
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from upscaling import make_model, photograph
+
+from srgan import cli
+from srgan.engines import load_engine
+from srgan.errors import UsageError
+from srgan.upscale import Upscaler, plan
+
+CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small model that is in the cache already."""
+    path = make_model(tmp_path_factory.mktemp("model") / "generator.keras", skip="bilinear")
+    load_engine(path)
+    return path
+
+
+@pytest.fixture
+def upscale(model, capsys):
+    """A function that runs the command in this process and returns its exit status and the lines it said."""
+
+    def run(*arguments):
+        try:
+            status = cli.upscale([*map(str, arguments), "--model", str(model)])
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        assert said.out == ""
+        return status, said.err.splitlines()
+
+    handlers = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handlers)
+
+
+def save(path, pixels=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photograph(20, 30) if pixels is None else pixels).save(path, **options)
+    return path
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_picture(model, tmp_path):
+    source = save(tmp_path / "in.jpg", quality=95)
+    done = run_command("upscale", source, tmp_path / "out.png", "--model", model)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "srgan: 1 done, 0 skipped, 0 failed\n")
+    expected = Upscaler(model)(np.asarray(Image.open(source)))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), expected)
+
+
+def test_help_and_versions_answer(model):
+    assert "--skip-existing" in run_command("upscale", "--help").stdout
+
+
+def test_without_a_model_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("srgan.engines.WEIGHTS", tmp_path)
+    assert cli.upscale([str(save(tmp_path / "a.png")), str(tmp_path / "b.png")]) == 2
+    assert re.fullmatch("srgan: no model is shipped yet: pass --model .*\n", capsys.readouterr().err)
+
+
+def test_a_folder_with_bad_pictures(upscale, tmp_path):
+    save(tmp_path / "in" / "a.jpg")
+    save(tmp_path / "in" / "Größe 写真.PNG")
+    save(tmp_path / "in" / "deep" / "b.webp")
+    save(tmp_path / "in" / "animation.gif")
+    (tmp_path / "in" / "cut.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes()[:300])
+    (tmp_path / "in" / "empty.png").touch()
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / ".hidden.png").write_bytes(b"")
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 1 and lines[-1] == "srgan: 3 done, 0 skipped, 2 failed"
+    assert sorted(line.split(": ")[1] for line in lines[:-1]) == [
+        str(tmp_path / "in" / bad) for bad in ("cut.jpg", "empty.png")
+    ]
+    assert files(tmp_path / "out") == ["Größe 写真.PNG", "a.jpg", "animation.png"]
+    status, lines = upscale(tmp_path / "in", tmp_path / "out", "--recursive", "--skip-existing")
+    assert status == 1 and lines[-1] == "srgan: 1 done, 3 skipped, 2 failed"
+    assert Image.open(tmp_path / "out" / "deep" / "b.webp").size == (120, 80)
+
+
+def test_several_inputs_and_a_format(upscale, tmp_path):
+    inputs = [save(tmp_path / name) for name in ("a.png", "b.bmp", "c.tif")]
+    status, lines = upscale(*inputs, tmp_path / "new" / "out", "--format", "JPG", "--quality", "60", "--scale", "2")
+    assert status == 0 and lines[-1] == "srgan: 3 done, 0 skipped, 0 failed"
+    assert files(tmp_path / "new") == ["out/a.jpg", "out/b.jpg", "out/c.jpg"]
+    assert Image.open(tmp_path / "new" / "out" / "a.jpg").size == (60, 40)
+    status, lines = upscale(*inputs, tmp_path / "missing.png", tmp_path / "new" / "out")
+    assert (
+        status == 1 and "missing.png: No such file" in lines[-2] and lines[-1].endswith("3 done, 0 skipped, 1 failed")
+    )
+
+
+def test_an_output_below_its_input_is_not_an_input(upscale, tmp_path):
+    save(tmp_path / "a.png")
+    for _ in range(2):
+        status, lines = upscale(tmp_path, tmp_path / "large", "--recursive")
+        assert status == 0 and lines[-1] == "srgan: 1 done, 0 skipped, 0 failed"
+    assert files(tmp_path) == ["a.png", "large/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png", "a.png"], "would be written over a.png, an input"),
+        (["a.png", "link.png"], "would be written over a.png, an input"),
+        (["a.png", "b.png", "."], "would be written over"),
+        (["a.png", "a.jpg", "out", "--format", "png"], "would both be written to"),
+        (["a.png", "folder/a.png", "out"], "would both be written to"),
+        (["a.png", "b.png", "c.png"], "several inputs need a folder"),
+        (["-", "a.png", "out"], "one picture"),
+        (["nothing", "out"], "no pictures there"),
+        (["a.png", "out.jpg", "--format", "png"], "does not end in .png"),
+        (["a.png", "out", "--format", "gif"], "'gif' is none of png"),
+        (["a.png", "out.png", "--quality", "0"], "not between 1 and 100"),
+        (["a.png", "out.png", "--tile", "7"], "below 48"),
+        (["a.png", "out.png", "--strength", "0.5"], "--pixel-model"),
+        (["a.png", "out.png", "--engine", "onnx"], "none of auto, openvino, keras"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upscale, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "a.jpg", "folder/a.png"):
+        save(tmp_path / name)
+    os.link(tmp_path / "a.png", tmp_path / "link.png")
+    (tmp_path / "nothing").mkdir()
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    status, lines = upscale(*arguments)
+    assert status == 2 and len(lines) == 1 and message in lines[0], lines
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("out.webp", (5000, 1), "WebP holds 16383"),
+        ("out.jpg", (1, 20000), "JPEG holds 65500"),
+        ("out.gif", (9, 9), "not a format"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_it_is_computed(name, size, message, upscale, tmp_path, monkeypatch):
+    source = save(tmp_path / "a.png", np.zeros((size[1], size[0], 3), np.uint8))
+    monkeypatch.setattr(Upscaler, "__call__", None)
+    status, lines = upscale(source, tmp_path / name)
+    assert status == 1 and message in lines[0] and lines[-1] == "srgan: 0 done, 0 skipped, 1 failed"
+
+
+def test_bombs_and_the_option_that_lifts_the_limit(upscale, tmp_path):
+    source = save(tmp_path / "a.png")
+    status, lines = upscale(source, tmp_path / "b.png", "--max-pixels", 599)
+    assert status == 1 and "raise --max-pixels" in lines[0]
+    assert upscale(source, tmp_path / "b.png", "--max-pixels", 600)[0] == 0
+    assert upscale(source, tmp_path / "c.png", "--max-pixels", 0)[0] == 0
+
+
+def test_streams(model, tmp_path):
+    content = save(tmp_path / "a.png").read_bytes()
+    for suffix, kind in (([], "PNG"), (["--format", "webp"], "WEBP")):
+        command = [sys.executable, "-c", CODE, "-", "-", "--model", model, *suffix]
+        done = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0 and done.stderr == b"srgan: 1 done, 0 skipped, 0 failed\n"
+        picture = Image.open(io.BytesIO(done.stdout))
+        assert picture.format == kind and picture.size == (120, 80)
+    command = [sys.executable, "-c", CODE, "-", tmp_path / "b.png", "--model", model]
+    done = subprocess.run(command, input=content[:99], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(b"srgan: standard input: cannot be read")
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_reader_that_goes_away_gives_no_traceback(model, tmp_path):
+    source = save(tmp_path / "a.png", photograph(200, 200))
+    command = f"{sys.executable} -c '{CODE}' {source} - --model {model} --compression 0 | head -c 10 > /dev/null"
+    done = subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr
+
+
+def test_gray_stays_gray_and_notes_are_said(upscale, tmp_path):
+    gray = save(tmp_path / "gray.jpg", photograph(20, 30)[..., 0])
+    upscale(gray, tmp_path / "gray.png")
+    assert Image.open(tmp_path / "gray.png").mode == "L"
+    clear = save(tmp_path / "clear.png", np.dstack([photograph(20, 30), photograph(20, 30)[..., 0]]))
+    status, lines = upscale(clear, tmp_path / "clear.jpg")
+    assert status == 0 and "JPEG has no transparency, it is laid on white" in lines[0]
+    frames = [Image.fromarray(photograph(20, 30, top=top)) for top in (0, 60)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    assert "the first of 2 frames is taken" in upscale(tmp_path / "two.gif", tmp_path / "two.png")[1][0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("many", [False, True])
+def test_a_terminal_sees_a_bar(many, model, tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    inputs = [save(tmp_path / f"{index}.png", photograph(100, 100)) for index in range(3 if many else 1)]
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    output = tmp_path / "out" if many else tmp_path / "out.png"
+    command = [sys.executable, "-c", CODE, *inputs, output, "--model", model, "--tile", "64"]
+    with subprocess.Popen(command, stderr=follower, stdin=subprocess.DEVNULL) as process:
+        os.close(follower)
+        seen = b""
+        try:
+            while part := os.read(leader, 4096):
+                seen += part
+        except OSError:  # the terminal is gone
+            pass
+    os.close(leader)
+    assert process.returncode == 0
+    assert re.search(rb"\d/3 \[.*picture" if many else rb"\d/9 \[.*tile", seen), seen
+    assert seen.rstrip().endswith(b"done, 0 skipped, 0 failed")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_killed_at_any_moment_nothing_is_half_and_the_rest_can_be_done(model, tmp_path):
+    for index in range(12):
+        save(tmp_path / "in" / f"{index}.png", photograph(60 + index, 80))
+    arguments = [sys.executable, "-c", CODE, tmp_path / "in", tmp_path / "out", "--model", model, "--skip-existing"]
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        count = len(list((tmp_path / "out").glob("*.png")))
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list((tmp_path / "out").glob("*.png"))) > count:  # it is in the middle of the work now
+                break
+            time.sleep(0.002)
+        time.sleep(float(random.uniform(0, 0.05)))
+        process.kill()
+        process.wait()
+        for path in (tmp_path / "out").glob("[!.]*"):
+            with Image.open(path) as picture:
+                picture.load()
+                assert picture.width == 320
+    done = run_command("upscale", *arguments[3:])
+    assert done.returncode == 0 and re.fullmatch(r"srgan: \d+ done, \d+ skipped, 0 failed\n", done.stderr)
+    whole = sorted(path.name for path in (tmp_path / "out").glob("[!.]*"))
+    assert whole == sorted(f"{index}.png" for index in range(12))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_polite_end_leaves_nothing_behind(name, status, model, tmp_path):
+    for index in range(60):
+        save(tmp_path / "in" / f"{index}.png", photograph(90, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, tmp_path / "in", tmp_path / "out", "--model", model], stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "out").glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(getattr(signal, name))
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == status and b"Traceback" not in said, said
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+# The plan, without any picture.
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from([".png", ".jpg", ".gif", ".tif"])), min_size=1, unique=True
+    )
+)
+def test_a_plan_never_maps_two_inputs_to_one_output(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("plan")
+    for stem, suffix in names:
+        (folder / f"{stem}{suffix}").touch()
+    try:
+        pairs = plan([str(folder)], str(folder / "out"), suffix=".png")
+    except UsageError:
+        assert len({stem for stem, _ in names}) < len(names)
+    else:
+        assert len({target for _, target in pairs}) == len(pairs) == len(names)
+
+
+def test_plans(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png")
+    (tmp_path / "folder").mkdir()
+    where = {
+        ("a.png", "b.jpg"): "b.jpg",
+        ("a.png", "folder"): "folder/a.png",
+        ("a.png", "new/"): "new/a.png",
+        ("a.png", "-"): "-",
+        ("a.png", "new/b.png"): "new/b.png",
+    }
+    for (source, output), target in where.items():
+        ((planned, planned_target),) = plan([source], output)
+        assert (str(planned), str(planned_target).replace(os.sep, "/")) == (source, target)
+    assert plan(["-"], "b.png") == [("-", "b.png")]
+    assert len(plan(["a.png", "a.png"], "new")) == 1  # the same one twice
