@@ -265,7 +265,7 @@ class OpenVINOEngine:
             request.infer([np.ascontiguousarray(lr, np.float32)], share_inputs=True)
             sr = request.get_output_tensor().data.copy()
         except RuntimeError as error:
-            raise _as_memory_error(error) from error  # and the request goes, with its buffers
+            raise _meant(error) from error  # and the request goes, with its buffers
         self._idle.append(request)
         return sr
 
@@ -407,10 +407,12 @@ class KerasEngine:
             try:
                 return np.asarray(self._generator.predict_on_batch(np.asarray(lr, np.float32)), np.float32)
             except Exception as error:  # each backend has its own
-                raise _as_memory_error(error) from error
+                raise _meant(error) from error
 
 
-def _as_memory_error(error):
-    """`error`, or a MemoryError where that is what it means: every backend says it with another exception."""
-    said = ("bad_alloc", "RESOURCE_EXHAUSTED", "out of memory", "OOM", "could not create a memory", "Cannot allocate")
-    return MemoryError(str(error)) if any(words in str(error) for words in said) else error
+def _meant(error):
+    """The MemoryError or SRGANError that an engine's error stands for: every backend has its own."""
+    said = str(error)
+    if any(words in said.lower() for words in ("bad_alloc", "resource_exhausted", "out of memory", "allocate")):
+        return MemoryError(said)
+    return SRGANError(f"the engine failed: {' '.join(said.split())[:300]}")

@@ -115,6 +115,8 @@ class Upscaler:
         limit = self.tile or affordable_tile(engine)
         todo = [(window, window_core) for window, window_core in tiles(width, height, limit, OVERLAP)][::-1]
         total = len(todo)
+        if total > 1 and engine.description.receptive_field < 0:
+            _log.warning("this model looks at the whole picture at once, so that its %d tiles may differ in tone", total)
         while todo:
             window, core = todo.pop()
             lr = np.broadcast_to(pixels[window.slices()], (window.height, window.width, 3))

@@ -246,10 +246,32 @@ def test_unknown_choices_are_refused(wrong, model):
         load_engine(model, **wrong)
 
 
-def test_every_backends_lack_of_memory_is_a_memory_error():
-    for said in ("std::bad_alloc", "RESOURCE_EXHAUSTED: Out of memory allocating", "CUDA out of memory. Tried"):
-        assert isinstance(engines._as_memory_error(RuntimeError(said)), MemoryError)
-    assert not isinstance(engines._as_memory_error(RuntimeError("shape mismatch")), MemoryError)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Failed to allocate 245760000 bytes of memory",
+        "std::bad_alloc",
+        "RESOURCE_EXHAUSTED: while running",
+        "CUDA out of memory. Tried",
+    ],
+)
+def test_every_backends_lack_of_memory_is_a_memory_error(said):
+    assert isinstance(engines._meant(RuntimeError(said)), MemoryError)
+    assert isinstance(engines._meant(RuntimeError("shapes\ndiffer")), SRGANError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_a_real_lack_of_memory_halves_the_tile(tmp_path):
+    path = make_model(tmp_path / "wide.keras", filters=64)
+    load_engine(path, engine="openvino")
+    code = (
+        "import resource, sys, numpy as np; from srgan.upscale import Upscaler;"
+        "upscaler = Upscaler(sys.argv[1], engine='openvino', tile=400); small = np.zeros((20, 20, 3), np.uint8);"
+        "upscaler(small); used = 4096 * int(open('/proc/self/statm').read().split()[0]);"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2);"
+        "assert upscaler(np.zeros((400, 400, 3), np.uint8)).shape == (1600, 1600, 3); assert upscaler.tile < 400"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120)
 
 
 def test_the_description_counts_the_largest_layer(model):

@@ -119,6 +119,15 @@ def test_the_papers_depth_leaves_no_seams(tmp_path):
     assert np.abs(Upscaler(path, precision="float32", tile=96)(pixels).astype(int) - whole).max() <= 1
 
 
+def test_a_model_that_tiles_change_says_so(tmp_path, caplog):
+    upscaler = Upscaler(make_model(tmp_path / "instance.keras", normalization="instance"), tile=96)
+    with caplog.at_level(logging.WARNING, "srgan"):
+        upscaler(photograph(90, 90))
+        assert not caplog.text
+        upscaler(photograph(90, 120))
+    assert "looks at the whole picture at once" in caplog.text
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (37, 5000), (5000, 1), (2, 400)])
 def test_odd_sizes(height, width, upscaler):
     row = np.resize(photograph(50, 100), (height, width, 3))
