@@ -61,12 +61,10 @@ def _pixel_trained(path, name=None):
     """The pixel-trained model that belongs to a GAN-trained one: as named, else its sister file."""
     if name is not None:
         return find_model(name)
-    sister = path.with_name(path.name.replace("srgan", "srresnet"))
-    if sister == path or not sister.is_file():
-        raise UsageError(
-            f"{path}: below 1, strength needs the pixel-trained model that belongs to it: pass --pixel-model"
-        )
-    return sister
+    for sister in (path.name.replace("srgan", "srresnet"), f"{path.stem}-pixel.keras"):
+        if sister != path.name and path.with_name(sister).is_file():
+            return path.with_name(sister)
+    raise UsageError(f"{path}: strength below 1 needs the pixel-trained model that belongs to it: pass --pixel-model")
 
 
 class Inconvertible(Exception):
@@ -91,15 +89,8 @@ def describe(generator) -> Description:
     probe = 64  # pixels
     outputs = [operation.output for operation in generator.operations]
     shapes = Model(generator.inputs, outputs).compute_output_shape((1, probe, probe, 3))
-    local = (
-        layers.Rescaling,
-        layers.PReLU,
-        layers.LeakyReLU,
-        layers.ReLU,
-        layers.Activation,
-        layers.BatchNormalization,
-    )
-    local += (layers.Add, layers.Multiply, layers.Concatenate, PixelShuffle, layers.InputLayer)
+    on_each_pixel = (layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle)
+    on_each_pixel += (layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate)
     reach, scale = {}, {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
         sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
@@ -110,7 +101,7 @@ def describe(generator) -> Description:
             case layers.UpSampling2D():
                 here = 1 / before
             case _:
-                here = 0 if isinstance(layer, local) else np.inf
+                here = 0 if isinstance(layer, on_each_pixel) else np.inf
         reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here
         scale[id(output)] = shape[1] / probe
     field = reach.get(id(generator.outputs[0]), np.inf)  # not found: from a layer that is used twice
@@ -170,7 +161,7 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
 
 
 def _keras_device(backend):
-    """ "GPU" or "CPU": where Keras computes."""
+    """Where Keras computes: "GPU" or "CPU"."""
     if backend == "tensorflow":
         import tensorflow
 
@@ -254,20 +245,18 @@ class OpenVINOEngine:
         }
         hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
         self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
-        self._idle = []  # infer requests; each has buffers as large as its largest picture
+        self._request = None  # has buffers as large as its largest picture
+        self._lock = threading.Lock()  # one picture takes all cores
 
     def __call__(self, lr):
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
-        try:
-            request.infer([np.ascontiguousarray(lr, np.float32)], share_inputs=True)
-            sr = request.get_output_tensor().data.copy()
-        except RuntimeError as error:
-            raise _meant(error) from error  # and the request goes, with its buffers
-        self._idle.append(request)
-        return sr
+        with self._lock:
+            try:
+                self._request = self._request or self._compiled.create_infer_request()
+                self._request.infer([np.ascontiguousarray(lr, np.float32)], share_inputs=True)
+                return self._request.get_output_tensor().data.copy()
+            except RuntimeError as error:
+                self._request = None  # its buffers are of no use
+                raise _meant(error) from error
 
 
 def _cache_folder(path):
@@ -281,19 +270,20 @@ def _openvino_model(core, path, folder):
     """The OpenVINO form of a `.keras` file: the one shipped beside it, the one in the cache, or made and cached now."""
     if path.parent == WEIGHTS and path.with_suffix(".xml").is_file():
         return core.read_model(path.with_suffix(".xml"))
-    if (folder / "generator.xml").is_file():
-        return core.read_model(folder / "generator.xml")
+    kept = folder / "openvino"
+    if kept.is_dir():
+        return core.read_model(kept / "generator.xml")
     _log.info("%s: converting it for OpenVINO, once", path)
     model = convert(path)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
-            whole = Path(temporary) / "model"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
+            whole = Path(temporary) / "openvino"
             save_openvino(model, whole / "generator.xml")
             with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
-                whole.rename(folder)
+                whole.rename(kept)
     except OSError as error:
-        _log.info("%s: cannot be kept (%s)", folder, error)
+        _log.info("%s: cannot be kept (%s)", kept, error)
     return model
 
 

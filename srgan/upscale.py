@@ -24,10 +24,11 @@ from srgan.engines import load_engine
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
 
-OVERLAP = 16  # input pixels that a tile sees beyond its own; measured, see `scripts/benchmark.py upscale`
+# Input pixels that a tile sees beyond its own. The network looks 40 pixels far, but hardly: measured on trained SRResNets,
+# from 12 on no pixel is more than a level away from the untiled result, in float32 and in bfloat16.
+OVERLAP = 16
 LARGEST_TILE, SMALLEST_TILE = 384, 48  # input pixels a side
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
-
 
 _log = logging.getLogger("srgan")
 
@@ -113,10 +114,12 @@ class Upscaler:
         height, width, channels = pixels.shape
         result = np.empty((height * scale, width * scale, channels), pixels.dtype)
         limit = self.tile or affordable_tile(engine)
-        todo = [(window, window_core) for window, window_core in tiles(width, height, limit, OVERLAP)][::-1]
+        todo = tiles(width, height, limit, OVERLAP)[::-1]
         total = len(todo)
         if total > 1 and engine.description.receptive_field < 0:
-            _log.warning("this model looks at the whole picture at once, so that its %d tiles may differ in tone", total)
+            _log.warning(
+                "this model looks at the whole picture at once, so that its %d tiles may differ in tone", total
+            )
         while todo:
             window, core = todo.pop()
             lr = np.broadcast_to(pixels[window.slices()], (window.height, window.width, 3))

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_free_memory_knows_the_limit_of_the_process():
     assert 2**20 < free < 2**45
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
-        used = 4096 * int(open("/proc/self/statm").read().split()[0])
+        used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, limits[1]))
         assert upscale.free_memory() <= 2**28
     finally:

@@ -322,3 +322,28 @@ def test_plans(tmp_path, monkeypatch):
         assert (str(planned), str(planned_target).replace(os.sep, "/")) == (source, target)
     assert plan(["-"], "b.png") == [("-", "b.png")]
     assert len(plan(["a.png", "a.png"], "new")) == 1  # the same one twice
+
+
+def test_a_folder_of_damaged_files_gives_no_traceback_and_no_half_output(model, tmp_path):
+    random = np.random.default_rng(0)
+    suffixes = {".jpg": "JPEG", ".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP", ".tif": "TIFF"}
+    for index in range(60):
+        height, width = random.integers(1, 71, 2)
+        suffix = list(suffixes)[index % 6]
+        path = save(tmp_path / "in" / f"{index}{suffix}", photograph(height, width))
+        content = bytearray(path.read_bytes())
+        if index % 3 == 0:
+            content = content[: random.integers(len(content))]
+        elif index % 3 == 1:
+            for place in random.integers(0, len(content), 5):
+                content[place] ^= 1 << random.integers(8)
+        path.write_bytes(content)
+    done = run_command("upscale", tmp_path / "in", tmp_path / "out", "--model", model, "--max-pixels", "100000")
+    *said, last = done.stderr.splitlines()
+    counts = [int(count) for count in re.fullmatch(r"srgan: (\d+) done, 0 skipped, (\d+) failed", last).groups()]
+    assert sum(counts) == 60 and counts[0] >= 20 and counts[1] >= 15 and done.returncode == 1
+    assert all(line.startswith("srgan: ") for line in said) and len(said) == counts[1]
+    assert len(files(tmp_path / "out")) == counts[0]
+    for name in files(tmp_path / "out"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            picture.load()
