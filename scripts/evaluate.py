@@ -74,6 +74,10 @@ def main(argv=None):
 def evaluate(arguments):
     sets = {name: _pictures_of(Path(path)) for name, path in map(_named, arguments.data)}
     predictions = {name: Path(path) for name, path in map(_named, arguments.prediction_dir)}
+    if len(predictions) < len(arguments.prediction_dir):
+        raise UsageError("--prediction-dir: two folders have one name; name them NAME=PATH")
+    if len(sets) < len(arguments.data):
+        raise UsageError("--data: two sets have one name; name them NAME=PATH")
     if missing := [str(folder) for folder in predictions.values() if not folder.is_dir()]:
         raise UsageError(f"{missing[0]}: no such folder of predictions")
     methods, scale = [], arguments.scale
@@ -82,6 +86,8 @@ def evaluate(arguments):
     elif not predictions:
         raise UsageError("nothing to evaluate: pass --model or --prediction-dir")
     labels = [BICUBIC, *(method.label for method in methods), *predictions]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UsageError(f"--prediction-dir: {twice[0]} is taken; name the folder NAME=PATH")
     load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
 
     means, failed = {}, 0
@@ -93,7 +99,7 @@ def evaluate(arguments):
         def scene_of(path, folders=folders):
             scene = read_scene(path, scale, methods)
             for label, folder in folders.items():
-                scene.enlarged[label] = read_prediction(folder, path, scene.original)
+                scene.enlarged[label] = read_prediction(folder, path, scene.original, scale)
             return scene
 
         pictures = []
@@ -141,7 +147,7 @@ def _pictures_of(folder):
     return find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])
 
 
-def read_prediction(folder, path, original):
+def read_prediction(folder, path, original, scale):
     """The picture in `folder` that was made for `path`, cut to the size of `original`.
 
     Raises:
@@ -155,7 +161,7 @@ def read_prediction(folder, path, original):
         what = f"{len(found)} pictures begin so" if found else "no such picture"
         raise SRGANError(f"{folder / path.stem}: {what}, exactly one prediction is needed")
     pixels, (height, width) = read_rgb(found[0]), original.shape[:2]
-    if not (0 <= pixels.shape[0] - height < 4 and 0 <= pixels.shape[1] - width < 4):
+    if not (0 <= pixels.shape[0] - height < scale and 0 <= pixels.shape[1] - width < scale):
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise SRGANError(f"{found[0]}: has {size} pixels, the original {width}x{height}")
     return pixels[:height, :width]

@@ -44,12 +44,11 @@ class AfterEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with averaged_weights(self.model):
             self.snapshot.set_weights(self.model.generator.get_weights())
-        if not all(np.isfinite(weights).all() for weights in self.snapshot.get_weights()):
-            raise SRGANError(stopped_by_nan("a weight of the generator", self.stage, epoch, self.output))
+        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
+            raise SRGANError(stopped_by_nan("a weight", self.stage, epoch, self.output))
         seconds = time.perf_counter() - self.started
-        sr = [upscale_batch(self.snapshot, self.validation.lr[i]) for i in range(self.validation.count)]
-        score = float(np.mean([psnr_y(self.validation.hr[i], sr[i], self.validation.scale) for i in range(len(sr))]))
-        self._draw_samples(epoch, sr)
+        score = validation_psnr_y(self.validation, lambda lr: upscale_one(self.snapshot, lr))
+        self._draw_samples(epoch)
         step = (epoch + 1) * self.steps
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **(logs or {})}
@@ -62,13 +61,11 @@ class AfterEpoch(keras.callbacks.Callback):
         print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  validation PSNR-Y {score:.2f} dB"
               f"  {seconds:.0f} s", flush=True)  # fmt: skip
 
-    def _draw_samples(self, epoch, validation_sr):
+    def _draw_samples(self, epoch):
         rows = []
-        for store, sr in ((self.store, None), (self.validation, validation_sr)):
-            for i in range(min(self.samples, store.count)):
-                shown = sr[i] if sr else upscale_batch(self.snapshot, store.lr[i])
-                bicubic = resize_bicubic(np.asarray(store.lr[i]), store.size, store.size)
-                rows.append([store.lr[i], bicubic, shown, store.hr[i]])
+        for store in (self.store, self.validation):
+            for lr, hr in zip(store.lr[: self.samples], store.hr[: self.samples]):
+                rows.append([lr, resize_bicubic(lr, store.size, store.size), upscale_one(self.snapshot, lr), hr])
         if rows:
             folder = self.output / "samples"
             folder.mkdir(exist_ok=True)
@@ -92,7 +89,12 @@ def averaged_weights(model):
         swap.on_test_end()
 
 
-def upscale_batch(generator, lr):
+def validation_psnr_y(store, upscale):
+    """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture, over a store."""
+    return float(np.mean([psnr_y(hr, upscale(lr), store.scale) for lr, hr in zip(store.lr, store.hr)]))
+
+
+def upscale_one(generator, lr):
     """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3)."""
     return to_uint8(np.asarray(generator.predict_on_batch(to_float(lr)[None]), np.float32)[0])
 
@@ -127,7 +129,7 @@ class Checkpoint:
         # Keras insists on the suffix .weights.h5, so that the temporary name is made here and not by atomic_path.
         part = self.folder / f".{new.name}"
         model.save_weights(part, overwrite=True)
-        with open(part, "rb") as file:
+        with open(part, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(part, new)
         for old in self.folder.glob("*.weights.h5"):
@@ -139,16 +141,15 @@ class Checkpoint:
 
 
 class Log:
-    """log.csv, a line an epoch of either stage, and the same for TensorBoard where TensorFlow can write it."""
+    """log.csv, a line an epoch of either stage, and the same for TensorBoard where that is installed."""
 
     def __init__(self, output, stage):
         self.path, self.stage = output / "log.csv", stage
         self.writer = None
-        if keras.backend.backend() == "tensorflow" and find_spec("tensorboard"):
-            import tensorflow as tf
+        if find_spec("tensorboard"):
+            from tensorboard.summary import Writer
 
-            self.summary = tf.summary
-            self.writer = tf.summary.create_file_writer(str(output / "tensorboard" / stage))
+            self.writer = Writer(str(output / "tensorboard" / stage))
 
     def cut(self, epoch):
         """Drop what was logged of this stage after `epoch`: those epochs are about to be repeated."""
@@ -163,10 +164,9 @@ class Log:
             rows = list(csv.DictReader(file))
         self._replace([*rows, {"stage": self.stage, **row}])
         if self.writer:
-            with self.writer.as_default(step=row["step"]):
-                for name in COLUMNS[3:]:
-                    if name in row:
-                        self.summary.scalar(name, row[name])
+            for name in COLUMNS[3:]:
+                if name in row:
+                    self.writer.add_scalar(name, row[name], row["step"])
             self.writer.flush()
 
     def _replace(self, rows):

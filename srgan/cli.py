@@ -51,7 +51,13 @@ def train(argv=None):
         "--config", required=True, metavar="FILE", help=f"a YAML file, or a bundled one: {', '.join(bundled())}"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a key, dotted"
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="override keys, dotted",
     )
     parser.add_argument("--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)")
     arguments = parser.parse_args(argv)

@@ -36,8 +36,8 @@ class Data(Section):
     minimum_side: Annotated[int, Field(ge=0)] = 0  # pixels; smaller pictures are left out
     validation_pictures: str | None = None  # null: held back from `pictures`
     validation_annotations: str | None = None
-    validation_count: Count | None = 50
-    size: Annotated[int, Field(ge=8)] = 384  # pixels a side of the prepared squares
+    validation_count: Annotated[int, Field(ge=0)] | None = 50  # null: all of validation_pictures
+    size: Annotated[int, Field(ge=16)] = 384  # pixels a side of the prepared squares
     fit: Literal["squash", "crop", "tile"] = (
         "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
     )
@@ -84,7 +84,9 @@ class Optimizer(Section):
 
     @model_validator(mode="after")
     def _drops_fit(self):
-        if self.drops and self.schedule != "step":
+        if bool(self.drops) != (self.schedule == "step"):
+            if not self.drops:
+                raise ValueError("drops = []: schedule: step needs the epochs after which the rate drops")
             raise ValueError(f"drops = {self.drops}: only schedule: step has drops")
         if self.drops != sorted(self.drops):
             raise ValueError(f"drops = {self.drops}: must rise")
@@ -107,7 +109,7 @@ class GanStage(Optimizer):
     content_layers: dict[str, NotNegative] = {"block5_conv4": 1.0}  # VGG19 layers and their weights
     content_before_activation: bool = False
     content_scale: Annotated[float, Field(gt=0)] | Literal["unit"] = 1 / 12.75  # "unit": each layer by its own mean
-    vgg19: str | None = None  # file of VGG19 weights; null: Keras' ImageNet weights, downloaded once
+    vgg19: str | None = None  # file of weights; null: Keras' ImageNet weights, downloaded once; "random": none
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     adversarial_weight: NotNegative = 1e-3
 
@@ -116,8 +118,10 @@ class GanStage(Optimizer):
         for layer in self.content_layers:
             if layer not in VGG19_LAYERS:
                 raise ValueError(f"content_layers = {layer}: no convolution of VGG19 ({', '.join(VGG19_LAYERS)})")
-        if self.content_weight and not any(self.content_layers.values()):
+        if self.content_weight and not self.weighted_layers():
             raise ValueError("content_layers: name a layer with a weight, or set content_weight to 0")
+        if self.epochs and not (self.pixel_weight or self.content_weight or self.adversarial_weight):
+            raise ValueError("pixel_weight, content_weight, adversarial_weight: one must be above 0")
         return self
 
     def weighted_layers(self):
@@ -134,7 +138,7 @@ class Config(Section):
         8
     """
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     samples: Annotated[int, Field(ge=0)] = 3  # training and validation pictures on the sheet of each epoch
     initial_weights: str | None = None  # a saved generator to start the first stage from
@@ -153,6 +157,23 @@ class Config(Section):
             raise ValueError(f"batches.crop = {crop}: must be a multiple of network.scale = {scale}")
         if crop > size:
             raise ValueError(f"batches.crop = {crop}: must be at most data.size = {size}")
+        if self.gan.epochs and self.gan.content_weight:
+            deepest = max(int(layer[len("block")]) for layer in self.gan.weighted_layers())
+            if crop < 2 ** (deepest - 1):
+                raise ValueError(
+                    f"batches.crop = {crop}: must be at least {2 ** (deepest - 1)} for VGG19's block {deepest}"
+                )
+        if not (self.pixel.epochs or self.gan.epochs):
+            raise ValueError("pixel.epochs and gan.epochs: one must be above 0")
+        for name in ("pixel", "gan"):
+            stage = getattr(self, name)
+            steps = stage.epochs * self.batches.steps_per_epoch
+            if steps and stage.warmup_steps >= steps:
+                raise ValueError(f"{name}.warmup_steps = {stage.warmup_steps}: must be below the stage's {steps} steps")
+        if self.data.validation_pictures is None and self.data.validation_annotations is not None:
+            raise ValueError("data.validation_annotations: only counts with data.validation_pictures")
+        if self.data.validation_pictures is None and self.data.validation_count is None:
+            raise ValueError("data.validation_count = None: how many of data.pictures to hold back")
         return self
 
     @classmethod

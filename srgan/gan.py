@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from srgan.losses import adversarial_loss, content_loss, discriminator_loss, pixel_loss
+from srgan.losses import adversarial_loss, content_loss, discriminator_loss, judged_rightly, pixel_loss
 
 
 class SRGAN(keras.Model):
@@ -80,9 +80,7 @@ class SRGAN(keras.Model):
                 judged = self._frozen_discriminator(sr, training)
                 found["loss/adversarial"] = adversarial_loss(kind, ops.stop_gradient(real), judged)
             found["loss/discriminator"] = discriminator_loss(kind, real, fake)
-            # How sure it is, as probabilities that a picture is real: 1 and 0 mean that it has won.
-            found["discriminator/real"] = ops.mean(ops.sigmoid(real))
-            found["discriminator/fake"] = ops.mean(ops.sigmoid(fake))
+            found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)

@@ -27,7 +27,7 @@ def atomic_path(path):
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:  # Windows synchronises no file that is open for reading only
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:

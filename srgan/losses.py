@@ -32,7 +32,7 @@ def adversarial_loss(kind, real, fake):
     """The generator's loss: its pictures should get the logits of real ones.
 
     "vanilla" is -log D(G(lr)) (arXiv 1609.04802, equation 6), "relativistic" the relativistic average of ESRGAN (arXiv
-    1809.00219, equation 2), "hinge" and "least_squares" as usual.
+    1809.00219, equation 2, halved), "hinge" and "least_squares" as usual.
     """
     if kind == "vanilla":
         return ops.mean(ops.softplus(-fake))
@@ -52,3 +52,17 @@ def discriminator_loss(kind, real, fake):
     if kind == "hinge":
         return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake))
+
+
+def judged_rightly(kind, real, fake):
+    """The shares of real and of generated pictures (or patches) that the discriminator takes for what they are.
+
+    Two scalars in [0, 1]: both 1 where it always wins, both near 0.5 or lower where it can tell nothing. A relativistic
+    discriminator compares with the mean of the other kind; least squares has its boundary between its targets 0 and 1.
+    """
+    if kind == "relativistic":
+        right = real > ops.mean(fake), fake < ops.mean(real)
+    else:
+        boundary = 0.5 if kind == "least_squares" else 0.0
+        right = real > boundary, fake < boundary
+    return [ops.mean(ops.cast(share, "float32")) for share in right]

@@ -6,27 +6,36 @@ import sys
 import tempfile
 from importlib.util import find_spec
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")  # in order of preference
 
 
 def choose_backend() -> str:
     """Return Keras' backend, settling it first: KERAS_BACKEND if set, else the first of BACKENDS that is installed.
+    Keras' own file of settings is not asked.
 
     Also turns off TensorFlow's start-up messages, unless the user has set TF_CPP_MIN_LOG_LEVEL. Imports nothing heavy,
     and has no effect once Keras is imported.
 
     Raises:
         SRGANError: no backend is installed.
+        UsageError: KERAS_BACKEND names none, or one that is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "KERAS_BACKEND" not in os.environ:
-        installed = next((name for name in BACKENDS if find_spec(name)), None)
-        if installed is None:
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted is None:
+        wanted = next((name for name in BACKENDS if find_spec(name)), None)
+        if wanted is None:
             raise SRGANError("no Keras backend is installed: run `pip install tensorflow` (or jax)")
-        os.environ["KERAS_BACKEND"] = installed
-    return os.environ["KERAS_BACKEND"]
+        os.environ["KERAS_BACKEND"] = wanted
+    elif wanted not in BACKENDS:
+        raise UsageError(f"KERAS_BACKEND={wanted}: must be one of {', '.join(BACKENDS)}")
+    elif not find_spec(wanted):
+        raise UsageError(f"KERAS_BACKEND={wanted}: {wanted} is not installed; run `pip install {wanted}`")
+    return wanted
 
 
 def load_keras():

@@ -65,10 +65,13 @@ def _label(path):
 
 
 def unique(name, taken):
-    """`name`, or with a number behind it if it is in the set `taken`; then it is taken too."""
+    """`name`, or with a number behind it if it is in the set `taken`; then it is taken too.
+
+    Names that differ in case only are one, as they are on the disks of macOS and Windows.
+    """
     candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
-    chosen = next(candidate for candidate in candidates if candidate not in taken)
-    taken.add(chosen)
+    chosen = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+    taken.add(chosen.casefold())
     return chosen
 
 

@@ -3,9 +3,9 @@
 A run folder holds
 
     config.yaml             the resolved configuration; a run is continued with the same one only
-    environment.json        versions, backend, devices and seed
+    environment.json        versions, backend, devices, seed and pictures, at each start
     log.csv                 a line an epoch
-    tensorboard/            the same, where TensorFlow's summaries are there
+    tensorboard/            the same for TensorBoard
     samples/                a sheet an epoch: low | bicubic | GAN | high
     checkpoint/             the whole state after the last epoch, one file
     generator-pixel.keras   the generator after the pixel stage
@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from keras import ops
 
-from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtNaN
+from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtNaN, validation_psnr_y
 from srgan.config import Config
 from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
@@ -35,7 +35,6 @@ from srgan.data.prepare import default_root, prepare
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
 from srgan.images import atomic_path, resize_bicubic
-from srgan.metrics import psnr_y
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
@@ -59,6 +58,8 @@ def train(config: Config, output) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / ".lock", timeout=0):
+            for part in output.rglob(".*.part*"):
+                part.unlink()  # left by a process that was killed while it wrote
             return _train(config, output)
     except Timeout:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
@@ -246,10 +247,10 @@ def _refuse_other_runs(config, output):
     """See that the folder is free, or belongs to a run of this very configuration, or to one that finished no epoch."""
     file = output / "config.yaml"
     if not file.exists():
-        if output.is_dir() and any(path.name != ".lock" for path in output.iterdir()):
+        if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    if not (output / "checkpoint").is_dir():
+    if not any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES):
         return
     try:
         before = Config.load(file).flat()
@@ -281,35 +282,51 @@ def _stores(config):
 
 
 def _describe(config, output, store, validation):
-    """Say what is about to happen, and write it into the run folder."""
-    devices = keras.distribution.list_devices()
+    """Say what is about to happen, and note it in the run folder: an entry for every start of the run.
+
+    Raises:
+        SRGANError: an epoch is done, and the pictures are no longer those it was done with.
+    """
+    file = output / "environment.json"
+    begun = any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES)
+    starts = json.loads(file.read_text(encoding="utf-8")) if begun and file.exists() else []
+    stores = [store.folder.name, validation.folder.name]
+    if starts and starts[0]["stores"] != stores:
+        raise SRGANError(
+            f"{output}: the pictures have changed since this run began (data.pictures, data.validation_pictures); "
+            "put them back to go on, or give another --output"
+        )
+    if starts:
+        bicubic = starts[0]["bicubic_psnr_y"]
+    else:
+        bicubic = validation_psnr_y(validation, lambda lr: resize_bicubic(lr, validation.size, validation.size))
     versions = {}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    backend = keras.backend.backend()
-    content = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "backend": backend,
-        "devices": devices,
-        "precision": config.precision,
-        "seed": config.seed,
-        "versions": versions,
-        "training_pictures": store.count,
-        "validation_pictures": validation.count,
-        "skipped": [*store.skipped, *validation.skipped],
-    }
-    with atomic_path(output / "environment.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    skipped = f", {len(content['skipped'])} skipped" if content["skipped"] else ""
-    bicubic = np.mean([
-        psnr_y(validation.hr[i], resize_bicubic(np.asarray(validation.lr[i]), validation.size, validation.size))
-        for i in range(validation.count)
-    ])  # fmt: skip
-    print(f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; "
-          f"{store.count} training and {validation.count} validation pictures{skipped}")  # fmt: skip
+    backend, devices = keras.backend.backend(), keras.distribution.list_devices()
+    skipped = [*store.skipped, *validation.skipped]
+    starts.append(
+        {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "backend": backend,
+            "devices": devices,
+            "precision": config.precision,
+            "seed": config.seed,
+            "versions": versions,
+            "stores": stores,
+            "training_pictures": store.count,
+            "validation_pictures": validation.count,
+            "skipped": skipped,
+            "bicubic_psnr_y": bicubic,
+        }
+    )
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(starts, indent=1), encoding="utf-8")
+    print(
+        f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; {store.count} training and "
+        f"{validation.count} validation pictures{f', {len(skipped)} skipped' if skipped else ''}"
+    )
     print(f"run folder {output}; bicubic has a validation PSNR-Y of {bicubic:.2f} dB", flush=True)

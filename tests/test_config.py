@@ -41,13 +41,20 @@ def test_coco_is_the_papers_run():
         ("gan.content_layers.block9_conv9=1", "content_layers = block9_conv9: no convolution of VGG19"),
         ("pixel.drops=[3]", "pixel.drops = [3]: only schedule: step has drops"),
         ("pixel.epochs.x=3", "epochs is a value, not a section"),
+        ("pixel.schedule=step", "drops = []: schedule: step needs the epochs"),
+        ("pixel.warmup_steps=1000000", "pixel.warmup_steps = 1000000: must be below the stage's 1000000 steps"),
+        ("batches.crop=8", "batches.crop = 8: must be at least 16 for VGG19's block 5"),
+        ("gan.content_weight=0 gan.adversarial_weight=0", "content_weight, adversarial_weight: one must be above 0"),
+        ("pixel.epochs=0 gan.epochs=0", "one must be above 0"),
+        ("data.validation_pictures=null", "data.validation_annotations: only counts with data.validation_pictures"),
+        ("seed=4294967295", "seed = 4294967295: must be less than 4294967295"),
         ("count", "must be key=value"),
         ("data.categories=[a", "the value is not YAML"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(change, message):
     with pytest.raises(UsageError) as caught:
-        Config.load("coco", [change])
+        Config.load("coco", change.split() if change.count("=") > 1 else [change])
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -50,9 +50,9 @@ def test_categories_and_sides_come_from_the_annotations(tmp_path):
     shown = {(a["image_id"], categories[a["category_id"]]) for a in content["annotations"]}
     names = {i["id"]: i["file_name"] for i in content["images"]}
     for wanted in sorted({name for _, name in shown}):
-        pictures, _ = choose(tmp_path, f"data.categories=[{wanted}]", *held_back("null"))
+        pictures, _ = choose(tmp_path, f"data.categories=[{wanted}]", *held_back(0))
         assert {p.name for p in pictures} == {names[i] for i, name in shown if name == wanted}
-    large, _ = choose(tmp_path, "data.minimum_side=400", *held_back("null"))
+    large, _ = choose(tmp_path, "data.minimum_side=400", *held_back(0))
     assert {p.name for p in large} == {i["file_name"] for i in content["images"] if min(i["width"], i["height"]) >= 400}
     assert large != []
 
@@ -64,7 +64,7 @@ def test_an_unknown_category_lists_the_known_ones(tmp_path):
 
 def test_a_bare_folder_works_and_knows_sides_from_headers(tmp_path):
     assert {p.name for p in choose(tmp_path, annotations=None)[0]} == {p.name for p in PICTURES}
-    changes = ["data.minimum_side=400", *held_back("null")]
+    changes = ["data.minimum_side=400", *held_back(0)]
     assert set(choose(tmp_path, *changes, annotations=None)[0]) == set(choose(tmp_path, *changes)[0])
     with pytest.raises(UsageError, match="data.categories = .*needs data.annotations"):
         choose(tmp_path, "data.categories=[cat]", annotations=None)
@@ -76,6 +76,16 @@ def test_validation_is_held_back_from_the_same_folder(tmp_path):
     assert not set(training) & set(validation)
     with pytest.raises(SRGANError, match="none is left for training"):
         choose(tmp_path, *held_back(len(PICTURES)))
+
+
+def test_one_more_picture_leaves_the_choice_of_the_others_alone(tmp_path):
+    shutil.copytree(SAMPLE / "train", tmp_path / "train")
+    changes = [f"data.pictures={tmp_path / 'train'}", *held_back(4)]
+    before, _ = choose(tmp_path, *changes, annotations=None)
+    shutil.copy(SAMPLE / "val" / "chelsea.jpg", tmp_path / "train" / "new.jpg")
+    after, _ = choose(tmp_path, *changes, annotations=None)
+    assert [path for path in after if path in before] == [path for path in before if path in after]
+    assert len(set(before) ^ set(after)) == 1
 
 
 def test_a_copy_under_another_name_is_not_in_both_splits(tmp_path):
@@ -96,10 +106,10 @@ def test_too_few_pictures_is_an_error_with_the_figures(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("data.pictures=data/coco/train2017", "scripts/download_coco.py train2017 --output data/coco"),
+        ("data.pictures=data/coco/train2017", "scripts/download_coco.py train2017 val2017 --output data/coco$"),
         (
             "data.annotations=data/coco/annotations/instances_train2017.json",
-            "download_coco.py train2017 --output data/coco",
+            "download_coco.py train2017 val2017 --output data/coco$",
         ),
     ],
 )
@@ -214,9 +224,10 @@ def test_bad_pictures_are_skipped_and_listed(tmp_path):
 
 
 def test_too_little_disk_space_is_told_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 10**4))
-    with pytest.raises(SRGANError, match=r"takes 0\.00 GB and 0\.00 GB are free.*data\.store"):
-        small(PICTURES, tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))
+    # 15 pictures of 1024 x 1024 x 3 bytes, and a sixteenth of that in low resolution
+    with pytest.raises(SRGANError, match=r"takes 0\.05 GB and 0\.01 GB are free.*data\.store"):
+        small(PICTURES, tmp_path, size=1024)
 
 
 def test_a_killed_preparation_leaves_nothing_that_looks_finished(tmp_path):

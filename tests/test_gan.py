@@ -6,7 +6,7 @@ import pytest
 
 from srgan.gan import SRGAN
 from srgan.images import downscale, read_rgb
-from srgan.losses import adversarial_loss, content_loss, discriminator_loss, pixel_loss
+from srgan.losses import adversarial_loss, content_loss, discriminator_loss, judged_rightly, pixel_loss
 from srgan.networks.discriminator import patch, srgan
 from srgan.networks.generator import srresnet
 from srgan.networks.vgg19 import vgg19_features
@@ -25,10 +25,10 @@ def networks(discriminator=srgan, normalization="batch"):
     return srresnet(filters=4, blocks=1), discriminator(filters=4, crop=32, normalization=normalization)
 
 
-def trained(model, steps=1, learning_rate=1e-3):
-    """Compile, train on one batch, and return the last logs. Eagerly where tracing would take longer than the steps."""
-    eagerly = keras.backend.backend() == "tensorflow"
-    model.compile(keras.optimizers.Adam(learning_rate), run_eagerly=eagerly, jit_compile=False if eagerly else "auto")
+def trained(model, steps=1, learning_rate=1e-3, eagerly=True):
+    """Compile, train on one batch, and return the last logs. Eagerly, since tracing takes longer than a few steps."""
+    compiled = "auto" if keras.backend.backend() == "jax" else False
+    model.compile(keras.optimizers.Adam(learning_rate), run_eagerly=eagerly, jit_compile=False if eagerly else compiled)
     data = batch()
     for _ in range(steps):
         logs = model.train_on_batch(*data, return_dict=True)
@@ -43,8 +43,10 @@ def moved(network, before):
     return [not np.array_equal(old, np.array(new)) for old, new in zip(before, network.trainable_variables)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("discriminator, normalization", [(srgan, "batch"), (patch, "instance"), (patch, "spectral")])
+@pytest.mark.parametrize(
+    "discriminator, normalization, kind",
+    [*((patch, "spectral", kind) for kind in KINDS), (srgan, "batch", "vanilla"), (patch, "instance", "relativistic")],
+)
 def test_neither_loss_moves_the_other_network(kind, discriminator, normalization):
     """To the bit: a step with the adversarial loss leaves D where it goes without it, and the reverse."""
     after = {}
@@ -85,6 +87,13 @@ def test_the_losses_by_hand(kind):
     np.testing.assert_allclose([float(value) for value in found], expected, rtol=1e-6)
 
 
+def test_judged_rightly_by_hand():
+    real, fake = np.array([2.0, 0.25], "float32"), np.array([-1.0, 1.5], "float32")
+    shares = {kind: [float(share) for share in judged_rightly(kind, real, fake)] for kind in KINDS}
+    assert shares["vanilla"] == shares["hinge"] == [1.0, 0.5] and shares["least_squares"] == [0.5, 0.5]
+    assert shares["relativistic"] == [0.5, 0.5]  # the means are 1.125 and 0.25
+
+
 def test_pixel_and_content_losses_by_hand():
     hr, sr = np.zeros((1, 2, 2, 3), "float32"), np.full((1, 2, 2, 3), 0.5, "float32")
     found = [float(pixel_loss(kind, hr, sr)) for kind in ("mse", "l1", "charbonnier")]
@@ -97,8 +106,8 @@ def test_pixel_and_content_losses_by_hand():
 def test_a_few_steps_lower_the_pixel_loss_on_a_real_picture():
     generator, _ = networks()
     model = SRGAN(generator, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
-    first = trained(model)["loss/pixel"]
-    assert trained(model, steps=12)["loss/pixel"] < 0.7 * first
+    first = trained(model, eagerly=False)["loss/pixel"]
+    assert trained(model, steps=12, eagerly=False)["loss/pixel"] < 0.7 * first
 
 
 def test_the_whole_objective_teaches_generator_and_discriminator():
@@ -109,21 +118,19 @@ def test_the_whole_objective_teaches_generator_and_discriminator():
     assert set(last) == {"loss", "loss/content", "loss/adversarial", "loss/discriminator", "discriminator/real",
                          "discriminator/fake"}  # fmt: skip
     assert last["loss/content"] < first["loss/content"]
-    assert (
-        last["discriminator/real"] - last["discriminator/fake"]
-        > first["discriminator/real"] - first["discriminator/fake"]
-    )
+    assert last["loss/discriminator"] < first["loss/discriminator"]
     total = last["loss/content"] + 1e-3 * last["loss/adversarial"] + last["loss/discriminator"]
     assert last["loss"] == pytest.approx(total, rel=1e-4)
 
 
 def test_vgg19_is_neither_trained_nor_saved(tmp_path):
     generator, judge = networks()
-    model = SRGAN(generator, judge, vgg19_features(["block1_conv1"], weights="random"))
+    model = SRGAN(generator, judge, vgg19_features(["block5_conv4"], weights="random"))
     assert len(model.trainable_variables) == len(generator.trainable_variables) + len(judge.trainable_variables)
     model.build(None)
     model.save_weights(tmp_path / "x.weights.h5")
     assert (tmp_path / "x.weights.h5").stat().st_size < 2e6  # VGG19 has 80 MB
+    assert len(model.variables) <= 3 + len(model.trackers) * 2 + len(generator.variables) + len(judge.variables)
 
 
 def test_one_adam_does_what_one_for_each_network_would():
@@ -152,7 +159,7 @@ def test_mixed_bfloat16_stays_finite(adversarial):
         generator, judge = networks(patch, "spectral")
         features = vgg19_features(["block1_conv2"], weights="random", before_activation=True)
         model = SRGAN(generator, judge, features, pixel_weight=1.0, adversarial=adversarial, content_scale="unit")
-        logs = trained(model, steps=4)
+        logs = trained(model, steps=4, eagerly=False)
     finally:
         keras.config.set_dtype_policy(policy)
     assert all(np.isfinite(value) for value in logs.values())

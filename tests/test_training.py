@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shutil
 import signal
 import time
+from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, run_command, run_python
+from helpers import ROOT, SAMPLE, run_command, run_python
 from PIL import Image
 
 from srgan import callbacks, training
@@ -27,6 +29,15 @@ def final_weights(output, name="generator.keras"):
 
 def equal(one, other):
     return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def logged(folder, tag):
+    """The values that TensorBoard reads under `tag`."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [float(event.tensor_proto.float_val[0]) for event in events.Tensors(tag)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +59,7 @@ def test_a_run_leaves_what_it_promises(finished):
     folder, run = finished
     output = folder / "run"
     assert (output / "config.yaml").read_text() == (folder / "tiny.yaml").read_text()
-    environment = json.loads((output / "environment.json").read_text())
+    (environment,) = json.loads((output / "environment.json").read_text())
     assert environment["versions"]["keras"] == keras.__version__ and environment["seed"] == 0
     assert environment["backend"] == keras.backend.backend()
     assert [(row["stage"], row["epoch"], row["step"]) for row in rows(output)] == [
@@ -57,12 +68,14 @@ def test_a_run_leaves_what_it_promises(finished):
         kinds = ["pixel"] if row["stage"] == "pixel" else ["pixel", "adversarial", "discriminator"]
         assert all(np.isfinite(float(row[f"loss/{kind}"])) for kind in kinds)
         assert row["loss/content"] == "" and 5 < float(row["validation/psnr_y"]) < 60
-    assert 0 < float(rows(output)[-1]["discriminator/real"]) < 1
+    assert 0 <= float(rows(output)[-1]["discriminator/real"]) <= 1
     assert sorted(p.name for p in (output / "samples").iterdir()) == [
         "gan-0001.png", "gan-0002.png", "pixel-0001.png", "pixel-0002.png"]  # fmt: skip
     assert Image.open(output / "samples" / "gan-0002.png").width > 4 * 64
-    if keras.backend.backend() == "tensorflow":
-        assert list((output / "tensorboard" / "gan").glob("events*"))
+    if find_spec("tensorboard"):
+        assert logged(output / "tensorboard" / "gan", "validation/psnr_y") == pytest.approx(
+            [float(row["validation/psnr_y"]) for row in rows(output)[2:]]
+        )
     assert load_generator(output / "generator.keras").dtype_policy.name == "float32"
 
 
@@ -226,6 +239,18 @@ def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
         training.train(tiny(), tmp_path / "run")
 
 
+def test_other_pictures_do_not_continue_a_run(tiny, tmp_path):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(SAMPLE / "train", pictures)
+    bare = [f"data.pictures={pictures}", "data.annotations=null", "data.validation_pictures=null"]
+    config = tiny(*bare, "data.validation_annotations=null", "data.validation_count=2", "gan.epochs=0", "pixel.epochs=1",
+                  "pixel.warmup_steps=0")  # fmt: skip
+    training.train(config, tmp_path / "run")
+    shutil.copy(SAMPLE / "val" / "chelsea.jpg", pictures / "new.jpg")
+    with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
+        training.train(config, tmp_path / "run")
+
+
 def test_two_processes_do_not_train_in_one_folder(tiny, tmp_path):
     from filelock import FileLock
 
@@ -284,4 +309,4 @@ def test_missing_pictures_end_with_one_line(tmp_path):
     if (ROOT / "data" / "coco" / "train2017").is_dir():
         pytest.skip("COCO is here")
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
-    assert "python scripts/download_coco.py train2017 --output data/coco" in run.stderr
+    assert "python scripts/download_coco.py train2017 val2017 --output data/coco" in run.stderr

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,8 +31,8 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
         SRGANError: a folder or annotation file is missing, or too few pictures qualify.
         UsageError: a category does not exist.
     """
-    folder = Path(data.pictures)
-    candidates = _shuffled(_candidates(folder, data.annotations, data, cache, "pictures"), seed)
+    folder = Path(data.pictures).expanduser()
+    candidates = _shuffled(_candidates(folder, data.annotations, data, cache, ""), seed)
     if data.validation_pictures is None:
         held_back = data.validation_count or 0
         if held_back >= len(candidates):
@@ -43,17 +42,16 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
             )
         validation, candidates = candidates[:held_back], candidates[held_back:]
     else:
-        other = Path(data.validation_pictures)
-        validation = _candidates(other, data.validation_annotations, data, cache, "validation_pictures")
+        other = Path(data.validation_pictures).expanduser()
+        validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
         validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
     candidates = _without_copies(candidates, validation)
     return _take(candidates, data.count, folder, "data.count"), validation
 
 
 def _shuffled(pictures, seed):
-    pictures = list(pictures)
-    random.Random(seed).shuffle(pictures)
-    return pictures
+    """In an order that depends on the seed and the names: one more picture leaves the order of the others alone."""
+    return sorted(pictures, key=lambda path: hashlib.sha256(f"{seed}/".encode() + os.fsencode(path.name)).digest())
 
 
 def _take(pictures, count, folder, key):
@@ -84,15 +82,21 @@ def _without_copies(pictures, others):
     return [path for path in pictures if not copied(path)]
 
 
-def _candidates(folder, annotations, data, cache, key):
-    """The pictures that qualify, in a fixed order."""
+def _candidates(folder, annotations, data, cache, kind):
+    """The pictures that qualify. `kind` is what the keys of their folder and file begin with."""
     if not folder.is_dir():
-        raise SRGANError(f"{folder}: no such folder (data.{key}){_download_hint(folder)}")
+        raise SRGANError(f"{folder}: no such folder (data.{kind}pictures){_download_hint(folder.parent, folder)}")
     if annotations is None:
         if data.categories:
-            raise UsageError(f"data.categories = {data.categories}: needs data.annotations, a COCO instances file")
+            raise UsageError(
+                f"data.categories = {data.categories}: needs data.{kind}annotations, a COCO instances file"
+            )
         return _in_folder(folder, data.minimum_side, cache)
-    names = _annotated(Path(annotations), tuple(data.categories), data.minimum_side, cache)
+    annotations = Path(annotations).expanduser()
+    if not annotations.is_file():
+        hint = _download_hint(annotations.parent.parent, annotations)
+        raise SRGANError(f"{annotations}: no such file (data.{kind}annotations){hint}")
+    names = _annotated(annotations, tuple(data.categories), data.minimum_side, cache)
     present = {entry.name for entry in os.scandir(folder)}
     pictures = [folder / name for name in names if name in present]
     if not pictures:
@@ -100,19 +104,15 @@ def _candidates(folder, annotations, data, cache, key):
     return pictures
 
 
-def _download_hint(path):
-    for split in ("train2017", "val2017"):
-        if split in str(path):
-            return f"; get it with: python scripts/download_coco.py {split} --output {path.parents[0]}".replace(
-                "/annotations", ""
-            )
-    return ""
+def _download_hint(output, path):
+    """The command that fetches COCO, where `path` looks like a part of it that is missing in the folder `output`."""
+    if "train2017" not in path.name and "val2017" not in path.name:
+        return ""
+    return f"; get it with: python scripts/download_coco.py train2017 val2017 --output {output}"
 
 
 def _annotated(annotations, categories, minimum_side, cache):
     """File names from a COCO instances file, by pycocotools."""
-    if not annotations.is_file():
-        raise SRGANError(f"{annotations}: no such file (data.annotations){_download_hint(annotations)}")
     status = annotations.stat()
     question = ["annotated", str(annotations.resolve()), status.st_size, status.st_mtime_ns, categories, minimum_side]
 

@@ -62,7 +62,7 @@ class Store:
 
     @property
     def names(self) -> list[str]:
-        return (self.folder / "names.txt").read_text(encoding="utf-8").splitlines()
+        return (self.folder / "names.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
     def _map(self, name, side):
         return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, side, side, 3))
@@ -133,12 +133,14 @@ def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
 
 def _key(pictures, settings):
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    folders = {folder: os.fsencode(folder.resolve()) for folder in {path.parent for path in pictures}}
     for path in pictures:
         try:
             status = path.stat()
         except OSError as error:
             raise SRGANError(f"{path}: {error.strerror}") from error
-        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(folders[path.parent] + b"/" + os.fsencode(path.name))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
 
 
@@ -175,7 +177,7 @@ def _build(part, pictures, settings, label):
     with (
         open(part / "hr.bin", "wb") as hr_file,
         open(part / "lr.bin", "wb") as lr_file,
-        open(part / "names.txt", "w", encoding="utf-8") as names,
+        open(part / "names.txt", "w", encoding="utf-8", errors="surrogateescape") as names,
         tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar,
     ):
         for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):

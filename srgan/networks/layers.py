@@ -17,7 +17,14 @@ class PixelShuffle(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
-        return ops.nn.depth_to_space(inputs, self.scale)
+        if hasattr(ops.nn, "depth_to_space"):
+            return ops.nn.depth_to_space(inputs, self.scale)
+        # Keras 3.12, the last for Python 3.10, has to do it by hand.
+        _, height, width, channels = ops.shape(inputs)
+        scale = self.scale
+        x = ops.reshape(inputs, (-1, height, width, scale, scale, channels // scale**2))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(x, (-1, height * scale, width * scale, channels // scale**2))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -56,7 +63,7 @@ class SubPixelInitializer(keras.initializers.Initializer):
 class SpectralConv2D(keras.layers.Conv2D):
     """Conv2D whose kernel is divided by its largest singular value (Miyato et al., arXiv 1802.05957, section 2.1).
 
-    The value comes from one power iteration a training step. Unlike Keras' SpectralNormalization the kernel itself is
+    The value comes from one power iteration each time the layer is called in training. Unlike Keras' SpectralNormalization the kernel itself is
     left alone and the gradient goes through the division, as in the paper and the same on every backend.
     """
 

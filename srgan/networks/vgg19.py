@@ -1,5 +1,6 @@
 """Features of the frozen VGG19, the ruler of the content loss (Ledig et al., arXiv 1609.04802, section 2.2.1)."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -29,12 +30,15 @@ def vgg19_features(layers, *, weights=None, before_activation=False):
         if weights is not None and weights != "random" and not Path(weights).is_file():
             raise SRGANError(f"{weights}: no such file of VGG19 weights (gan.vgg19)")
         source = {None: "imagenet", "random": None}.get(weights, str(weights))
-        vgg19 = keras.applications.VGG19(include_top=False, weights=source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights that do not fit, layer by layer; the error says it once
+            vgg19 = keras.applications.VGG19(include_top=False, weights=source)
     except SRGANError:
         raise
     except Exception as error:  # Keras raises bare Exception for a failed download and ValueError for a misfit
         origin = weights or "VGG19's ImageNet weights"
-        raise SRGANError(f"{origin}: cannot be loaded; set gan.vgg19 to a file of VGG19 weights ({error})") from error
+        reason = str(error).strip().splitlines()[0]
+        raise SRGANError(f"{origin}: cannot be loaded; set gan.vgg19 to a file of VGG19 weights ({reason})") from error
     inputs = x = keras.Input((None, None, 3))
     maps = {}
     for layer in vgg19.layers[1:]:
