@@ -29,6 +29,7 @@ def trained(model, steps=1, learning_rate=1e-3, eagerly=True):
     """Compile, train on one batch, and return the last logs. Eagerly, since tracing takes longer than a few steps."""
     compiled = "auto" if keras.backend.backend() == "jax" else False
     model.compile(keras.optimizers.Adam(learning_rate), run_eagerly=eagerly, jit_compile=False if eagerly else compiled)
+    model.reset_metrics()
     data = batch()
     for _ in range(steps):
         logs = model.train_on_batch(*data, return_dict=True)
