@@ -6,6 +6,7 @@ ratios, which stand while the machine does other things beside.
 """
 
 import argparse
+import atexit
 import json
 import os
 import statistics
@@ -52,6 +53,13 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 peak = 1024 * int(status["VmHWM"].split()[0])  # not ru_maxrss, which remembers the process that started this one
 print(json.dumps([computed - start, time.perf_counter() - computed, peak - result.pixels.nbytes]))
 """
+
+
+def scratch_folder():
+    """A folder that goes with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="srgan-benchmark-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def child(code, *arguments, **environment):
@@ -156,7 +164,7 @@ def upscale(arguments):
     from srgan.upscale import Upscaler, upscale_files
 
     rounds = arguments.rounds
-    folder = Path(tempfile.mkdtemp(prefix="srgan-benchmark-"))
+    folder = scratch_folder()
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     picture = Image.fromarray(photograph())
     picture.save(folder / "photograph.png")
@@ -294,7 +302,7 @@ def empty_store(folder, count, size=384, scale=4):
 
 
 def train(arguments):
-    folder = Path(tempfile.mkdtemp(prefix="srgan-benchmark-"))
+    folder = scratch_folder()
     stores = {count: empty_store(folder / str(count), count) for count in (800, 118_000)}
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     for precision in ("float32", "mixed_bfloat16"):

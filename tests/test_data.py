@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, SAMPLE
+from helpers import ROOT, SAMPLE, load_script
 from PIL import Image
 
 from srgan.config import Config
@@ -253,23 +253,12 @@ prepare.prepare(pictures, sys.argv[2], size=64, scale=4)
     assert not any(p.name.endswith(".part") for p in (tmp_path / "stores").iterdir())
 
 
-def sparse_store(folder, count, size=384, scale=4):
-    """A store of any number of pictures that takes no room: files with holes."""
-    folder.mkdir()
-    for name, side in (("hr.bin", size), ("lr.bin", size // scale)):
-        with open(folder / name, "wb") as file:
-            file.truncate(count * side * side * 3)
-    content = {"count": count, "size": size, "scale": scale, "fit": "squash", "skipped": []}
-    (folder / "store.json").write_text(json.dumps(content))
-    return folder
-
-
 def test_118000_pictures_open_and_give_batches_in_the_memory_of_800(tmp_path):
     from srgan.data.batches import Batches
 
     peaks = {}
     for count in (800, 118_000):
-        folder = sparse_store(tmp_path / str(count), count)
+        folder = load_script("benchmark").empty_store(tmp_path / str(count), count)  # files with holes
         tracemalloc.start()
         batches = Batches(Store.open(folder), size=16, crop=96, steps=100, seed=(0,))
         for step in range(20):
