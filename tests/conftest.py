@@ -1,5 +1,7 @@
 """Fixtures: tiny configurations and the shared data."""
 
+import os
+
 import pytest
 from helpers import ROOT, SAMPLE, SHARED
 
@@ -21,6 +23,15 @@ TINY = [
     f"data.validation_pictures={SAMPLE / 'val'}",
     f"data.validation_annotations={SAMPLE / 'annotations' / 'instances_val.json'}",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Nothing that the tests prepare or convert lands in the user's cache; what they share is made once."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
 
 
 @pytest.fixture(autouse=True)

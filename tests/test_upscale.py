@@ -1,7 +1,6 @@
 """The Upscaler: tiles without seams, every kind of array, alpha, memory, numbers that are none, threads."""
 
 import logging
-import os
 import threading
 from pathlib import Path
 
@@ -18,14 +17,6 @@ from srgan import upscale
 from srgan.engines import Description
 from srgan.errors import SRGANError, UsageError
 from srgan.upscale import OVERLAP, SMALLEST_TILE, Upscaler, tiles
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
 
 
 @pytest.fixture(scope="module")

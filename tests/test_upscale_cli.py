@@ -24,14 +24,6 @@ from srgan.upscale import Upscaler, plan
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A small model that is in the cache already."""
