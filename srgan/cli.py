@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from srgan import __version__
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 from srgan.runtime import load_keras
 
 
@@ -95,7 +95,12 @@ def upscale(argv=None):
     )
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or - for standard input")
-    add("output", metavar="OUTPUT", help="a picture whose suffix says the format, a folder, or - for standard output")
+    add(
+        "output",
+        metavar="OUTPUT",
+        help="a picture whose suffix says the format, a folder, or - for standard output; "
+        "what is there already is replaced",
+    )
     add("--model", metavar="MODEL", help="a .keras file, a run folder, or the name of a shipped model")
     add("--scale", type=float, metavar="N", help="how many times as wide and high (default: as the model makes it, 4)")
     add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
@@ -131,6 +136,8 @@ def upscale(argv=None):
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
         _log_to_stderr()
+        if arguments.output == "-" and sys.stdout.isatty():
+            raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
         library.check_options(arguments.quality, arguments.compression)
         suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
         pairs = library.plan(arguments.input, arguments.output, recursive=arguments.recursive, suffix=suffix)
@@ -176,7 +183,7 @@ def compare(argv=None):
         "srgan-compare",
         "Compare models with bicubic and with the original: a page with a before/after slider, sheets and scores.\n"
         "The pictures are made smaller by bicubic, enlarged by every model, and measured against what they were.",
-        "example:\n  srgan-compare photos/ --model srgan --model runs/mine/generator.keras --output comparison",
+        "example:\n  srgan-compare photos/ --model srresnet --model runs/mine/generator.keras --output comparison",
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a picture, or a folder of them")
     parser.add_argument("--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")

@@ -52,7 +52,7 @@ def find_model(name_or_path=None) -> Path:
     if path.is_dir() and (path / "generator.keras").is_file():  # a run folder of srgan-train
         return path / "generator.keras"
     if not path.is_file():
-        have = f"shipped are {', '.join(shipped)}" if shipped else "no model is shipped yet"
+        have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
         raise SRGANError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
     return path
 
@@ -282,6 +282,7 @@ def _openvino_model(core, path, folder):
             save_openvino(model, whole / "generator.xml")
             with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
                 whole.rename(kept)
+        return core.read_model(kept / "generator.xml")  # what every later call gets, to the order of its operations
     except OSError as error:
         _log.info("%s: cannot be kept (%s)", kept, error)
     return model

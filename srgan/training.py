@@ -60,7 +60,14 @@ def train(config: Config, output) -> Path:
         with FileLock(output / ".lock", timeout=0):
             for part in output.rglob(".*.part*"):
                 part.unlink()  # left by a process that was killed while it wrote
-            return _train(config, output)
+            try:
+                return _train(config, output)
+            except SRGANError:
+                if not (output / "config.yaml").exists():  # nothing was begun
+                    with suppress(OSError):
+                        (output / ".lock").unlink()
+                        output.rmdir()
+                raise
     except Timeout:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
     except OSError as error:

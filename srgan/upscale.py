@@ -45,7 +45,7 @@ class Upscaler:
             reached by resizing its result (bicubic, antialiased).
 
     Example:
-        >>> upscaler = Upscaler("srgan")
+        >>> upscaler = Upscaler("srresnet")
         >>> upscaler(np.zeros((30, 40, 3), np.uint8)).shape
         (120, 160, 3)
     """

@@ -177,6 +177,16 @@ def test_strength_interpolates_the_weights(tmp_path, lr):
     np.testing.assert_array_equal(ends[1], load_engine(gan, precision="float32")(lr))
 
 
+@pytest.mark.parametrize("first", ["generator", "generator-pixel"])
+def test_strength_works_whichever_model_was_used_before(first, tmp_path, lr):
+    for seed, name in enumerate(("generator", "generator-pixel")):
+        make_model(tmp_path / f"{name}.keras", seed=seed, skip="bilinear")
+    load_engine(tmp_path / f"{first}.keras")  # it alone is in the cache now
+    half_cached = load_engine(tmp_path / "generator.keras", strength=0.5, precision="float32")
+    cached = load_engine(tmp_path / "generator.keras", strength=0.5, precision="float32")
+    assert np.array_equal(half_cached(lr), cached(lr))
+
+
 def test_strength_needs_two_models_of_one_kind(model, tmp_path):
     with pytest.raises(UsageError, match="--pixel-model"):
         load_engine(model, strength=0.5)
@@ -221,7 +231,7 @@ def test_models_are_found_by_path_by_name_and_in_a_run(model, tmp_path, monkeypa
         (tmp_path / f"{name}.keras").touch()
     assert find_model() == tmp_path / "srgan-photo.keras"
     assert find_model("srresnet") == tmp_path / "srresnet.keras"
-    with pytest.raises(SRGANError, match="best.keras: no such model.*shipped are srgan-photo, srresnet"):
+    with pytest.raises(SRGANError, match="best.keras: no such model.*shipped: srgan-photo, srresnet"):
         find_model("best.keras")
 
 

@@ -38,7 +38,7 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
         if held_back >= len(candidates):
             raise SRGANError(
                 f"{folder}: {len(candidates)} pictures qualify, and data.validation_count = {held_back} of them "
-                "are held back: none is left for training"
+                "are held back: none is left for training; lower data.validation_count"
             )
         validation, candidates = candidates[:held_back], candidates[held_back:]
     else:
@@ -85,7 +85,10 @@ def _without_copies(pictures, others):
 def _candidates(folder, annotations, data, cache, kind):
     """The pictures that qualify. `kind` is what the keys of their folder and file begin with."""
     if not folder.is_dir():
-        raise SRGANError(f"{folder}: no such folder (data.{kind}pictures){_download_hint(folder.parent, folder)}")
+        place = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        raise SRGANError(
+            f"{folder}: no such folder{place} (data.{kind}pictures){_download_hint(folder.parent, folder)}"
+        )
     if annotations is None:
         if data.categories:
             raise UsageError(
@@ -148,7 +151,9 @@ def _in_folder(folder, minimum_side, cache):
         if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
     )
     if not entries:
-        raise SRGANError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise SRGANError(
+            f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))}); its subfolders are not looked into"
+        )
     names = [name for name, _, _ in entries]
     if minimum_side:
 
