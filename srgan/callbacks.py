@@ -187,7 +187,7 @@ class Progress(keras.callbacks.Callback):
         if self.bar is None:
             done = epoch * self.steps
             total = self.epochs * self.steps
-            self.bar = tqdm(total=total, initial=done, desc=self.stage, unit=" steps", disable=None, leave=False)
+            self.bar = tqdm(total=total, initial=done, desc=self.stage, unit="step", disable=None, leave=False)
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
