@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from srgan.bundled import find_config
 from srgan.errors import UsageError
@@ -46,18 +46,69 @@ class Data(Section):
 
 
 class Network(Section):
-    """The generator and the discriminator."""
+    """What all generators share, and the discriminator."""
+
+    filters: Count = 64
+    scale: Literal[2, 4] = 4
+    discriminator: Literal["srgan", "patch", "unet"] = "srgan"
+    discriminator_filters: Count = 64
+    discriminator_normalization: Literal["batch", "instance", "spectral", "none"] | None = (
+        None  # null: the discriminator's own, which is batch for srgan, instance for patch and spectral for unet
+    )
+
+
+class SRResNet(Network):
+    """SRGAN's own generator."""
 
     generator: Literal["srresnet"] = "srresnet"
-    filters: Count = 64
     blocks: Count = 16
-    scale: Literal[2, 4] = 4
     normalization: Literal["batch", "instance", "none"] = "batch"
     activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
     skip: Literal["none", "bilinear"] = "none"
-    discriminator: Literal["srgan", "patch"] = "srgan"
-    discriminator_filters: Count = 64
-    discriminator_normalization: Literal["batch", "instance", "spectral", "none"] = "batch"
+
+
+class RDN(Network):
+    """Residual dense network."""
+
+    generator: Literal["rdn"]
+    blocks: Count = 16
+    layers_per_block: Count = 8
+    growth: Count = 64  # channels that each layer of a block adds
+
+
+class RRDB(Network):
+    """ESRGAN's generator."""
+
+    generator: Literal["rrdb"]
+    blocks: Count = 23
+    growth: Count = 32  # channels that each layer of a dense block adds
+
+
+class Compact(Network):
+    """Everything at low resolution: the fast one."""
+
+    generator: Literal["compact"]
+    blocks: Count = 16
+    activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
+
+
+NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact}
+
+
+def _generator(network):
+    """The name that decides which keys a network section has."""
+    if isinstance(network, dict):
+        return network.get("generator", "srresnet")
+    return getattr(network, "generator", None)
+
+
+AnyNetwork = Annotated[
+    Annotated[SRResNet, Tag("srresnet")]
+    | Annotated[RDN, Tag("rdn")]
+    | Annotated[RRDB, Tag("rrdb")]
+    | Annotated[Compact, Tag("compact")],
+    Discriminator(_generator),
+]
 
 
 class Batches(Section):
@@ -143,7 +194,7 @@ class Config(Section):
     samples: Annotated[int, Field(ge=0)] = 3  # training and validation pictures on the sheet of each epoch
     initial_weights: str | None = None  # a saved generator to start the first stage from
     data: Data
-    network: Network = Network()
+    network: AnyNetwork = SRResNet()
     batches: Batches = Batches()
     pixel: PixelStage
     gan: GanStage
@@ -157,6 +208,8 @@ class Config(Section):
             raise ValueError(f"batches.crop = {crop}: must be a multiple of network.scale = {scale}")
         if crop > size:
             raise ValueError(f"batches.crop = {crop}: must be at most data.size = {size}")
+        if self.gan.epochs and self.network.discriminator == "unet" and crop % 8:
+            raise ValueError(f"batches.crop = {crop}: must be a multiple of 8 for the unet discriminator")
         if self.gan.epochs and self.gan.content_weight:
             deepest = max(int(layer[len("block")]) for layer in self.gan.weighted_layers())
             if crop < 2 ** (deepest - 1):
@@ -245,25 +298,29 @@ def _fields(location):
     """The keys that the section at `location` has."""
     section = Config
     for name in location:
-        section = getattr(section.model_fields.get(name), "annotation", None)
-        if not hasattr(section, "model_fields"):
-            return []
+        section = NETWORKS.get(name) or section.model_fields[name].annotation
     return list(section.model_fields)
 
 
 def _explain(error):
     """One line for pydantic's first complaint."""
     location = [str(part) for part in error["loc"]]
+    fields = _fields(location[:-1]) if error["type"] == "extra_forbidden" else []
+    if location[:1] == ["network"] and location[1:2] and location[1] in NETWORKS:
+        del location[1]  # the member of the union, which is no key
     if error["type"] == "value_error":
         prefix = f"{'.'.join(location)}." if location else ""
         return prefix + str(error["ctx"]["error"])
+    if error["type"] == "union_tag_invalid":
+        return f"network.generator = {error['input']['generator']!r}: must be one of {', '.join(NETWORKS)}"
+    if error["type"] == "union_tag_not_found":
+        return f"network = {error['input']!r}: must be a section, with generator, filters and so on"
     if location[-1:] in (["float"], ["literal['unit']"], ["constrained-float"]):
         location.pop()  # the member of a union that was tried: no key
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        known = _fields(location[:-1])
-        close = difflib.get_close_matches(location[-1], known, 1)
-        hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f"known are {', '.join(known)}"
+        close = difflib.get_close_matches(location[-1], fields, 1)
+        hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f"known are {', '.join(fields)}"
         return f"{key} = {error['input']!r}: unknown key, {hint}"
     if error["type"] == "missing":
         return f"{key}: missing"

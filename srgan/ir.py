@@ -99,6 +99,9 @@ def _apply(layer, inputs) -> _Value:
         case layers.UpSampling2D() if layer.interpolation == "bilinear" and len(set(layer.size)) == 1:
             scale = layer.size[0]
             return _Value(_bilinear(_bilinear(x.shuffled().node, scale, axis=3), scale, axis=2), scale)
+        case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
+            scale = layer.size[0]
+            return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
         case layers.Conv2D() if layer.padding == "same" and layer.groups == 1:
             return _convolution(layer, x)
         case layers.GroupNormalization() if layer.axis in (-1, 3):
@@ -113,6 +116,8 @@ def _apply(layer, inputs) -> _Value:
             beta = _weight(layer.beta) if layer.center else np.zeros_like(mean)
             return _Value(opset.batch_norm_inference(x.shuffled().node, gamma, beta, mean, variance, layer.epsilon))
         # What joins.
+        case layers.Add() if len({x.shuffle for x in inputs}) == 1:
+            return x._replace(node=functools.reduce(opset.add, [x.node for x in inputs]))
         case layers.Add():
             return _Value(functools.reduce(opset.add, [x.shuffled().node for x in inputs]))
         case layers.Multiply():

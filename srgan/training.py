@@ -14,6 +14,7 @@ A run folder holds
 A run that stops, whatever stops it, goes on at its last epoch, and ends with the weights of one that did not stop.
 """
 
+import inspect
 import json
 import os
 import platform
@@ -94,18 +95,18 @@ def _train(config, output):
 
 def build_generator(config):
     """The generator of a configuration, in Keras' current precision."""
-    network = config.network
-    keys = ("filters", "blocks", "scale", "normalization", "activation", "skip")
-    return GENERATORS[network.generator](**{key: getattr(network, key) for key in keys})
+    build = GENERATORS[config.network.generator]
+    return build(**{key: getattr(config.network, key) for key in inspect.signature(build).parameters})
 
 
 def build_discriminator(config):
     """The discriminator of a configuration, in Keras' current precision."""
     network = config.network
+    normalization = network.discriminator_normalization
     return DISCRIMINATORS[network.discriminator](
         filters=network.discriminator_filters,
         crop=config.batches.crop,
-        normalization=network.discriminator_normalization,
+        **({} if normalization is None else {"normalization": normalization}),
     )
 
 

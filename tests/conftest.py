@@ -1,9 +1,13 @@
 """Fixtures: tiny configurations and the shared data."""
 
 import os
+import signal
 
 import pytest
 from helpers import ROOT, SAMPLE, SHARED
+
+# What a shell starts in the background is born deaf to Ctrl-C, and so is what it starts in turn; a handler undoes that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small enough that a stage takes a second; every part of the real thing is in it.
 TINY = [

@@ -34,6 +34,13 @@ def test_coco_is_the_papers_run():
         ("data.count=many", "data.count = 'many': must be a valid integer"),
         ("data.count=true", "data.count = True: must be a valid integer"),
         ("network.scale=3", "network.scale = 3: must be 2 or 4"),
+        ("network.generator=edsr", "network.generator = 'edsr': must be one of srresnet, rdn, rrdb, compact"),
+        ("network=edsr", "network = 'edsr': must be a section"),
+        ("network.block=3", "network.block = 3: unknown key, did you mean network.blocks?"),
+        ("network.growth=3", "network.growth = 3: unknown key, known are filters, scale"),
+        ("network.blocks=0", "network.blocks = 0: must be greater than or equal to 1"),
+        ("network.generator=rrdb network.skip=none", "network.skip = 'none': unknown key, known are"),
+        ("network.discriminator=unet batches.crop=36", "crop = 36: must be a multiple of 8 for the unet"),
         ("batches.crop=97", "batches.crop = 97: must be a multiple of network.scale = 4"),
         ("batches.crop=388", "batches.crop = 388: must be at most data.size = 384"),
         ("data=3", "data = 3: must be a section"),
@@ -56,6 +63,19 @@ def test_a_bad_value_is_refused_in_one_line(change, message):
     with pytest.raises(UsageError) as caught:
         Config.load("coco", change.split() if change.count("=") > 1 else [change])
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("generator", ["srresnet", "rdn", "rrdb", "compact"])
+def test_each_generator_has_its_own_keys_and_the_defaults_of_its_function(generator):
+    import inspect
+
+    from srgan.networks.generator import GENERATORS
+
+    network = Config.load("coco", [f"network.generator={generator}"]).network.model_dump()
+    parameters = inspect.signature(GENERATORS[generator]).parameters
+    assert {name: network.get(name) for name in parameters} == {name: p.default for name, p in parameters.items()}
+    shared = {"generator", "discriminator", "discriminator_filters", "discriminator_normalization"}
+    assert set(network) == set(parameters) | shared
 
 
 def test_a_missing_key_is_named(tmp_path):

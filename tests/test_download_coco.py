@@ -341,12 +341,7 @@ def start(server, output):
     command = [sys.executable, ROOT / "scripts" / "download_coco.py", "val2017"]
     command += ["--output", output, "--base-url", server.url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    # A shell's background job is born deaf to Ctrl-C, and so would be what it starts; a handler here undoes that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def wait_for(condition, seconds=30):

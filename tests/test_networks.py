@@ -4,8 +4,8 @@ import pytest
 from keras import ops
 
 from srgan.errors import SRGANError
-from srgan.networks.discriminator import patch, srgan
-from srgan.networks.generator import load_generator, scale_of, srresnet
+from srgan.networks.discriminator import DISCRIMINATORS, patch, srgan, unet
+from srgan.networks.generator import compact, load_generator, rdn, rrdb, scale_of, srresnet
 from srgan.networks.layers import PixelShuffle, SpectralConv2D, SubPixelInitializer
 from srgan.networks.vgg19 import vgg19_features
 
@@ -58,11 +58,51 @@ def test_the_patch_discriminator_judges_patches_of_any_picture():
     assert discriminator(np.zeros((1, 64, 96, 3))).shape == (1, 8, 12, 1)
 
 
+def test_the_unet_discriminator_has_real_esrgans_layers_and_judges_pixels():
+    widths = [(64, 128, 4), (128, 256, 4), (256, 512, 4), (512, 256, 3), (256, 128, 3), (128, 64, 3), (64, 64, 3)]
+    kernels = sum(k * k * inputs * outputs for inputs, outputs, k in [*widths, (64, 64, 3)])
+    biases = 128 + 256 + 512 + 256 + 128 + 64 + 64 + 64  # which the authors leave out
+    discriminator = unet()
+    trainable = sum(int(np.prod(variable.shape)) for variable in discriminator.trainable_variables)
+    assert trainable == conv(3, 3, 64) + kernels + biases + conv(3, 64, 1) == 4_376_897 + biases
+    assert unet(filters=4)(np.zeros((1, 64, 96, 3))).shape == (1, 64, 96, 1)
+
+
+def dense_block(filters, growth, count):
+    return sum(conv(3, filters + index * growth, growth) for index in range(count))
+
+
+def test_rdn_has_the_papers_layers():
+    block = dense_block(64, 64, 8) + conv(1, 64 + 8 * 64, 64)
+    ends = conv(3, 3, 64) + 2 * conv(3, 64, 64) + 2 * conv(3, 64, 256) + conv(3, 64, 3)
+    assert rdn().count_params() == 16 * block + conv(1, 16 * 64, 64) + ends == 22_271_107
+
+
+def test_rrdb_has_esrgans_parameters():
+    block = 3 * (dense_block(64, 32, 4) + conv(3, 64 + 4 * 32, 64))
+    ends = conv(3, 3, 64) + 4 * conv(3, 64, 64) + conv(3, 64, 3)
+    assert rrdb().count_params() == 23 * block + ends == 16_697_987
+
+
+def test_compact_has_real_esrgans_parameters():
+    assert compact().count_params() == conv(3, 3, 64) + 16 * conv(3, 64, 64) + 17 * 64 + conv(3, 64, 48) == 621_424
+
+
+GENERATORS = {
+    "srresnet": (srresnet, {"blocks": 1}),
+    "instance": (srresnet, {"blocks": 1, "normalization": "instance", "activation": "relu"}),
+    "bilinear": (srresnet, {"blocks": 1, "normalization": "none", "skip": "bilinear", "activation": "leaky_relu"}),
+    "rdn": (rdn, {"blocks": 2, "layers_per_block": 2, "growth": 4}),
+    "rrdb": (rrdb, {"blocks": 1, "growth": 4}),
+    "compact": (compact, {"blocks": 2}),
+}
+
+
 @pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize("options", [{}, {"normalization": "instance", "activation": "relu"},
-                                     {"normalization": "none", "skip": "bilinear", "activation": "leaky_relu"}])  # fmt: skip
-def test_a_generator_takes_any_size_and_comes_back_from_disk_to_the_bit(scale, options, tmp_path):
-    generator = srresnet(filters=4, blocks=1, scale=scale, **options)
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_takes_any_size_and_comes_back_from_disk_to_the_bit(scale, kind, tmp_path):
+    build, options = GENERATORS[kind]
+    generator = build(filters=4, scale=scale, **options)
     lr = np.random.default_rng(0).random((2, 7, 11, 3), "float32")
     sr = generator.predict(lr, verbose=0)
     assert sr.shape == (2, 7 * scale, 11 * scale, 3) and sr.dtype == "float32" and scale_of(generator) == scale
@@ -75,6 +115,30 @@ def test_a_fresh_generator_with_a_skip_is_close_to_bilinear():
     lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
     bilinear = ops.image.resize(lr, (32, 32), interpolation="bilinear")
     assert np.abs(generator.predict(lr, verbose=0) - np.asarray(bilinear)).mean() < 0.08
+
+
+def test_a_fresh_compact_generator_is_close_to_nearest_neighbour():
+    lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
+    nearest = lr.repeat(4, 1).repeat(4, 2)
+    assert np.abs(compact(filters=8, blocks=4).predict(lr, verbose=0) - nearest).mean() < 0.08
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_fresh_generator_at_full_depth_keeps_its_values_in_hand(kind):
+    """At the depth of the papers the sum over the blocks neither dies nor explodes."""
+    build, options = GENERATORS[kind]
+    options = {key: value for key, value in options.items() if key in ("normalization", "activation", "skip")}
+    keras.utils.set_random_seed(0)
+    lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
+    assert 0.02 < np.asarray(build(filters=8, **options)(lr, training=True)).std() < 3
+
+
+@pytest.mark.parametrize("kind", DISCRIMINATORS)
+@pytest.mark.parametrize("normalization", ["batch", "instance", "spectral", "none"])
+def test_a_discriminator_takes_each_normalisation(kind, normalization):
+    discriminator = DISCRIMINATORS[kind](filters=4, crop=32, normalization=normalization)
+    logits = np.asarray(discriminator(np.random.default_rng(0).random((2, 32, 32, 3), "float32"), training=True))
+    assert np.isfinite(logits).all() and logits.std() > 0 and logits.shape[0] == 2 and logits.shape[-1] == 1
 
 
 def test_files_that_are_no_generator_are_refused(tmp_path):

@@ -57,4 +57,30 @@ def patch(*, filters=64, crop=96, normalization="instance"):
     return keras.Model(inputs, outputs, name="patch_discriminator")
 
 
-DISCRIMINATORS = {"srgan": srgan, "patch": patch}
+def unet(*, filters=64, crop=96, normalization="spectral"):
+    """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, section 3.3 and figure 6): a logit a pixel.
+
+    Takes pictures of any size that is a multiple of 8; `crop` is not used.
+    """
+    inputs = keras.Input((None, None, 3), name="picture")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = layers.Conv2D(filters, 3, padding="same", name="conv1")(x)
+    x = layers.LeakyReLU(0.2, name="act1")(x)
+    skips = []
+    for index, multiple in enumerate((2, 4, 8), start=1):
+        skips.append(x)
+        x = _convolution(x, filters * multiple, 4, 2, normalization, f"down{index}")
+        x = layers.LeakyReLU(0.2, name=f"down{index}_act")(x)
+    for index, multiple in enumerate((4, 2, 1), start=1):
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"up{index}_bilinear")(x)
+        x = _convolution(x, filters * multiple, 3, 1, normalization, f"up{index}")
+        x = layers.LeakyReLU(0.2, name=f"up{index}_act")(x)
+        x = layers.Add(name=f"up{index}_add")([x, skips.pop()])
+    for index in (2, 3):
+        x = _convolution(x, filters, 3, 1, normalization, f"conv{index}")
+        x = layers.LeakyReLU(0.2, name=f"act{index}")(x)
+    outputs = layers.Conv2D(1, 3, padding="same", dtype="float32", name="logit")(x)
+    return keras.Model(inputs, outputs, name="unet_discriminator")
+
+
+DISCRIMINATORS = {"srgan": srgan, "patch": patch, "unet": unet}

@@ -62,41 +62,172 @@ def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activatio
         keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3) float32, nominally in [0, 1].
     """
 
-    def small_he():
-        he_variance = 2.0 if normalization != "none" else 2.0 * 0.1**2
-        return keras.initializers.VarianceScaling(he_variance, "fan_in", "truncated_normal")
-
+    initializer = keras.initializers.HeNormal if normalization != "none" else _small_he
     inputs = keras.Input((None, None, 3), name="lr")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
     x = layers.Conv2D(filters, 9, padding="same", name="head_conv")(x)
     x = head = _activation(activation, "head_act")(x)
     for index in range(1, blocks + 1):
-        x = _residual_block(x, filters, normalization, activation, small_he, f"block{index}")
-    x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=small_he(), name="body_conv")(x)
+        x = _residual_block(x, filters, normalization, activation, initializer, f"block{index}")
+    x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name="body_conv")(x)
     norm = _normalization(normalization, "body_norm")
     x = norm(x) if norm else x
     x = layers.Add(name="body_add")([head, x])
     for step in range(1, _doublings(scale) + 1):
-        initializer = SubPixelInitializer("glorot_uniform", 2)
-        x = layers.Conv2D(4 * filters, 3, padding="same", kernel_initializer=initializer, name=f"up{step}_conv")(x)
-        x = PixelShuffle(2, name=f"up{step}_shuffle")(x)
+        x = _sub_pixel(x, filters, f"up{step}")
         x = _activation(activation, f"up{step}_act")(x)
     x = layers.Conv2D(3, 9, padding="same", name="tail_conv")(x)
-    if skip == "bilinear":
-        # In float32, because bfloat16 has fewer levels than the picture.
-        enlarged = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="skip_upsample")(inputs)
-        x = layers.Rescaling(0.5, 0.0, dtype="float32", name="to_unit")(x)
-        outputs = layers.Add(dtype="float32", name="sr")([enlarged, x])
-    else:
-        outputs = layers.Rescaling(0.5, 0.5, dtype="float32", name="sr")(x)
-    return keras.Model(inputs, outputs, name="srresnet")
+    return keras.Model(inputs, _picture(x, inputs, skip, scale), name="srresnet")
+
+
+def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
+    """Residual Dense Network (Zhang et al., arXiv 1802.08797, section 3; 22 million parameters at full size).
+
+    Args:
+        filters: channels between the blocks, G0.
+        blocks: residual dense blocks, D.
+        layers_per_block: 3x3 convolutions in a block, C, each fed with all that came before it in the block.
+        growth: channels that each of them adds, G.
+        scale: 2 or 4; one sub-pixel step for each factor of 2.
+
+    Returns:
+        keras.Model: as srresnet's.
+    """
+
+    def convolution(filters, kernel_size, name):
+        return layers.Conv2D(filters, kernel_size, padding="same", kernel_initializer="he_normal", name=name)
+
+    inputs = keras.Input((None, None, 3), name="lr")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = head = convolution(filters, 3, "head_conv1")(x)
+    x = convolution(filters, 3, "head_conv2")(x)
+    outcomes = []
+    for block in range(1, blocks + 1):
+        dense = [x]
+        for index in range(1, layers_per_block + 1):
+            y = _concatenate(dense, f"block{block}_concat{index}")
+            y = convolution(growth, 3, f"block{block}_conv{index}")(y)
+            dense.append(layers.Activation("relu", name=f"block{block}_act{index}")(y))
+        y = _concatenate(dense, f"block{block}_fusion_concat")
+        y = layers.Conv2D(filters, 1, kernel_initializer=_small_he(), name=f"block{block}_fusion")(y)
+        x = layers.Add(name=f"block{block}_add")([x, y])
+        outcomes.append(x)
+    x = layers.Conv2D(filters, 1, kernel_initializer=_small_he(), name="fusion")(_concatenate(outcomes, "fusion_concat"))
+    x = convolution(filters, 3, "fusion_conv")(x)
+    x = layers.Add(name="body_add")([head, x])
+    for step in range(1, _doublings(scale) + 1):
+        x = _sub_pixel(x, filters, f"up{step}")
+    x = layers.Conv2D(3, 3, padding="same", name="tail_conv")(x)
+    return keras.Model(inputs, _picture(x, inputs, "none", scale), name="rdn")
+
+
+def rrdb(*, filters=64, blocks=23, growth=32, scale=4):
+    """ESRGAN's generator (Wang et al., arXiv 1809.00219, section 3.1; 16.7 million parameters at full size).
+
+    Each block is three dense blocks of five 3x3 convolutions; a dense block's outcome and a block's are multiplied by 0.2
+    before they are added. There is no normalisation, and the residual convolutions start small. Upsampling is by nearest
+    neighbour, each step with a convolution behind it, as in the authors' code.
+
+    Args:
+        filters: channels between the blocks.
+        blocks: residual-in-residual dense blocks.
+        growth: channels that each convolution of a dense block adds.
+        scale: 2 or 4.
+
+    Returns:
+        keras.Model: as srresnet's.
+    """
+
+    def convolution(filters, name):
+        return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_small_he(), name=name)
+
+    def act(x, name):
+        return layers.LeakyReLU(0.2, name=name)(x)
+
+    def added(x, residual, name):
+        return layers.Add(name=f"{name}_add")([x, layers.Rescaling(0.2, name=f"{name}_scaled")(residual)])
+
+    inputs = keras.Input((None, None, 3), name="lr")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = head = layers.Conv2D(filters, 3, padding="same", name="head_conv")(x)
+    for block in range(1, blocks + 1):
+        before = x
+        for part in range(1, 4):
+            name, dense = f"block{block}_dense{part}", [x]
+            for index in range(1, 5):
+                y = convolution(growth, f"{name}_conv{index}")(_concatenate(dense, f"{name}_concat{index}"))
+                dense.append(act(y, f"{name}_act{index}"))
+            x = added(x, convolution(filters, f"{name}_conv5")(_concatenate(dense, f"{name}_concat5")), name)
+        x = added(before, x, f"block{block}")
+    x = layers.Add(name="body_add")([head, convolution(filters, "body_conv")(x)])
+    for step in range(1, _doublings(scale) + 1):
+        x = layers.UpSampling2D(2, interpolation="nearest", name=f"up{step}_nearest")(x)
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"up{step}_conv")(x)
+        x = act(x, f"up{step}_act")
+    x = act(layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name="tail_conv1")(x), "tail_act")
+    x = layers.Conv2D(3, 3, padding="same", name="tail_conv2")(x)
+    return keras.Model(inputs, _picture(x, inputs, "none", scale), name="rrdb")
+
+
+def compact(*, filters=64, blocks=16, activation="prelu", scale=4):
+    """The fast one: every convolution at low resolution, one pixel shuffle at the end, and a nearest-neighbour skip.
+
+    As Real-ESRGAN's small generator (Wang et al., arXiv 2107.10833, in the authors' code; 0.62 million parameters).
+
+    Args:
+        filters: channels of the body.
+        blocks: 3x3 convolutions of the body, each with an activation, between the first convolution and the last.
+        activation: "prelu", "relu" or "leaky_relu".
+        scale: 2 or 4.
+
+    Returns:
+        keras.Model: as srresnet's.
+    """
+    inputs = keras.Input((None, None, 3), name="lr")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    for index in range(blocks + 1):
+        name = f"body{index}" if index else "head"
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
+        x = _activation(activation, f"{name}_act")(x)
+    initializer = SubPixelInitializer(_small_he(), scale)
+    x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
+    x = PixelShuffle(scale, name="tail_shuffle")(x)
+    return keras.Model(inputs, _picture(x, inputs, "nearest", scale), name="compact")
+
+
+def _small_he():
+    """He's initialisation at a tenth of its standard deviation, for what is added to a residual sum."""
+    return keras.initializers.VarianceScaling(2.0 * 0.1**2, "fan_in", "truncated_normal")
+
+
+def _sub_pixel(x, filters, name):
+    """Twice the height and width by a 3x3 convolution and a pixel shuffle."""
+    initializer = SubPixelInitializer("glorot_uniform", 2)
+    x = layers.Conv2D(4 * filters, 3, padding="same", kernel_initializer=initializer, name=f"{name}_conv")(x)
+    return PixelShuffle(2, name=f"{name}_shuffle")(x)
+
+
+def _concatenate(values, name):
+    return layers.Concatenate(name=name)(values) if len(values) > 1 else values[0]
+
+
+def _picture(x, inputs, skip, scale):
+    """From the last convolution's values, nominally in [-1, 1], to the float32 picture; `skip` as srresnet's.
+
+    In float32, because bfloat16 has fewer levels than the picture.
+    """
+    if skip == "none":
+        return layers.Rescaling(0.5, 0.5, dtype="float32", name="sr")(x)
+    enlarged = layers.UpSampling2D(scale, interpolation=skip, dtype="float32", name="skip_upsample")(inputs)
+    x = layers.Rescaling(0.5, 0.0, dtype="float32", name="to_unit")(x)
+    return layers.Add(dtype="float32", name="sr")([enlarged, x])
 
 
 def _doublings(scale):
     return {2: 1, 4: 2}[scale]
 
 
-GENERATORS = {"srresnet": srresnet}
+GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact}
 
 
 def load_generator(path) -> keras.Model:
