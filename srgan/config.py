@@ -122,9 +122,10 @@ class Batches(Section):
 
 
 class Optimizer(Section):
-    """Adam and its learning rate over one stage."""
+    """The optimizer and its learning rate over one stage."""
 
     epochs: Annotated[int, Field(ge=0)]  # 0 leaves the stage out
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Rate = 1e-4
     schedule: Literal["constant", "step", "cosine"] = "constant"
     drops: list[Count] = []  # schedule step: after each of these epochs the rate is a tenth
@@ -163,6 +164,15 @@ class GanStage(Optimizer):
     vgg19: str | None = None  # file of weights; null: Keras' ImageNet weights, downloaded once; "random": none
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     adversarial_weight: NotNegative = 1e-3
+    artifact_weight: NotNegative = 0.0  # of locally discriminative learning; the steady generator is that of `average`
+
+    @model_validator(mode="after")
+    def _average_is_there(self):
+        if self.artifact_weight and not self.average:
+            raise ValueError(
+                f"artifact_weight = {self.artifact_weight}: needs an average of the weights, as in average: 0.999"
+            )
+        return self
 
     @model_validator(mode="after")
     def _layers_exist(self):

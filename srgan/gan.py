@@ -3,7 +3,14 @@
 import keras
 from keras import ops
 
-from srgan.losses import adversarial_loss, content_loss, discriminator_loss, judged_rightly, pixel_loss
+from srgan.losses import (
+    adversarial_loss,
+    artifact_loss,
+    content_loss,
+    discriminator_loss,
+    judged_rightly,
+    pixel_loss,
+)
 
 
 class SRGAN(keras.Model):
@@ -23,7 +30,9 @@ class SRGAN(keras.Model):
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight: of the generator's losses; a loss of weight 0 is not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight: of the generator's losses; a loss of weight 0
+            is not computed.
+        average: momentum of the moving average of the generator's weights that srgan.losses.artifact_loss compares with.
 
     Example:
         >>> model = SRGAN(generator, discriminator, features)
@@ -45,11 +54,23 @@ class SRGAN(keras.Model):
         content_layer_weights=(1.0,),
         adversarial="vanilla",
         adversarial_weight=1e-3,
+        artifact_weight=0.0,
+        average=0.999,
     ):
         super().__init__()
         self.generator, self.discriminator, self.features = generator, discriminator, features
         self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
-        self.weights_of = {"pixel": pixel_weight, "content": content_weight, "adversarial": adversarial_weight}
+        self.weights_of = {
+            "pixel": pixel_weight,
+            "content": content_weight,
+            "adversarial": adversarial_weight,
+            "artifact": artifact_weight,
+        }
+        self.steady, self.average = None, average
+        if artifact_weight:
+            self.steady = keras.models.clone_model(generator)
+            self.steady.set_weights(generator.get_weights())
+            self.steady.trainable = False
         self.content_scale, self.content_layer_weights = content_scale, tuple(content_layer_weights)
         names = [f"loss/{name}" for name, weight in self.weights_of.items() if weight]
         if discriminator is not None:
@@ -81,10 +102,21 @@ class SRGAN(keras.Model):
                 found["loss/adversarial"] = adversarial_loss(kind, ops.stop_gradient(real), judged)
             found["loss/discriminator"] = discriminator_loss(kind, real, fake)
             found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
+        if self.weights_of["artifact"]:
+            found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
         return total + found.get("loss/discriminator", 0.0)
+
+    def _steady(self, lr, training):
+        """The picture of the generator whose weights are a moving average; training moves the average on."""
+        if training:
+            for average, variable in zip(self.steady.variables, self.generator.variables):
+                average.assign(
+                    self.average * average + (1 - self.average) * ops.stop_gradient(ops.convert_to_tensor(variable))
+                )
+        return ops.stop_gradient(ops.cast(self.steady(_to_unit(lr), training=False), "float32"))
 
     def _frozen_discriminator(self, sr, training):
         """The discriminator's logits, with a gradient to the pictures and none to its weights."""

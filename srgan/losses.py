@@ -28,6 +28,26 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     return total
 
 
+def artifact_loss(hr, sr, steady, side=7):
+    """Mean absolute difference where it looks like an artifact: locally discriminative learning (arXiv 2203.09195, section 3).
+
+    An artifact is where the difference varies much from pixel to pixel, within windows of `side`, and is larger than that
+    of a steadier generator, whose weights are an average over time. Texture that is merely not the original's survives.
+
+    Args:
+        hr, sr, steady: the original, the generator's picture and the steady generator's.
+    """
+    difference = ops.sum(ops.abs(hr - sr), axis=-1, keepdims=True)
+    margin = [side // 2, side // 2]
+    padded = ops.pad(difference, [[0, 0], margin, margin, [0, 0]], mode="reflect")
+    mean, mean_square = (ops.average_pool(x, side, 1) for x in (padded, ops.square(padded)))
+    local_variance = ops.maximum(mean_square - ops.square(mean), 0.0)
+    overall = ops.power(ops.var(difference, axis=(1, 2, 3), keepdims=True), 0.2)
+    worse = difference >= ops.sum(ops.abs(hr - steady), axis=-1, keepdims=True)
+    weight = ops.stop_gradient(overall * local_variance * ops.cast(worse, "float32"))
+    return ops.mean(weight * ops.abs(hr - sr))
+
+
 def adversarial_loss(kind, real, fake):
     """The generator's loss: its pictures should get the logits of real ones.
 

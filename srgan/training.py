@@ -36,11 +36,13 @@ from srgan.data.prepare import default_root, prepare
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
 from srgan.images import atomic_path, resize_bicubic
+from srgan.muon import Muon
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
 
 STAGES = ("pixel", "gan")
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
 
 
@@ -137,8 +139,10 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
             content_layer_weights=options.weighted_layers().values(),
             adversarial=options.adversarial,
             adversarial_weight=options.adversarial_weight,
+            artifact_weight=options.artifact_weight,
+            average=options.average,
         )
-    optimizer = keras.optimizers.Adam(
+    optimizer = OPTIMIZERS[options.optimizer](
         Schedule(options, config.batches.steps_per_epoch),
         beta_1=options.beta_1,
         beta_2=options.beta_2,

@@ -45,6 +45,7 @@ def test_coco_is_the_papers_run():
         ("batches.crop=388", "batches.crop = 388: must be at most data.size = 384"),
         ("data=3", "data = 3: must be a section"),
         ("gan.content_scale=loud", "gan.content_scale = 'loud': must be a valid number"),
+        ("gan.artifact_weight=1", "gan.artifact_weight = 1.0: needs an average of the weights"),
         ("gan.content_layers.block9_conv9=1", "content_layers = block9_conv9: no convolution of VGG19"),
         ("pixel.drops=[3]", "pixel.drops = [3]: only schedule: step has drops"),
         ("pixel.epochs.x=3", "epochs is a value, not a section"),

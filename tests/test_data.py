@@ -157,6 +157,8 @@ def test_crop_keeps_the_aspect_and_tile_keeps_the_pixels():
     expected = Image.fromarray(pixels).resize((341, 256), Image.Resampling.BICUBIC).crop((42, 0, 298, 256))
     assert np.array_equal(hr, np.asarray(expected))
     tiles = list(squares(pixels, size=256, scale=4, fit="tile"))
+    flat = np.concatenate([np.zeros_like(pixels[:256]), pixels[:256]])
+    assert len(list(squares(flat, size=256, scale=4, fit="tile"))) == pixels.shape[1] // 256  # nothing of the flat half
     assert len(tiles) == 12 and np.array_equal(tiles[5][0], pixels[256:512, 256:512])
     whole = np.asarray(Image.fromarray(pixels).resize((256, 192), Image.Resampling.BICUBIC))
     assert np.array_equal(tiles[5][1], whole[64:128, 64:128])

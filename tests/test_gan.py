@@ -6,7 +6,15 @@ import pytest
 
 from srgan.gan import SRGAN
 from srgan.images import downscale, read_rgb
-from srgan.losses import adversarial_loss, content_loss, discriminator_loss, judged_rightly, pixel_loss
+from srgan.losses import (
+    adversarial_loss,
+    artifact_loss,
+    content_loss,
+    discriminator_loss,
+    judged_rightly,
+    pixel_loss,
+)
+from srgan.muon import Muon, orthogonal
 from srgan.networks.discriminator import patch, srgan
 from srgan.networks.generator import srresnet
 from srgan.networks.vgg19 import vgg19_features
@@ -102,6 +110,63 @@ def test_pixel_and_content_losses_by_hand():
     maps, others = [np.full((1, 2), 4.0, "float32"), np.ones((1, 3), "float32")], [np.zeros((1, 2)), np.zeros((1, 3))]
     assert float(content_loss("mse", maps, others, [1.0, 2.0], 0.5)) == pytest.approx(4.0 + 2 * 0.25)
     assert float(content_loss("l1", maps, others, [1.0, 2.0], "unit")) == pytest.approx(3.0)
+
+
+def test_the_artifact_loss_by_hand():
+    random = np.random.default_rng(0)
+    hr, sr = random.random((2, 2, 12, 10, 3)).astype("float32")
+    difference = np.abs(hr - sr).sum(-1)
+    expected = np.zeros((2, 12, 10))
+    for picture in range(2):
+        padded = np.pad(difference[picture], 3, "reflect")
+        for y, x in np.ndindex(12, 10):
+            expected[picture, y, x] = padded[y : y + 7, x : x + 7].var() * difference[picture].var() ** 0.2
+    expected = expected[..., None] * np.abs(hr - sr)
+    assert float(artifact_loss(hr, sr, hr)) == pytest.approx(expected.mean(), rel=1e-4)
+    # Where the steady generator is further off than this one, nothing counts as an artifact.
+    steady = sr.copy()
+    steady[:, :6] = hr[:, :6] + 2 * (sr - hr)[:, :6]
+    assert float(artifact_loss(hr, sr, steady)) == pytest.approx(expected[:, 6:].sum() / expected.size, rel=1e-4)
+    assert float(artifact_loss(hr, hr + 0.1, hr)) == pytest.approx(0, abs=1e-6)  # even: a colour, no artifact
+
+
+def test_the_steady_generator_is_the_average_and_nothing_trains_it():
+    generator, judge = networks(patch, "spectral")
+    start = weights(generator)
+    model = SRGAN(generator, judge, content_weight=0.0, artifact_weight=1.0, average=0.9)
+    assert len(model.trainable_variables) == len(generator.trainable_variables) + len(judge.trainable_variables)
+    logs = trained(model)
+    assert logs["loss/artifact"] > 0 and any(moved(generator, start))
+    between = weights(generator)
+    trained(model)
+    averages = [np.array(variable) for variable in model.steady.variables if variable.path.endswith("kernel")]
+    kernels = [index for index, v in enumerate(generator.trainable_variables) if v.path.endswith("kernel")]
+    for average, index in zip(averages, kernels, strict=True):
+        # A step moves the average before the weights: it has seen the first weights, then those after a step.
+        np.testing.assert_allclose(average, 0.9 * start[index] + 0.1 * between[index], atol=1e-6)
+
+
+def test_muon_makes_orthogonal_updates_of_kernels_and_leaves_the_rest_to_adam():
+    for shape in ((36, 8), (8, 36), (16, 16)):
+        values = np.linalg.svd(np.asarray(orthogonal(np.random.default_rng(0).normal(size=shape).astype("float32"))))[1]
+        assert 0.5 < values.min() and values.max() < 1.3
+    variables = {shape: keras.Variable(np.zeros(shape, "float32")) for shape in [(3, 3, 8, 12), (9, 9, 3, 8), (8,)]}
+    gradients = [np.random.default_rng(0).normal(size=shape).astype("float32") for shape in variables]
+    Muon(1e-3).apply(gradients, list(variables.values()))
+    hidden, first, bias = (np.array(variable) for variable in variables.values())
+    np.testing.assert_allclose(np.abs(first), 1e-3, rtol=2e-2)  # Adam's first step: the sign
+    np.testing.assert_allclose(np.abs(bias), 1e-3, rtol=1e-3)
+    assert np.sqrt(np.mean(hidden**2)) == pytest.approx(0.6e-3, rel=0.2)
+    values = np.linalg.svd(hidden.reshape(-1, 12))[1]
+    assert values.max() < 2.5 * values.min()
+
+
+def test_muon_teaches():
+    generator, _ = networks(normalization="none")
+    model = SRGAN(generator, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
+    model.compile(Muon(2e-3), jit_compile=False)
+    losses = [float(model.train_on_batch(*batch(), return_dict=True)["loss/pixel"]) for _ in range(12)]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_a_few_steps_lower_the_pixel_loss_on_a_real_picture():

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from srgan.errors import SRGANError
 from srgan.images import downscale, read_rgb, resize_bicubic
 
-FORMAT = 1  # part of the key: raise it when what is stored changes
+FORMAT = 2  # part of the key: raise it when what is stored changes
 
 
 def default_root() -> Path:
@@ -76,7 +76,7 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pic
         root: folder of stores.
         size: pixels a side of a square, a multiple of `scale`.
         fit: "squash" resizes to the square whatever the aspect (the first README's way); "crop" resizes the shorter side
-            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit.
+            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and are not of one colour.
         shrink: factor by which pictures are resized first, as far as a square still fits into them.
         label: what the progress bar and messages call them.
 
@@ -125,10 +125,9 @@ def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
     lr, side = downscale(np.ascontiguousarray(hr), scale), size // scale
     for row in range(hr.shape[0] // size):
         for column in range(hr.shape[1] // size):
-            yield (
-                hr[row * size : (row + 1) * size, column * size : (column + 1) * size],
-                lr[row * side : (row + 1) * side, column * side : (column + 1) * side],
-            )
+            square = hr[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            if fit != "tile" or (square != square[0, 0]).any():  # a tile of one colour teaches nothing and has no PSNR
+                yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
 
 
 def _key(pictures, settings):

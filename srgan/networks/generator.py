@@ -112,7 +112,9 @@ def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
         y = layers.Conv2D(filters, 1, kernel_initializer=_small_he(), name=f"block{block}_fusion")(y)
         x = layers.Add(name=f"block{block}_add")([x, y])
         outcomes.append(x)
-    x = layers.Conv2D(filters, 1, kernel_initializer=_small_he(), name="fusion")(_concatenate(outcomes, "fusion_concat"))
+    x = layers.Conv2D(filters, 1, kernel_initializer=_small_he(), name="fusion")(
+        _concatenate(outcomes, "fusion_concat")
+    )
     x = convolution(filters, 3, "fusion_conv")(x)
     x = layers.Add(name="body_add")([head, x])
     for step in range(1, _doublings(scale) + 1):
