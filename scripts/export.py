@@ -1,0 +1,266 @@
+"""Write a generator for other programs: as ONNX, OpenVINO, TensorFlow SavedModel or LiteRT.
+
+    python scripts/export.py srgan.onnx                         # the default model; the ending tells the format
+    python scripts/export.py --model runs/mine mine.xml         # OpenVINO; the weights go to mine.bin beside it
+    python scripts/export.py --model srresnet srresnet.tflite   # LiteRT
+    python scripts/export.py --model srresnet srresnet          # a folder: SavedModel
+
+In every format the generator takes float32 pictures (batch, height, width, 3) in [0, 1], of any number and size, and
+gives them `scale` times as large, not clipped. What was written is run by its own runtime on photographs of two sizes
+and compared with Keras before it gets its name.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.engines import convert, find_model, save_openvino
+from srgan.errors import SRGANError, UsageError
+from srgan.images import atomic_path, read_rgb, to_float
+from srgan.runtime import choose_backend, load_keras
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "data" / "sample" / "val"
+TOLERANCE = 0.1  # levels of 255; rounding in another order makes some thousandths of one, a mistake whole levels
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path, help="the file, or for a SavedModel the folder, to write")
+    parser.add_argument("--model", help="a shipped model's name, a .keras file or a run folder (the default model)")
+    parser.add_argument("--format", choices=FORMATS, help="told from the output's ending where it is left out")
+    arguments = parser.parse_args(argv)
+    try:
+        print(export(arguments.model, arguments.output, arguments.format))
+        return 0
+    except SRGANError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return error.exit_status
+    except OSError as error:
+        print(f"export: {error.filename or arguments.output}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def export(model, output, name=None) -> str:
+    """Write the generator `model` as `output` in the format `name`, and say in a line what was written.
+
+    Raises:
+        SRGANError: there is no such model, it cannot be had in that format, or what was written computes something else.
+    """
+    name = name or _format_of(output)
+    chosen = FORMATS[name]
+    _check_output(output, chosen.suffix)
+    model = find_model(model)
+    if missing := [package for package in chosen.packages if not find_spec(package)]:
+        packages = " ".join(missing).replace("_", "-")
+        raise SRGANError(f"--format {name} needs more than is installed: run `pip install {packages}`")
+    if "tensorflow" in chosen.packages and choose_backend() != "tensorflow":
+        raise UsageError(f"--format {name} is written by TensorFlow: set KERAS_BACKEND=tensorflow")
+    generator = load_float32(model)
+    with _placed(output) as file:
+        try:
+            chosen.write(model, file)
+            difference = largest_difference(chosen.load(file), generator)
+        except (SRGANError, OSError):
+            raise
+        except Exception as error:  # Inconvertible, or whatever a converter or a runtime has of its own
+            said = " ".join(str(error).split())[:300]
+            raise SRGANError(f"{model}: cannot be written as {name} ({said})") from error
+        if not difference <= TOLERANCE:
+            raise SRGANError(
+                f"{output}: not written, because what was made of {model} differs from Keras by up to "
+                f"{difference:.3g} levels of 255"
+            )
+    return f"{output}: {name}, for pictures of any size; differs from Keras by at most {difference:.1g} levels of 255"
+
+
+def _format_of(output):
+    for name, candidate in FORMATS.items():
+        if output.suffix.lower() == candidate.suffix:
+            return name
+    endings = ", ".join(candidate.suffix for candidate in FORMATS.values() if candidate.suffix)
+    raise UsageError(f"{output}: ends in none of {endings} (and a SavedModel in nothing): pass --format")
+
+
+def _check_output(output, suffix):
+    """See that writing `output`, a file that ends in `suffix` or else a SavedModel's folder, destroys nothing else."""
+    if suffix:
+        if output.suffix.lower() != suffix:
+            raise UsageError(f"{output}: must end in {suffix} in this format")
+        if output.is_dir():
+            raise UsageError(f"{output}: is a folder, a file was to be written")
+    elif output.is_dir():
+        if any(output.iterdir()) and not (output / "saved_model.pb").is_file():
+            raise UsageError(f"{output}: holds something other than a SavedModel; choose a new folder")
+    elif output.exists():
+        raise UsageError(f"{output}: is a file, a folder was to be written")
+
+
+@contextlib.contextmanager
+def _placed(output):
+    """Yield a path to write to; what is there gets its place at `output` if the block ends well, else it is removed."""
+    output = output.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as staging:
+        yield Path(staging) / output.name
+        for written in sorted(Path(staging).iterdir()):  # OpenVINO's weights before the graph that refers to them
+            target = output.parent / written.name
+            if written.is_dir():
+                if target.exists():
+                    target.rename(Path(staging) / "replaced")
+                written.rename(target)
+            else:
+                with atomic_path(target) as temporary:
+                    written.rename(temporary)
+
+
+def load_float32(model):
+    """The generator, computing in float32 whatever it was trained in."""
+    keras = load_keras()
+    from srgan.networks.generator import load_generator
+
+    generator = load_generator(model)
+    for layer in generator.layers[1:]:
+        layer.dtype_policy = keras.DTypePolicy("float32")
+    return generator
+
+
+def largest_difference(run, generator) -> float:
+    """The largest difference between what `run` and the Keras generator make of photographs, in levels of 255.
+
+    Three small pictures in two batches, of different sizes, so that a size that is not free would fail.
+    """
+    import keras
+
+    corners = [to_float(read_rgb(path)[80:, 80:]) for path in sorted(PHOTOGRAPHS.glob("*.jpg"))[:3]]
+    if len(corners) < 3:
+        raise SRGANError(f"{PHOTOGRAPHS}: the three photographs to try an exported model on are not there")
+    differences = []
+    for pictures in ([picture[:37, :45] for picture in corners[:1]], [picture[:50, :22] for picture in corners[1:]]):
+        pictures = np.stack(pictures)
+        expected = keras.ops.convert_to_numpy(generator(pictures, training=False))
+        given = np.asarray(run(pictures))
+        if given.shape != expected.shape:
+            raise ValueError(f"it makes {given.shape} of {pictures.shape}, Keras {expected.shape}")
+        differences.append(255 * np.abs(given - expected).max())
+    return float(np.max(differences))
+
+
+# --- the formats: `write(model, file)` from a .keras file, `load(file)` as a function from pictures to pictures --------
+
+
+def write_onnx(model, file):
+    generator = load_float32(model)
+    import onnx
+
+    from srgan import onnx_graph
+
+    onnx.save(onnx_graph.from_keras(generator), file)
+
+
+def load_onnx(file):
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)  # errors only
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda pictures: session.run(["sr"], {"lr": pictures})[0]
+
+
+def write_openvino(model, file):
+    save_openvino(convert(model), file)
+
+
+def load_openvino(file):
+    import openvino
+
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda pictures: compiled(pictures)[0]
+
+
+def write_saved_model(model, folder):
+    """By Keras, from a copy of the generator whose upsampling is TensorFlow's own.
+
+    Keras' bilinear upsampling cannot be traced for free sizes, its nearest neighbour leaves LiteRT without the number of
+    channels, and pixel shuffling in Keras 3.12 is six operations.
+    """
+    generator = load_float32(model)
+    import keras
+    import tensorflow as tf
+
+    from srgan.networks.layers import PixelShuffle
+
+    class Enlarge(keras.layers.UpSampling2D):
+        def call(self, inputs):
+            return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, self.interpolation)
+
+    class Shuffle(PixelShuffle):
+        def call(self, inputs):
+            return tf.nn.depth_to_space(inputs, self.scale)
+
+    def copy_of(layer):
+        kind = {keras.layers.UpSampling2D: Enlarge, PixelShuffle: Shuffle}.get(type(layer), type(layer))
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(generator, clone_function=copy_of)
+    copy.set_weights(generator.get_weights())
+    copy.export(folder, format="tf_saved_model", verbose=False)
+
+
+def load_saved_model(folder):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(folder)
+    return lambda pictures: loaded.serve(pictures).numpy()
+
+
+def write_litert(model, file):
+    """From a SavedModel, with LiteRT's own operations only."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(model, folder)
+        file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+
+
+def load_litert(file):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file))
+    (lr,), (sr,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(pictures):
+        interpreter.resize_tensor_input(lr["index"], pictures.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(lr["index"], pictures)
+        interpreter.invoke()
+        return interpreter.get_tensor(sr["index"])
+
+    return run
+
+
+class Format(NamedTuple):
+    suffix: str
+    packages: tuple[str, ...]  # by the names they are imported by
+    write: Callable
+    load: Callable
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "onnxruntime"), write_onnx, load_onnx),
+    "openvino": Format(".xml", ("openvino",), write_openvino, load_openvino),
+    "saved_model": Format("", ("tensorflow",), write_saved_model, load_saved_model),
+    "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), write_litert, load_litert),
+}
+
+if __name__ == "__main__":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # GPUs compute float32 convolutions in TF32, no ruler for the others
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""A Keras generator as an ONNX model, built layer by layer.
+
+As for OpenVINO (`srgan.ir`): generators are made of a dozen kinds of layer, so that writing the graph down is short and
+needs no particular Keras backend. What comes out is what a person would draw, one operation a layer, for any runtime to
+fuse. Values are NHWC at both ends and NCHW in between.
+"""
+
+import functools
+
+import keras
+import numpy as np
+import onnx
+from keras import layers
+from onnx import TensorProto, helper, numpy_helper
+
+from srgan.engines import Inconvertible
+from srgan.networks.generator import scale_of
+from srgan.networks.layers import PixelShuffle
+
+# The lowest operator set that has all of them as they are used here, and its file format: old runtimes read them too.
+OPERATOR_SET, FILE_FORMAT = 13, 7
+
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+
+
+class _Graph:
+    """Operations and constants as they come; a value is known by its name."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def constant(self, name, values):
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+    def add(self, operation, inputs, name, **attributes):
+        """Append an operation and return the name of its result: its own."""
+        name = f"{name}/{operation}"
+        self.nodes.append(helper.make_node(operation, inputs, [name], name, **attributes))
+        return name
+
+
+def from_keras(generator: keras.Model) -> onnx.ModelProto:
+    """The generator as an ONNX model with float32 weights, from `lr` to `sr`, for any batch, height and width.
+
+    Raises:
+        srgan.engines.Inconvertible: a layer is none of those that generators are made of.
+    """
+    graph, values = _Graph(), {}
+    for layer in generator.operations:
+        if isinstance(layer, layers.InputLayer):
+            values[id(layer.output)] = graph.add("Transpose", ["lr"], "lr", perm=[0, 3, 1, 2])
+        else:
+            sources = [id(source) for source in keras.tree.flatten(layer.input)]
+            if not values.keys() >= set(sources):
+                raise Inconvertible(f"layer {layer.name} comes after one that is used more than once")
+            values[id(layer.output)] = _apply(graph, layer, [values[source] for source in sources])
+    if id(generator.outputs[0]) not in values:
+        raise Inconvertible("its last layer is used more than once")
+    last = values[id(generator.outputs[0])]
+    graph.nodes.append(helper.make_node("Transpose", [last], ["sr"], "sr/Transpose", perm=[0, 2, 3, 1]))
+
+    def picture(name, *sides):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sides, 3])
+
+    scale = scale_of(generator)
+    lr, sr = picture("lr", "height", "width"), picture("sr", f"{scale}*height", f"{scale}*width")
+    return helper.make_model(
+        helper.make_graph(graph.nodes, generator.name, [lr], [sr], graph.constants),
+        producer_name="srgan",
+        opset_imports=[helper.make_opsetid("", OPERATOR_SET)],
+        ir_version=FILE_FORMAT,
+    )
+
+
+def _weight(variable):
+    return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+
+
+def _per_channel(values):
+    """One value a channel, or one for all, shaped to be broadcast over NCHW."""
+    return np.asarray(values, np.float32).reshape(-1, 1, 1)
+
+
+def _apply(graph, layer, inputs):
+    """Append what `layer` does to `inputs`; the name of the result."""
+    x, name = inputs[0], layer.name
+    match layer:
+        # What works on each value alone.
+        case layers.Rescaling():
+            x = graph.add("Mul", [x, graph.constant(f"{name}/scale", _per_channel(layer.scale))], name)
+            if np.any(layer.offset):
+                x = graph.add("Add", [x, graph.constant(f"{name}/offset", _per_channel(layer.offset))], name)
+            return x
+        case layers.PReLU() if list(layer.shared_axes or []) == [1, 2]:
+            return graph.add("PRelu", [x, graph.constant(f"{name}/slope", _per_channel(_weight(layer.alpha)))], name)
+        case layers.LeakyReLU():
+            return graph.add("LeakyRelu", [x], name, alpha=float(layer.negative_slope))
+        case layers.ReLU() if layer.max_value is None and not layer.threshold and not layer.negative_slope:
+            return graph.add("Relu", [x], name)
+        case layers.Activation():
+            return _activation(graph, layer, x)
+        # What moves pixels.
+        case PixelShuffle():
+            return graph.add("DepthToSpace", [x], name, blocksize=layer.scale, mode="DCR")
+        case layers.UpSampling2D() if layer.interpolation in ("bilinear", "nearest"):
+            return _enlarge(graph, layer, x)
+        case layers.Conv2D() if layer.padding in ("same", "valid") and layer.groups == 1:
+            return _convolution(graph, layer, x)
+        case layers.GroupNormalization() if layer.axis in (-1, 3) and layer.groups in (-1, layer.output.shape[-1]):
+            return graph.add("InstanceNormalization", [x, *_affine(graph, layer)], name, epsilon=layer.epsilon)
+        case layers.BatchNormalization() if layer.axis in (-1, 3):
+            mean = graph.constant(f"{name}/mean", _weight(layer.moving_mean))
+            variance = graph.constant(f"{name}/variance", _weight(layer.moving_variance))
+            inputs = [x, *_affine(graph, layer), mean, variance]
+            return graph.add("BatchNormalization", inputs, name, epsilon=layer.epsilon)
+        # What joins.
+        case layers.Add() | layers.Multiply():
+            operation = "Add" if isinstance(layer, layers.Add) else "Mul"
+            numbered = enumerate(inputs[1:], 1)
+            return functools.reduce(lambda x, y: graph.add(operation, [x, y[1]], f"{name}/{y[0]}"), numbered, x)
+        case layers.Concatenate() if layer.axis in (-1, 3):
+            return graph.add("Concat", inputs, name, axis=1)
+    raise Inconvertible(f"layer {name}, a {type(layer).__name__} with these settings, is not known here")
+
+
+def _activation(graph, layer, x):
+    name = getattr(layer.activation, "__name__", layer.activation)
+    if name == "linear":
+        return x
+    if name not in _ACTIVATIONS:
+        raise Inconvertible(f"layer {layer.name} has the activation {name}")
+    return graph.add(_ACTIVATIONS[name], [x], layer.name)
+
+
+def _convolution(graph, layer, x):
+    if set(layer.strides) != {1} or set(layer.dilation_rate) != {1} or any(size % 2 == 0 for size in layer.kernel_size):
+        raise Inconvertible(f"layer {layer.name} is a convolution with strides, dilation or an even kernel")
+    inputs = [x, graph.constant(f"{layer.name}/kernel", _weight(layer.kernel).transpose(3, 2, 0, 1))]
+    if layer.use_bias:
+        inputs.append(graph.constant(f"{layer.name}/bias", _weight(layer.bias)))
+    margins = [size // 2 if layer.padding == "same" else 0 for size in layer.kernel_size] * 2
+    x = graph.add("Conv", inputs, layer.name, kernel_shape=layer.kernel_size, pads=margins)
+    return _activation(graph, layer, x)
+
+
+def _enlarge(graph, layer, x):
+    if layer.interpolation == "bilinear":
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    else:
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    scales = graph.constant(f"{layer.name}/scales", [1, 1, *layer.size])
+    return graph.add("Resize", [x, "", scales], layer.name, **how)
+
+
+def _affine(graph, layer):
+    """Scale and offset of a normalisation, a value a channel each."""
+    channels = layer.output.shape[-1]
+    gamma = _weight(layer.gamma) if layer.scale else np.ones(channels)
+    beta = _weight(layer.beta) if layer.center else np.zeros(channels)
+    return graph.constant(f"{layer.name}/gamma", gamma), graph.constant(f"{layer.name}/beta", beta)

@@ -1,0 +1,208 @@
+"""scripts/export.py: what each format's own runtime computes is what Keras computes, or nothing is written."""
+
+import re
+
+import numpy as np
+import pytest
+from helpers import SAMPLE, load_script, run_python
+
+from srgan.images import read_rgb, to_float
+from srgan.runtime import choose_backend, load_keras
+
+if choose_backend() != "tensorflow":
+    pytest.skip("SavedModel and LiteRT are written by TensorFlow", allow_module_level=True)
+export = load_script("export")
+
+# One small network of each kind, between them with every layer, activation and skip that generators have.
+NETWORKS = {
+    "srresnet": ("srresnet", {"blocks": 1, "skip": "bilinear"}),
+    "instance": ("srresnet", {"blocks": 1, "normalization": "instance", "activation": "leaky_relu", "scale": 2}),
+    "rdn": ("rdn", {"blocks": 2, "layers_per_block": 1, "growth": 4, "scale": 2}),
+    "rrdb": ("rrdb", {"blocks": 1, "growth": 4, "scale": 2}),
+    "compact": ("compact", {"blocks": 1, "activation": "relu"}),
+}
+
+
+def make_generator(path, name, seed=0):
+    """Save a generator whose every weight, statistic and slope differs from what it starts with."""
+    load_keras()
+    from srgan.networks.generator import GENERATORS
+
+    kind, options = NETWORKS[name]
+    generator = GENERATORS[kind](filters=4, **options)
+    random = np.random.default_rng(seed)
+    for variable in generator.variables:
+        shape = variable.shape
+        if "kernel" in variable.path:
+            variable.assign(random.normal(0, np.prod(shape[:-1]) ** -0.5, shape))
+        elif "variance" in variable.path or "gamma" in variable.path:
+            variable.assign(random.uniform(0.7, 1.3, shape))
+        else:
+            variable.assign(random.uniform(0.05, 0.3, shape))
+    generator.save(path)
+    return generator
+
+
+@pytest.fixture(scope="module")
+def generators(tmp_path_factory):
+    """The networks by name, each with the file it is saved in."""
+    folder = tmp_path_factory.mktemp("generators")
+    return {name: (make_generator(folder / f"{name}.keras", name), folder / f"{name}.keras") for name in NETWORKS}
+
+
+def run_onnx(file, pictures):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [value.shape[1:] for value in session.get_inputs()] == [["height", "width", 3]]
+    return session.run(["sr"], {"lr": pictures})[0]
+
+
+def run_openvino(file, pictures):
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    core = openvino.Core()
+    return core.compile_model(core.read_model(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pictures)[0]
+
+
+def run_saved_model(folder, pictures):
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(folder).signatures["serving_default"]
+    return signature(lr=tf.constant(pictures))["output_0"].numpy()
+
+
+def run_litert(file, pictures):
+    litert = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
+    return litert.Interpreter(str(file)).get_signature_runner()(lr=pictures)["output_0"]
+
+
+def needs(*packages):
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+
+
+FORMATS = {
+    ".onnx": (run_onnx, ("onnx", "onnxruntime")),
+    ".xml": (run_openvino, ("openvino",)),
+    "": (run_saved_model, ()),
+    ".tflite": (run_litert, ("ai_edge_litert",)),
+}
+
+
+# Every network as ONNX, and in the other formats what reaches all their layers: a LiteRT file is made from a SavedModel,
+# and more of OpenVINO is in test_engines.py.
+@pytest.mark.parametrize(
+    ("network", "ending"),
+    [(network, ".onnx") for network in NETWORKS]
+    + [("srresnet", ".tflite"), ("instance", ".tflite"), ("compact", ".tflite")]
+    + [("srresnet", ".xml"), ("rrdb", ".xml"), ("compact", "")],
+)
+def test_each_runtime_computes_what_keras_computes(network, ending, generators, tmp_path, capsys):
+    run, packages = FORMATS[ending]
+    needs(*packages)
+    generator, model = generators[network]
+    output = tmp_path / "exported" / f"mine{ending}"
+    assert export.main(["--model", str(model), str(output)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert float(re.search(r"at most (\S+) levels of 255", line)[1]) < 0.01
+    assert sorted(file.name for file in output.parent.iterdir()) == sorted(
+        {output.name, output.with_suffix(".bin").name if ending == ".xml" else output.name}
+    )
+    # Another size than the script tries, and another number of pictures.
+    pictures = [to_float(read_rgb(path)[60:89, 50:92]) for path in sorted(SAMPLE.glob("val/*.jpg"))]
+    pictures = np.stack(pictures[:3])
+    expected = np.asarray(generator(pictures, training=False))
+    given = run(output, pictures)
+    assert given.shape == expected.shape and expected.std() > 0.01
+    np.testing.assert_allclose(given, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_an_onnx_graph_is_valid_and_has_an_operation_a_layer(generators, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    export.write_onnx(generators["srresnet"][1], tmp_path / "mine.onnx")
+    model = onnx.load(tmp_path / "mine.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    operations = [node.op_type for node in model.graph.node]
+    assert {name: operations.count(name) for name in ("Conv", "PRelu", "BatchNormalization", "DepthToSpace")} == {
+        "Conv": 7, "PRelu": 4, "BatchNormalization": 3, "DepthToSpace": 2,
+    }  # fmt: skip
+    assert operations.count("Transpose") == 2
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ""])
+def test_what_computes_something_else_is_not_written(ending, generators, tmp_path, monkeypatch, capsys):
+    needs(*FORMATS[ending][1])
+    name = next(name for name, kind in export.FORMATS.items() if kind.suffix == ending)
+    make_generator(tmp_path / "other.keras", "compact", seed=1)
+    write = export.FORMATS[name].write
+    sabotaged = export.FORMATS[name]._replace(write=lambda model, file: write(tmp_path / "other.keras", file))
+    monkeypatch.setitem(export.FORMATS, name, sabotaged)
+    output = tmp_path / "exported" / f"mine{ending}"
+    assert export.main(["--model", str(generators["compact"][1]), str(output)]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"export: {output}: not written") and "differs from Keras by up to" in line
+    assert list(output.parent.iterdir()) == []
+
+
+def test_an_earlier_export_is_replaced_whole_or_kept(generators, tmp_path, monkeypatch):
+    output, arguments = tmp_path / "mine", ["--model", str(generators["compact"][1]), str(tmp_path / "mine")]
+    output.mkdir()
+    (output / "saved_model.pb").write_bytes(b"of an earlier export")
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "TOLERANCE", -1)
+        assert export.main(arguments) == 1
+    assert [file.name for file in tmp_path.rglob("*")] == ["mine", "saved_model.pb"]
+    assert export.main(arguments) == 0
+    assert (output / "variables").is_dir() and len((output / "saved_model.pb").read_bytes()) > 1000
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def one_line(arguments, capsys):
+    status = export.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert printed.out == "" and line.startswith("export: ")
+    return status, line
+
+
+def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys):
+    model = generators["compact"][1]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").touch()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, status, words in (
+        (["mine.pth"], 2, "mine.pth: ends in none of .onnx, .xml, .tflite"),
+        (["mine.xml", "--format", "onnx"], 2, "mine.xml: must end in .onnx"),
+        (["full"], 2, "full: holds something other than a SavedModel"),
+        (["file"], 2, "file: is a file"),
+        (["mine.onnx", "--model", tmp_path / "none.keras"], 1, "none.keras: no such model"),
+        (["file/mine.onnx"], 1, "file"),
+    ):
+        given = one_line(["--model", model, tmp_path / arguments[0], *arguments[1:]], capsys)
+        assert given[0] == status and words in given[1]
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    for name, packages in {"mine.onnx": "onnx onnxruntime", "mine.tflite": "tensorflow ai-edge-litert"}.items():
+        status, line = one_line(["--model", model, tmp_path / name], capsys)
+        assert status == 1 and f"run `pip install {packages}`" in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_network_that_cannot_be_written_is_named_with_its_layer(tmp_path, capsys):
+    needs("onnx", "onnxruntime")
+    keras = load_keras()
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.Conv2DTranspose(3, 4, 4, "same", name="odd")(inputs)).save(tmp_path / "odd.keras")
+    status, line = one_line(["--model", tmp_path / "odd.keras", tmp_path / "odd.onnx"], capsys)
+    assert status == 1 and "odd.keras: cannot be written as onnx" in line and "layer odd, a Conv2DTranspose" in line
+    assert [file.name for file in tmp_path.iterdir()] == ["odd.keras"]
+
+
+def test_the_command_answers_for_itself(tmp_path):
+    code = (
+        "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_path('scripts/export.py', run_name='__main__')\n"
+    )
+    helped = run_python("-c", code + "except SystemExit: print({'keras', 'onnx', 'openvino'} & set(sys.modules))")
+    assert "SavedModel" in helped.stdout and helped.stdout.splitlines()[-1] == "set()"
+    refused = run_python("scripts/export.py", tmp_path / "mine.tflite", env={"KERAS_BACKEND": "abacus"})
+    assert refused.returncode == 2 and refused.stderr.startswith("export: KERAS_BACKEND=abacus")
+    assert len(refused.stderr.splitlines()) == 1
