@@ -1,8 +1,9 @@
 """A Keras generator as an ONNX model, built layer by layer.
 
-As for OpenVINO (`srgan.ir`): generators are made of a dozen kinds of layer, so that writing the graph down is short and
-needs no particular Keras backend. What comes out is what a person would draw, one operation a layer, for any runtime to
-fuse. Values are NHWC at both ends and NCHW in between.
+As for OpenVINO (`srgan.ir`): generators are made of a dozen kinds of layer, so that writing the graph down is short. It
+needs the `onnx` package and any Keras backend; Keras' own export needs another converter for each backend, and TensorFlow's
+makes five operations of a PReLU. Here a layer is one operation, for any runtime to fuse. Values are NHWC at both ends and
+NCHW in between.
 """
 
 import functools
