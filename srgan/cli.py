@@ -114,7 +114,7 @@ def upscale(argv=None):
     )
     add("--quality", type=int, default=95, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
     add("--lossless", action="store_true", help="write WebP without loss")
-    add("--compression", type=int, default=3, metavar="0..9", help="of PNG, fast to small (default: 3)")
+    add("--compression", type=int, default=2, metavar="0..9", help="of PNG, fast to small (default: 2)")
     add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")

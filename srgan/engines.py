@@ -209,6 +209,7 @@ class OpenVINOEngine:
 
     name = "OpenVINO"
     device = "CPU"
+    largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
         self._core = _import_openvino().Core()
@@ -357,6 +358,7 @@ class KerasEngine:
     """A generator through Keras, on whatever device its backend takes."""
 
     name = "Keras"
+    largest_tile = 384
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
         keras = load_keras()
@@ -376,6 +378,8 @@ class KerasEngine:
         self.device = _keras_device(keras.backend.backend())
         self.precision = "float32" if precision == "auto" else precision
         self._lock = threading.Lock()
+        # Traced for pictures of any size, TensorFlow fails in Keras' bilinear upsampling.
+        self._generator.compile(run_eagerly=keras.backend.backend() == "tensorflow")
         # Up to the last layer with weights: after it the picture would lose levels.
         policy = keras.DTypePolicy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision])
         last = max(index for index, layer in enumerate(self._generator.layers) if layer.weights)

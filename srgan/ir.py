@@ -102,7 +102,7 @@ def _apply(layer, inputs) -> _Value:
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
             scale = layer.size[0]
             return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
-        case layers.Conv2D() if layer.padding == "same" and layer.groups == 1:
+        case layers.Conv2D() if (layer.padding == "same" or set(layer.kernel_size) == {1}) and layer.groups == 1:
             return _convolution(layer, x)
         case layers.GroupNormalization() if layer.axis in (-1, 3):
             channels = layer.output.shape[-1]

@@ -225,7 +225,7 @@ def check_writable(suffix, width, height):
         raise SRGANError(f"BMP holds 4 GiB, and the result would be {width} x {height}; use .png or .tif")
 
 
-def write_picture(picture: Picture, path, *, quality=95, lossless=False, compression=3):
+def write_picture(picture: Picture, path, *, quality=95, lossless=False, compression=2):
     """Write a picture, atomically, in the format of the path's suffix, with its profile, EXIF and resolution.
 
     What has alpha is laid on white in JPEG and BMP, which have none. Only PNG and TIFF have 16 bits: else they are rounded to 8.
@@ -344,7 +344,7 @@ def _write_vips(picture, kind, path, compression):
         if kind == "PNG":
             if metadata["exif"]:
                 image.set_type(pyvips.GValue.blob_type, "exif-data", metadata["exif"])
-            image.pngsave(str(path), compression=compression, filter="paeth")
+            image.pngsave(str(path), compression=compression, filter="up")
         else:
             big = pixels.nbytes > _LARGEST_TIFF
             # In tiles, because Pillow's directories, needed for EXIF below, cannot keep the places of strips.

@@ -40,6 +40,9 @@ def lr():
         {"scale": 2, "skip": "bilinear"},
         {"activation": "leaky_relu", "blocks": 2},
         {"activation": "relu", "filters": 8, "scale": 2},
+        {"network": "rdn", "blocks": 2, "layers_per_block": 2, "growth": 4},
+        {"network": "rrdb", "growth": 4},
+        {"network": "compact", "blocks": 2},
     ],
     ids=str,
 )
@@ -55,8 +58,17 @@ def test_openvino_computes_what_keras_computes(settings, tmp_path, lr):
 
 
 @pytest.mark.parametrize("kind", [OpenVINOEngine, KerasEngine])
-def test_bfloat16_is_close_and_keeps_the_skip_exact(kind, tmp_path, lr):
-    path = make_model(tmp_path / "generator.keras", skip="bilinear", normalization="none")
+def test_pictures_of_many_sizes_go_through_one_engine(kind, tmp_path):
+    engine = kind(make_model(tmp_path / "generator.keras", skip="bilinear", normalization="none"), "float32")
+    for height, width in [(24, 20), (33, 47), (16, 40)]:
+        lr = photograph(height, width)[None].astype(np.float32) / 255
+        assert engine(lr).shape == (1, 4 * height, 4 * width, 3)
+
+
+@pytest.mark.parametrize("kind", [OpenVINOEngine, KerasEngine])
+@pytest.mark.parametrize("network", [{"skip": "bilinear", "normalization": "none"}, {"network": "compact"}], ids=str)
+def test_bfloat16_is_close_and_keeps_the_skip_exact(kind, network, tmp_path, lr):
+    path = make_model(tmp_path / "generator.keras", **network)
     exact = kind(path, "float32")
     rough = exact.with_precision("bfloat16")
     assert (exact.precision, rough.precision) == ("float32", "bfloat16")

@@ -94,7 +94,7 @@ FORMATS = {
     ("network", "ending"),
     [(network, ".onnx") for network in NETWORKS]
     + [("srresnet", ".tflite"), ("instance", ".tflite"), ("compact", ".tflite")]
-    + [("srresnet", ".xml"), ("rrdb", ".xml"), ("compact", "")],
+    + [("srresnet", ".xml"), ("rdn", ".xml"), ("compact", "")],
 )
 def test_each_runtime_computes_what_keras_computes(network, ending, generators, tmp_path, capsys):
     run, packages = FORMATS[ending]

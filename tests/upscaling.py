@@ -6,12 +6,12 @@ from skimage import data
 from srgan.runtime import load_keras
 
 
-def make_model(path, seed=0, **settings):
+def make_model(path, seed=0, network="srresnet", **settings):
     """Save a small generator. Random weights, statistics and slopes everywhere, so that a seam or a mistake would show."""
     load_keras()
-    from srgan.networks.generator import srresnet
+    from srgan.networks.generator import GENERATORS
 
-    generator = srresnet(**{"filters": 4, "blocks": 1} | settings)
+    generator = GENERATORS[network](**{"filters": 4, "blocks": 1} | settings)
     random = np.random.default_rng(seed)
     for variable in generator.variables:
         shape = variable.shape
