@@ -17,7 +17,7 @@ from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
 from srgan.metrics import psnr_y
 from srgan.sheets import sheet
 
-LOSSES = ("pixel", "content", "adversarial", "discriminator")
+LOSSES = ("pixel", "content", "adversarial", "artifact", "discriminator")
 COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
 COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
 

@@ -117,6 +117,9 @@ class Batches(Section):
     size: Count = 16  # crops a step
     crop: Annotated[int, Field(ge=8)] = 96  # pixels a side, in high resolution
     augment: bool = True  # random flips and quarter turns
+    degradation: Literal["bicubic", "realistic"] = (
+        "bicubic"  # how low resolution is made; realistic: blur, noise and JPEG at random, as pictures of the web have them
+    )
     steps_per_epoch: Count = 1000  # an epoch is this many steps, whatever the number of pictures
     workers: Annotated[int, Field(ge=0)] = 0  # threads that cut batches; 0: the training's own
 
@@ -329,6 +332,8 @@ def _explain(error):
         location.pop()  # the member of a union that was tried: no key
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
+        if location[0] == "network" and any(location[-1] in kind.model_fields for kind in NETWORKS.values()):
+            return f"{key} = {error['input']!r}: {error['loc'][1]} has no such key, known are {', '.join(fields)}"
         close = difflib.get_close_matches(location[-1], fields, 1)
         hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f"known are {', '.join(fields)}"
         return f"{key} = {error['input']!r}: unknown key, {hint}"

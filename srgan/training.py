@@ -32,6 +32,7 @@ from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtNaN, validat
 from srgan.config import Config
 from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
+from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
@@ -210,6 +211,7 @@ def _train_stage(stage, config, output, generator, features, store, validation):
         steps=steps,
         seed=(config.seed, STAGES.index(stage)),  # each stage sees its own crops
         augment=config.batches.augment,
+        degradation=config.batches.degradation,
         workers=config.batches.workers,
     )
     with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
@@ -290,6 +292,8 @@ def _stores(config):
         for problem in store.skipped:
             print(f"skipped: {problem}", file=sys.stderr)
         stores.append(store)
+    if config.batches.degradation == "realistic":  # what is validated and shown; training degrades each crop anew
+        stores = [degraded(store, (config.seed, len(STAGES) + index)) for index, store in enumerate(stores)]
     return stores
 
 

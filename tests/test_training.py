@@ -311,3 +311,37 @@ def test_missing_pictures_end_with_one_line(tmp_path):
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
     assert "python scripts/download_coco.py train2017 val2017 --output data/coco" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["network={generator: rdn, filters: 4, blocks: 1, growth: 4, layers_per_block: 2}", "network.discriminator=unet",
+         "network.discriminator_filters=4", "gan.adversarial=relativistic", "gan.artifact_weight=1.0", "gan.average=0.9"],
+        ["network={generator: rrdb, filters: 4, blocks: 1, growth: 4, discriminator: patch}",
+         "network.discriminator_filters=4", "gan.adversarial=hinge",
+         "batches.degradation=realistic"],
+        ["network={generator: compact, filters: 4, blocks: 1, discriminator: unet}",
+         "network.discriminator_normalization=instance", "network.discriminator_filters=4", "pixel.optimizer=muon", "gan.optimizer=muon", "gan.adversarial=least_squares"],
+    ],
+    ids=["rdn", "rrdb", "compact"],
+)  # fmt: skip
+def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
+    """Both stages, the checkpoint, the saved generator and the pictures that it makes through the default engine."""
+    short = ["pixel.epochs=1", "gan.epochs=1", "batches.steps_per_epoch=2", "pixel.warmup_steps=1"]
+    config = tiny(*short, *changes)
+    before = [np.array(variable) for variable in training.build_generator(config).trainable_variables]
+    path = training.train(config, tmp_path / "run")
+    generator = load_generator(path)
+    after = [np.array(variable) for variable in generator.trainable_variables]
+    assert all(np.isfinite(array).all() for array in after) and not equal(before, after)
+    columns = {name for row in rows(tmp_path / "run") for name, value in row.items() if value and "loss/" in name}
+    assert ("loss/artifact" in columns) == ("gan.artifact_weight=1.0" in changes)
+    if not find_spec("openvino"):
+        return
+    from srgan import Upscaler
+    from srgan.images import read_rgb
+
+    picture = read_rgb(SAMPLE / "val" / "chelsea.jpg")[:40, :56]
+    found = Upscaler(path, precision="float32")(picture).astype(int)
+    assert np.abs(found - callbacks.upscale_one(generator, picture)).max() <= 1
