@@ -131,6 +131,7 @@ def upscale(argv=None):
         from PIL import Image
 
         from srgan import upscale as library
+        from srgan.engines import find_model
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
@@ -141,9 +142,11 @@ def upscale(argv=None):
         library.check_options(arguments.quality, arguments.compression)
         suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
         pairs = library.plan(arguments.input, arguments.output, recursive=arguments.recursive, suffix=suffix)
-        counts = library.upscale_files(
-            pairs,
-            lambda: library.Upscaler(
+
+        def make_upscaler():
+            if arguments.model is None:
+                logging.getLogger("srgan").info("model %s; --model picks another", find_model().stem)
+            return library.Upscaler(
                 arguments.model,
                 engine=arguments.engine,
                 precision=arguments.precision,
@@ -151,7 +154,11 @@ def upscale(argv=None):
                 scale=arguments.scale,
                 strength=arguments.strength,
                 pixel_model=arguments.pixel_model,
-            ),
+            )
+
+        counts = library.upscale_files(
+            pairs,
+            make_upscaler,
             skip_existing=arguments.skip_existing,
             max_pixels=arguments.max_pixels or None,
             stream_suffix=suffix or ".png",

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from srgan.distribution import own_share, share_statistics
 from srgan.losses import (
     adversarial_loss,
     artifact_loss,
@@ -71,6 +72,8 @@ class SRGAN(keras.Model):
             self.steady = keras.models.clone_model(generator)
             self.steady.set_weights(generator.get_weights())
             self.steady.trainable = False
+        for network in filter(None, (generator, discriminator)):
+            share_statistics(network)
         self.content_scale, self.content_layer_weights = content_scale, tuple(content_layer_weights)
         names = [f"loss/{name}" for name, weight in self.weights_of.items() if weight]
         if discriminator is not None:
@@ -107,7 +110,7 @@ class SRGAN(keras.Model):
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
-        return total + found.get("loss/discriminator", 0.0)
+        return own_share(total + found.get("loss/discriminator", 0.0))
 
     def _steady(self, lr, training):
         """The picture of the generator whose weights are a moving average; training moves the average on."""

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from srgan.distribution import batch_mean
+
 
 def pixel_loss(kind, hr, sr):
     """Mean difference of pixels: "mse", "l1" or "charbonnier" (Lai et al., arXiv 1710.01992, with epsilon 1e-3)."""
@@ -22,7 +24,7 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     """
     total = 0.0
     for hr_map, sr_map, weight in zip(hr_maps, sr_maps, weights):
-        factor = 1.0 / (ops.mean(ops.abs(hr_map)) + 1e-8) if scale == "unit" else scale
+        factor = 1.0 / (batch_mean(ops.abs(hr_map)) + 1e-8) if scale == "unit" else scale
         difference = (hr_map - sr_map) * factor
         total += weight * ops.mean(ops.square(difference) if kind == "mse" else ops.abs(difference))
     return total
@@ -57,7 +59,7 @@ def adversarial_loss(kind, real, fake):
     if kind == "vanilla":
         return ops.mean(ops.softplus(-fake))
     if kind == "relativistic":
-        return 0.5 * (ops.mean(ops.softplus(-(fake - ops.mean(real)))) + ops.mean(ops.softplus(real - ops.mean(fake))))
+        return 0.5 * (ops.mean(ops.softplus(-(fake - batch_mean(real)))) + ops.mean(ops.softplus(real - batch_mean(fake))))
     if kind == "hinge":
         return -ops.mean(fake)
     return ops.mean(ops.square(fake - 1.0))
@@ -68,7 +70,7 @@ def discriminator_loss(kind, real, fake):
     if kind == "vanilla":
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
     if kind == "relativistic":
-        return 0.5 * (ops.mean(ops.softplus(-(real - ops.mean(fake)))) + ops.mean(ops.softplus(fake - ops.mean(real))))
+        return 0.5 * (ops.mean(ops.softplus(-(real - batch_mean(fake)))) + ops.mean(ops.softplus(fake - batch_mean(real))))
     if kind == "hinge":
         return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake))
@@ -81,7 +83,7 @@ def judged_rightly(kind, real, fake):
     discriminator compares with the mean of the other kind; least squares has its boundary between its targets 0 and 1.
     """
     if kind == "relativistic":
-        right = real > ops.mean(fake), fake < ops.mean(real)
+        right = real > batch_mean(fake), fake < batch_mean(real)
     else:
         boundary = 0.5 if kind == "least_squares" else 0.0
         right = real > boundary, fake < boundary

@@ -34,6 +34,7 @@ from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
 from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
+from srgan.distribution import build_scope, choose_devices, fit_scope, one_device, strategy_over
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
 from srgan.images import atomic_path, resize_bicubic
@@ -54,18 +55,20 @@ def train(config: Config, output) -> Path:
         Path of the finished `generator.keras`.
 
     Raises:
-        UsageError: the folder holds a run of another configuration; the keys are named.
+        UsageError: the folder holds a run of another configuration; the keys are named. Or the devices cannot share a
+            batch, or are on several machines: see srgan.distribution.
         SRGANError: pictures or weights are missing, another process trains in this folder, or a loss is no number.
     """
     output = Path(output)
     _refuse_other_runs(config, output)
+    devices = choose_devices(config)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / ".lock", timeout=0):
             for part in output.rglob(".*.part*"):
                 part.unlink()  # left by a process that was killed while it wrote
             try:
-                return _train(config, output)
+                return _train(config, output, devices)
             except SRGANError:
                 if not (output / "config.yaml").exists():  # nothing was begun
                     with suppress(OSError):
@@ -78,21 +81,23 @@ def train(config: Config, output) -> Path:
         raise SRGANError(f"{error.filename or output}: {error.strerror or error}") from error
 
 
-def _train(config, output):
+def _train(config, output, devices):
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     # Whatever may be missing is found out now, not after days of the first stage.
     stores = _stores(config)
-    features = build_features(config.gan)
-    generator = build_generator(config)
+    strategy = strategy_over(devices)
+    with build_scope(strategy):
+        features = build_features(config.gan)
+        generator = build_generator(config)
     if config.initial_weights:
         _copy_weights(load_generator(config.initial_weights), generator, config.initial_weights)
     with atomic_path(output / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
-    _describe(config, output, *stores)
+    _describe(config, output, devices, *stores)
     for stage in STAGES:
         if getattr(config, stage).epochs:
-            _train_stage(stage, config, output, generator, features, *stores)
+            _train_stage(stage, config, output, strategy, generator, features, *stores)
     return output / "generator.keras"
 
 
@@ -185,7 +190,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"options": self.options, "steps_per_epoch": self.steps_per_epoch}
 
 
-def _train_stage(stage, config, output, generator, features, store, validation):
+def _train_stage(stage, config, output, strategy, generator, features, store, validation):
     """Train one stage, or what is left of it. A finished one only hands its generator on."""
     options, steps = getattr(config, stage), config.batches.steps_per_epoch
     checkpoint = Checkpoint(output / "checkpoint", stage)
@@ -198,7 +203,8 @@ def _train_stage(stage, config, output, generator, features, store, validation):
         return
     # A discriminator starts from the same weights whether or not the stage before it ran in this process.
     keras.utils.set_random_seed(config.seed + STAGES.index(stage))
-    model = build_model(stage, config, generator, features)
+    with build_scope(strategy):
+        model = build_model(stage, config, generator, features)
     if first_epoch:
         print(f"{stage}: continuing after epoch {first_epoch} of {options.epochs}")
         checkpoint.load(model)
@@ -217,19 +223,22 @@ def _train_stage(stage, config, output, generator, features, store, validation):
     with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
         snapshot = build_generator(config)
     snapshot.compile(jit_compile=_use_xla())
-    model.fit(
-        batches,
-        epochs=options.epochs,
-        initial_epoch=first_epoch,
-        verbose=0,
-        shuffle=False,  # the batches have an order of their own, which the seed gives
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
-            StopAtNaN(stage, output),
-            Progress(stage, options.epochs, steps),
-            AfterEpoch(stage, output, checkpoint, snapshot, store, validation, steps=steps, samples=config.samples),
-        ],
-    )
+    after = AfterEpoch(stage, output, checkpoint, snapshot, store, validation, steps=steps, samples=config.samples)
+    after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
+    with fit_scope(strategy):
+        model.fit(
+            batches,
+            epochs=options.epochs,
+            initial_epoch=first_epoch,
+            verbose=0,
+            shuffle=False,  # the batches have an order of their own, which the seed gives
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
+                StopAtNaN(stage, output),
+                Progress(stage, options.epochs, steps),
+                after,
+            ],
+        )
     _copy_weights(snapshot, generator, saved)
 
 
@@ -271,6 +280,7 @@ def _refuse_other_runs(config, output):
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
+    before["distribute"] = now["distribute"]  # where it runs makes no other run
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
@@ -297,7 +307,7 @@ def _stores(config):
     return stores
 
 
-def _describe(config, output, store, validation):
+def _describe(config, output, devices, store, validation):
     """Say what is about to happen, and note it in the run folder: an entry for every start of the run.
 
     Raises:
@@ -320,7 +330,7 @@ def _describe(config, output, store, validation):
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    backend, devices = keras.backend.backend(), keras.distribution.list_devices()
+    backend = keras.backend.backend()
     skipped = [*store.skipped, *validation.skipped]
     starts.append(
         {

@@ -113,10 +113,13 @@ class Upscaler:
         scale, levels = engine.description.scale, _levels(pixels.dtype)
         height, width, channels = pixels.shape
         result = np.empty((height * scale, width * scale, channels), pixels.dtype)
-        limit = self.tile or affordable_tile(engine)
+        whole = engine.description.receptive_field < 0
+        limit = self.tile or affordable_tile(engine, whole)
+        if whole and not self.tile and height * width <= limit**2:
+            limit = max(height, width)
         todo = tiles(width, height, limit, OVERLAP)[::-1]
         total = len(todo)
-        if total > 1 and engine.description.receptive_field < 0:
+        if total > 1 and whole:
             _log.warning(
                 "this model looks at the whole picture at once, so that its %d tiles may differ in tone", total
             )
@@ -245,10 +248,15 @@ def _split(window, core, limit):
             yield part.moved(window.left, window.top), kept
 
 
-def affordable_tile(engine):
-    """The side of the largest tile that half of the free memory suffices for."""
+def affordable_tile(engine, whole=False):
+    """The side of the largest tile that half of the free memory suffices for.
+
+    Args:
+        whole: without the engine's own limit, for a model whose tiles would differ: instance normalisation takes the
+            mean and the variance of all that it sees.
+    """
     side = int((free_memory() / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
-    return min(max(side, SMALLEST_TILE), engine.largest_tile)
+    return max(side if whole else min(side, engine.largest_tile), SMALLEST_TILE)
 
 
 def free_memory():

@@ -111,8 +111,14 @@ def test_the_papers_depth_leaves_no_seams(tmp_path):
     assert np.abs(Upscaler(path, precision="float32", tile=96)(pixels).astype(int) - whole).max() <= 1
 
 
-def test_a_model_that_tiles_change_says_so(tmp_path, caplog):
-    upscaler = Upscaler(make_model(tmp_path / "instance.keras", normalization="instance"), tile=96)
+def test_a_model_that_tiles_change_takes_the_whole_picture_or_says_so(tmp_path, caplog, monkeypatch):
+    path = make_model(tmp_path / "instance.keras", normalization="instance")
+    monkeypatch.setattr(OpenVINOEngine, "largest_tile", 64)
+    pixels, whole = photograph(60, 150), []
+    with caplog.at_level(logging.WARNING, "srgan"):
+        Upscaler(path)(pixels, on_tile=lambda done, total: whole.append(total))
+        assert whole == [1] and not caplog.text
+    upscaler = Upscaler(path, tile=96)
     with caplog.at_level(logging.WARNING, "srgan"):
         upscaler(photograph(90, 90))
         assert not caplog.text

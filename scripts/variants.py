@@ -1,0 +1,204 @@
+"""Train every generator, discriminator and loss for the same short time and write what comes of it as a table.
+
+    python scripts/variants.py --data Set5=benchmarks/Set5 --set data.pictures=coco/train2017 data.annotations=null \
+        data.count=null data.validation_pictures=null data.validation_annotations=null
+
+Each variant is a run in OUTPUT/NAME, which goes on where it was stopped; a finished one is only measured again. All but
+what the table names is configs/coco-cpu.yaml's.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.images import atomic_path, downscale
+from srgan.runtime import load_keras
+from srgan.scenes import BICUBIC, find_pictures, load_methods, read_scene
+from srgan.scores import WITH_ORIGINAL, mean_scores
+
+TRAIN = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
+SHOWN = ("psnr_y", "ssim_y", "lpips")
+GAN_START = "plain"  # the pixel stage that every GAN variant goes on from
+
+SRRESNET = "network={{generator: srresnet, normalization: {}, activation: {}, skip: {}}}"
+PIXEL = {
+    "paper": ("SRResNet as published: batch normalisation, PReLU", [SRRESNET.format("batch", "prelu", "none")]),
+    "instance-relu": ("instance normalisation, ReLU", [SRRESNET.format("instance", "relu", "none")]),
+    "instance-prelu": ("instance normalisation, PReLU", [SRRESNET.format("instance", "prelu", "none")]),
+    "plain": ("no normalisation, bilinear skip", [SRRESNET.format("none", "prelu", "bilinear")]),
+    "muon": (
+        "the same, by Muon",
+        [SRRESNET.format("none", "prelu", "bilinear"), "pixel.optimizer=muon", "pixel.learning_rate=6e-4"],
+    ),
+    "compact": ("compact", ["network={generator: compact}"]),
+    "rdn": ("RDN", ["network={generator: rdn}", "pixel.learning_rate=1e-4"]),
+    "rrdb": ("RRDB, ESRGAN's", ["network={generator: rrdb}", "pixel.learning_rate=2e-4"]),
+}
+PAPERS_LOSS = ["gan.content_layers={block5_conv4: 1.0}", "gan.content_before_activation=false", "gan.pixel_weight=0",
+               "gan.content_loss=mse", "gan.content_scale=0.0784", "gan.content_weight=1.0", "gan.adversarial_weight=1e-3",
+               "gan.adversarial=vanilla"]  # fmt: skip
+GAN = {
+    "srgan": (
+        "SRGAN's discriminator and losses",
+        ["network.discriminator=srgan", "network.discriminator_normalization=batch", *PAPERS_LOSS],
+    ),
+    "patch": (
+        "pix2pix's patches, instance normalisation, SRGAN's losses",
+        ["network.discriminator=patch", "network.discriminator_normalization=instance", *PAPERS_LOSS],
+    ),
+    "relativistic": ("patches, spectral normalisation, five VGG19 layers, L1, relativistic", []),
+    "hinge": ("the same, hinge", ["gan.adversarial=hinge"]),
+    "least-squares": ("the same, least squares", ["gan.adversarial=least_squares"]),
+    "unet": ("the same, relativistic, U-Net", ["network.discriminator=unet"]),
+    "artifacts": ("patches, relativistic, locally discriminative learning", ["gan.artifact_weight=1.0"]),
+}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, metavar="NAME=FOLDER", help="high-resolution pictures to measure on")
+    parser.add_argument("--output", type=Path, default=Path("runs/variants"), help="folder of the runs")
+    parser.add_argument("--table", type=Path, default=Path("docs/variants.md"))
+    parser.add_argument("--steps", type=int, nargs=2, default=(300, 150), metavar="N", help="of pixels, and of GAN")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
+    arguments = parser.parse_args(argv)
+    pixel_steps, gan_steps = arguments.steps
+    shared = ["batches.size=8", "batches.crop=64", "pixel.average=0.9", "gan.average=0.9", *arguments.set]
+    try:
+        rows = {}
+        for name, (title, changes) in PIXEL.items():
+            budget = [f"batches.steps_per_epoch={pixel_steps}", "pixel.epochs=1", "gan.epochs=0",
+                      f"pixel.warmup_steps={pixel_steps // 10}"]  # fmt: skip
+            rows[title] = run(arguments.output / name, [*shared, *budget, *changes])
+        start = arguments.output / GAN_START / "generator.keras"
+        for name, (title, changes) in GAN.items():
+            budget = [f"batches.steps_per_epoch={gan_steps}", "pixel.epochs=0", "gan.epochs=1", f"initial_weights={start}"]
+            rows[title] = run(arguments.output / name, [*shared, *budget, *changes])
+        text = report(rows, arguments, list(PIXEL.values()), list(GAN.values()))
+    except SRGANError as error:
+        print(f"variants: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    with atomic_path(arguments.table) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def run(output, changes):
+    """Train in `output`, or see that this is done, and return the generator's path."""
+    command = [sys.executable, "-c", TRAIN, "--config", "coco-cpu.yaml", "--output", str(output), "--set", *changes]
+    print(output.name, flush=True)
+    if subprocess.run(command, check=False).returncode:
+        raise SRGANError(f"{output}: the run failed")
+    return output / "generator.keras"
+
+
+def report(paths, arguments, pixel, gan):
+    """The tables as Markdown."""
+    methods, scale = load_methods([str(path) for path in paths.values()])
+    name, _, folder = arguments.data.partition("=")
+    folder = Path(folder)
+    pictures = find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])
+    measured = [{"scores": read_scene(path, scale, methods).scores()} for path in pictures]
+    means = mean_scores(measured, [BICUBIC, *(method.label for method in methods)], WITH_ORIGINAL)
+    seconds = seconds_a_megapixel(methods)
+    load_keras()
+    from srgan.networks.generator import load_generator
+
+    def scores(label):
+        return [WITH_ORIGINAL[key].text(means[label][key]) for key in SHOWN]
+
+    by_title = dict(zip(paths, methods, strict=True))
+    plain = by_title[PIXEL[GAN_START][0]]
+    generators = [["Generator", "Parameters", "Multiply-adds an LR pixel", "Seconds an LR megapixel", *titles()]]
+    generators += [["---", *["---:"] * (len(generators[0]) - 1)], ["bicubic", "", "", "", *scores(BICUBIC)]]
+    for title, _ in pixel:
+        method = by_title[title]
+        generator = load_generator(method.path)
+        size = f"{generator.count_params() / 1e6:.2f} M", f"{multiply_adds(generator) / 1e6:.2f} M"
+        generators.append([title, *size, f"{seconds[method.label]:.1f}", *scores(method.label)])
+    objectives = [["Discriminator and losses", *titles()], ["---", *["---:"] * len(SHOWN)]]
+    objectives += [["pixel stage alone", *scores(plain.label)]]
+    objectives += [[title, *scores(by_title[title].label)] for title, _ in gan]
+    return TEXT.format(
+        command=" ".join(["python scripts/variants.py", *map(_quoted, sys.argv[1:])]),
+        pixel_steps=arguments.steps[0],
+        gan_steps=arguments.steps[1],
+        start=PIXEL[GAN_START][0],
+        set=name,
+        generators=_markdown(generators),
+        objectives=_markdown(objectives),
+    )
+
+
+TEXT = """# Every variant at one short budget
+
+What a few minutes of the same training make of each generator, discriminator and loss that a configuration can name.
+These are no rankings: large networks and GANs need far longer. The table shows that all of them learn, what each costs,
+and how fast it starts.
+
+    {command}
+
+{pixel_steps} steps of 8 crops of 64 pixels (configs/coco-cpu.yaml else: L1, Adam at 4e-4 with a cosine, or the lower rate
+that RDN, at 1e-4, and RRDB, at 2e-4, need); scores on {set} by scripts/evaluate.py's protocol. Seconds are of this machine,
+through the default engine on pictures of 224 x 224, and only their ratios mean anything.
+
+{generators}
+
+{gan_steps} GAN steps from "{start}" on, at the same batch:
+
+{objectives}
+"""
+
+
+def titles():
+    return [f"{WITH_ORIGINAL[key].title} {'↑' if WITH_ORIGINAL[key].higher_is_better else '↓'}" for key in SHOWN]
+
+
+def multiply_adds(generator, side=64):
+    """Multiplications of all convolutions for one input pixel."""
+    from keras import layers
+
+    total = 0
+    shapes = {"lr": (1, side, side, 3)}
+    for layer in generator.layers[1:]:
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        given = [shapes[tensor.name] for tensor in inputs]
+        shape = layer.compute_output_shape(given if len(given) > 1 else given[0])
+        shapes[layer.output.name] = shape
+        if isinstance(layer, layers.Conv2D):
+            total += int(np.prod(layer.kernel.shape)) * shape[1] * shape[2]
+    return total / side**2
+
+
+def seconds_a_megapixel(methods, side=224, rounds=3):
+    """The best of some rounds in turns, by label."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    pixels = np.asarray(downscale(np.ascontiguousarray(pixels.repeat(4, 0).repeat(4, 1)), 4))
+    best = {}
+    for _ in range(rounds + 1):
+        for method in methods:
+            start = time.perf_counter()
+            method.upscale(pixels)
+            taken = (time.perf_counter() - start) / side**2 * 1e6
+            best[method.label] = min(taken, best.get(method.label, taken))
+    return best
+
+
+def _markdown(lines):
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _quoted(argument):
+    return f"'{argument}'" if any(character in argument for character in " {}") else argument
+
+
+if __name__ == "__main__":
+    sys.exit(main())

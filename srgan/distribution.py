@@ -1,0 +1,131 @@
+"""One training over all GPUs of a machine, by what Keras offers.
+
+Every device has a copy of the networks and takes its share of each batch, and the step is that of one device with the
+whole batch: `batches.size` is the size of the whole. On JAX, keras.distribution.DataParallel lets one program compute
+over all devices, in which every mean over a batch is one over the whole. On TensorFlow, tf.distribute.MirroredStrategy
+runs the step once for each device, as a replica that sees its share only, so that whatever looks at a whole batch has to
+ask the others: that is what `batch_mean`, `own_share` and `share_statistics` are for. Elsewhere, and with one device,
+they do nothing.
+
+Several machines are refused: who writes the run folder, and from where each reads its state, is not settled.
+"""
+
+import json
+import os
+from contextlib import contextmanager, nullcontext
+
+import keras
+from keras import ops
+
+from srgan.errors import UsageError
+
+
+def choose_devices(config) -> list[str]:
+    """The devices to train on, as in ["gpu:0", "gpu:1"]; one, unless `distribute: auto` finds several.
+
+    They are of the fastest kind that there is. Several CPU devices are found only where the user has made a CPU into
+    them, for instance by XLA_FLAGS=--xla_force_host_platform_device_count=2.
+
+    Raises:
+        UsageError: batches.size does not divide among them, or the environment names several machines.
+    """
+    auto = config.distribute == "auto"
+    if auto:
+        _refuse_several_machines()
+    devices = keras.distribution.list_devices()
+    if not auto or keras.backend.backend() not in ("tensorflow", "jax"):
+        return devices[:1]
+    size = config.batches.size
+    if size % len(devices):
+        raise UsageError(f"batches.size = {size}: must be a multiple of the {len(devices)} devices that share a batch "
+                         f"({', '.join(devices)}); or set distribute: none to train on one of them")  # fmt: skip
+    return devices
+
+
+def _refuse_several_machines():
+    if keras.backend.backend() == "tensorflow":
+        try:
+            cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+            several, source = sum(len(tasks) for tasks in cluster.values()) > 1, "TF_CONFIG"
+        except (ValueError, AttributeError, TypeError):
+            raise UsageError("TF_CONFIG: not the JSON that TensorFlow documents; unset it") from None
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        source = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+        several = os.environ.get(source, "1") != "1"
+        if not several:
+            several, source = jax.process_count() > 1, "jax.distributed"
+    else:
+        return
+    if several:
+        raise UsageError(f"{source}: names several machines or processes, and a run trains on the devices of one; "
+                         "unset it, or set distribute: none")  # fmt: skip
+
+
+def strategy_over(devices):
+    """What spreads a training over `devices`: a tf.distribute strategy, a keras.distribution one, or None for one device."""
+    if len(devices) == 1:
+        return None
+    if keras.backend.backend() == "jax":
+        return keras.distribution.DataParallel(devices=devices)
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([f"/{device}" for device in devices])
+
+
+def build_scope(strategy):
+    """In this block all that takes part in a step is made: networks, optimizer, metrics."""
+    return strategy.scope() if strategy else nullcontext()
+
+
+def fit_scope(strategy):
+    """In this block `fit` is called, with the model that was built in the other one."""
+    # On TensorFlow the model remembers where it was built, and what callbacks compute in here is not to be mirrored.
+    return strategy.scope() if strategy and keras.backend.backend() == "jax" else nullcontext()
+
+
+@contextmanager
+def one_device():
+    """Within a `fit_scope`, a block that computes as if there were one device: a single picture is not shared."""
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
+        yield
+        return
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def replicas() -> int:
+    """How many replicas run the code that asks, each with its share of a batch. On JAX always 1."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def batch_mean(x):
+    """The mean of all of `x` over the whole batch, for a replica too."""
+    mean = ops.mean(x)
+    if replicas() == 1:
+        return mean
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+
+
+def own_share(loss):
+    """What a replica is to return as the loss, where `loss` is the mean over its pictures: Keras adds the gradients up."""
+    return loss if replicas() == 1 else loss / replicas()
+
+
+def share_statistics(network):
+    """Let batch normalisation see the whole batch, where replicas will train `network`. Called within `build_scope`."""
+    if replicas() > 1:
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
