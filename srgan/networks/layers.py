@@ -63,8 +63,9 @@ class SubPixelInitializer(keras.initializers.Initializer):
 class SpectralConv2D(keras.layers.Conv2D):
     """Conv2D whose kernel is divided by its largest singular value (Miyato et al., arXiv 1802.05957, section 2.1).
 
-    The value comes from one power iteration each time the layer is called in training. Unlike Keras' SpectralNormalization the kernel itself is
-    left alone and the gradient goes through the division, as in the paper and the same on every backend.
+    The value comes from one power iteration each time the layer is called in training. Unlike Keras'
+    SpectralNormalization the kernel itself is left alone and the gradient goes through the division, as in the paper and
+    the same on every backend.
     """
 
     def build(self, input_shape):
@@ -85,6 +86,14 @@ class SpectralConv2D(keras.layers.Conv2D):
         kernel = ops.cast(kernel / largest, self.compute_dtype)
         x = ops.conv(inputs, kernel, strides=self.strides, padding=self.padding)
         return self.activation(x + self.bias if self.use_bias else x)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)  # which knows of kernel and bias only
+        store["u"] = self.u
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        self.u.assign(store["u"])
 
 
 def _unit(vector):
