@@ -13,6 +13,7 @@ Several machines are refused: who writes the run folder, and from where each rea
 import json
 import os
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 import keras
 from keras import ops
@@ -65,8 +66,11 @@ def _refuse_several_machines():
 
 def strategy_over(devices):
     """What spreads a training over `devices`: a tf.distribute strategy, a keras.distribution one, or None for one device."""
-    if len(devices) == 1:
-        return None
+    return None if len(devices) == 1 else _strategy_over(tuple(devices))
+
+
+@cache  # TensorFlow numbers the messages between devices by strategy, so that those of a second one get mixed up
+def _strategy_over(devices):
     if keras.backend.backend() == "jax":
         return keras.distribution.DataParallel(devices=devices)
     import tensorflow as tf
