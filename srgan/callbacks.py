@@ -15,6 +15,7 @@ from tqdm import tqdm
 from srgan.errors import SRGANError
 from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
 from srgan.metrics import psnr_y
+from srgan.networks.generator import save_generator
 from srgan.sheets import sheet
 
 LOSSES = ("pixel", "content", "adversarial", "artifact", "discriminator")
@@ -53,9 +54,9 @@ class AfterEpoch(keras.callbacks.Callback):
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **(logs or {})}
         self.log.write({**row, "validation/psnr_y": score})
-        _save_generator(self.snapshot, self.output / "generator.keras")
+        save_generator(self.snapshot, self.output / "generator.keras")
         if self.stage == "pixel":
-            _save_generator(self.snapshot, self.output / "generator-pixel.keras")
+            save_generator(self.snapshot, self.output / "generator-pixel.keras")
         self.checkpoint.save(self.model, epoch + 1)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted((logs or {}).items()) if "/" in name)
         print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  validation PSNR-Y {score:.2f} dB"
@@ -97,11 +98,6 @@ def validation_psnr_y(store, upscale):
 def upscale_one(generator, lr):
     """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3)."""
     return to_uint8(np.asarray(generator.predict_on_batch(to_float(lr)[None]), np.float32)[0])
-
-
-def _save_generator(generator, path):
-    with atomic_path(path) as temporary:
-        generator.save(temporary)
 
 
 class Checkpoint:

@@ -172,8 +172,11 @@ def _levels(dtype):
 
 
 def _quantised(values, dtype):
-    values = np.clip(values, 0.0, 1.0)
-    return np.rint(values * _levels(dtype)).astype(dtype) if dtype.kind == "u" else values
+    values = np.clip(values, 0.0, 1.0)  # a copy, on which the rest can work in place
+    if dtype.kind == "u":
+        values *= _levels(dtype)
+        np.rint(values, out=values)
+    return values.astype(dtype, copy=False)
 
 
 # Tiles. ---------------------------------------------------------------------------------------------------------------

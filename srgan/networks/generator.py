@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from srgan.errors import SRGANError
+from srgan.images import atomic_path
 from srgan.networks.layers import PixelShuffle, SubPixelInitializer
 
 
@@ -230,6 +231,18 @@ def _doublings(scale):
 
 
 GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact}
+
+
+def save_generator(generator, path):
+    """Save as `.keras`, whole or not at all.
+
+    The kernels' initialisers become zeros: they have done their work, and other versions of Keras may not know them.
+    """
+    for layer in generator.layers:
+        if hasattr(layer, "kernel_initializer"):
+            layer.kernel_initializer = keras.initializers.Zeros()
+    with atomic_path(path) as temporary:
+        generator.save(temporary)
 
 
 def load_generator(path) -> keras.Model:
