@@ -35,6 +35,7 @@ from srgan.data.coco import choose_pictures
 from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
 from srgan.distribution import build_scope, choose_devices, fit_scope, one_device, strategy_over
+from srgan.engines import find_model
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
 from srgan.images import atomic_path, resize_bicubic
@@ -91,7 +92,8 @@ def _train(config, output, devices):
         features = build_features(config.gan)
         generator = build_generator(config)
     if config.initial_weights:
-        _copy_weights(load_generator(config.initial_weights), generator, config.initial_weights)
+        path = find_model(config.initial_weights)
+        _copy_weights(load_generator(path), generator, path)
     with atomic_path(output / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
     _describe(config, output, devices, *stores)
