@@ -59,7 +59,8 @@ def adversarial_loss(kind, real, fake):
     if kind == "vanilla":
         return ops.mean(ops.softplus(-fake))
     if kind == "relativistic":
-        return 0.5 * (ops.mean(ops.softplus(-(fake - batch_mean(real)))) + ops.mean(ops.softplus(real - batch_mean(fake))))
+        real, fake = real - batch_mean(fake), fake - batch_mean(real)
+        return 0.5 * (ops.mean(ops.softplus(-fake)) + ops.mean(ops.softplus(real)))
     if kind == "hinge":
         return -ops.mean(fake)
     return ops.mean(ops.square(fake - 1.0))
@@ -70,7 +71,8 @@ def discriminator_loss(kind, real, fake):
     if kind == "vanilla":
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
     if kind == "relativistic":
-        return 0.5 * (ops.mean(ops.softplus(-(real - batch_mean(fake)))) + ops.mean(ops.softplus(fake - batch_mean(real))))
+        real, fake = real - batch_mean(fake), fake - batch_mean(real)
+        return 0.5 * (ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake)))
     if kind == "hinge":
         return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake))
