@@ -229,7 +229,7 @@ def test_a_terminal_sees_a_bar(many, model, tmp_path):
             pass
     os.close(leader)
     assert process.returncode == 0
-    assert re.search(rb"\d/3 \[.*picture" if many else rb"\d/9 \[.*tile", seen), seen
+    assert re.search(rb"\d/3 \[.*picture" if many else rb"\d/4 \[.*tile", seen), seen
     assert seen.rstrip().endswith(b"done, 0 skipped, 0 failed")
 
 
