@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -401,7 +401,8 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
         except SRGANError as error:
             fail(source, error)
 
-    def compute(source, target, picture):
+    def compute(source, target, read):
+        picture = read.result()
         height, width, channels = picture.pixels.shape
         suffix = stream_suffix if target == "-" else Path(target).suffix
         pictures.check_writable(suffix, *upscaler.size(width, height))
@@ -417,31 +418,50 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
             bar.reset(total)
         bar.update(done - bar.n)
 
+    def settle(source, target, result):
+        """Have a computed picture written; one picture at most waits in memory for that."""
+        nonlocal last
+        try:
+            result = result.result()
+            if last:
+                finish(*last)
+            last = source, writer.submit(_write, result, target, stream_suffix, options)
+        except SRGANError as error:
+            fail(source, error)
+        if len(todo) > 1:
+            bar.update()
+
+    last = None  # what is being written
+    computed = deque()  # two small pictures at most: what comes before and after the network is done beside the other's
     with (
         ThreadPoolExecutor(1) as reader,
+        ThreadPoolExecutor(2) as computer,
         ThreadPoolExecutor(1) as writer,
         tqdm(total=len(todo), unit="picture" if len(todo) > 1 else "tile", disable=None, leave=False) as bar,
     ):
         read = reader.submit(_read, todo[0][0], max_pixels)
         upscaler = make_upscaler()
-        last = None  # what is being written
         for index, (source, target) in enumerate(todo):
             picture = read
             if index + 1 < len(todo):
                 read = reader.submit(_read, todo[index + 1][0], max_pixels)
-            try:
-                result = compute(source, target, picture.result())
-                if last:
-                    finish(*last)  # one picture at most waits in memory
-                last = source, writer.submit(_write, result, target, stream_suffix, options)
-            except SRGANError as error:
-                fail(source, error)
-            picture = result = None
-            if len(todo) > 1:
-                bar.update()
+            room = 2 if _is_small(picture) else 1
+            while len(computed) >= room:
+                settle(*computed.popleft())
+            computed.append((source, target, computer.submit(compute, source, target, picture)))
+            if room == 1:
+                settle(*computed.popleft())
+            picture = None
+        while computed:
+            settle(*computed.popleft())
         if last:
             finish(*last)
     return counts
+
+
+def _is_small(read):
+    """Whether a picture that was read, or could not be, is too small for two at once to be a question of memory."""
+    return read.exception() is not None or read.result().pixels[..., 0].size <= 2**18
 
 
 def _read(source, max_pixels):

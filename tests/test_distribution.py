@@ -1,106 +1,206 @@
-"""Two devices do what one does with the whole batch. In a process of its own, where a CPU is made into two devices."""
+"""Two devices do what one does with the whole batch. In a process of its own, in which a CPU is made into two devices."""
 
+import csv
 import json
-import os
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from conftest import TINY
 from helpers import run_python
 
-KINDS = ("vanilla", "relativistic", "hinge", "least_squares")
-RUN = [
-    "pixel.epochs=1",
-    "pixel.average=0.9",
-    "network.discriminator=patch",
-    "network.discriminator_normalization=spectral",
-    "gan.optimizer=muon",
-    "gan.average=0.9",
-    "gan.artifact_weight=1.0",
-    "gan.adversarial=relativistic",
-    "gan.adversarial_weight=0.1",
-]
+from srgan.callbacks import StopAtNaN
+from srgan.config import Config
+from srgan.distribution import build_scope, choose_devices, fit_scope, strategy_over
+from srgan.errors import UsageError
+from srgan.gan import SRGAN
+from srgan.images import downscale, read_rgb
+from srgan.muon import Muon
+from srgan.networks.generator import load_generator
+from srgan.networks.layers import PixelShuffle, SpectralConv2D
+from srgan.training import _use_xla, train
+
+KINDS = ("vanilla", "hinge", "least_squares")  # relativistic, which asks the whole batch, is in the long test
+# A CPU into two devices for JAX; and no time is spent on making its programs fast.
+XLA_FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
 
 
 def on_two_devices(folder):
-    """What the process does; it leaves what it found in `folder`."""
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
+    """What that process does: it leaves what it found in `folder`."""
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    import time
-    for kind in ("pixel", *KINDS):
-        t = time.time()
-        print("steps", kind, flush=True)
-        for count in (1, 2):
-            np.savez(folder / f"{kind}-{count}.npz", **five_steps(kind, count))
-        print(time.time() - t, time.process_time(), flush=True)
-    t = time.time()
+    for distribute in ("none", "auto"):
+        np.savez(folder / f"everything-{distribute}.npz", **five_steps(everything, distribute))
+        np.savez(folder / f"kinds-{distribute}.npz", **five_steps(all_kinds, distribute))
     whole_runs(folder)
-    print(time.time() - t, time.process_time(), flush=True)
 
 
-def five_steps(kind, count):
-    """All variables before and after five steps on `count` devices, and the logs, by their names."""
-    import keras
+def everything():
+    """A model with all that looks at more than one picture, or is changed by a step and not by its gradient."""
+    layers = keras.layers
+    body = [
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(momentum=0.9),
+        layers.PReLU(shared_axes=[1, 2]),
+    ]
+    generator = [*body, layers.Conv2D(48, 3, padding="same"), PixelShuffle(4)]
+    judge = [layers.Conv2D(4, 4, strides=4), layers.BatchNormalization(momentum=0.9), layers.LeakyReLU(0.2)]
+    judge += [SpectralConv2D(4, 3), layers.LeakyReLU(0.2), layers.Conv2D(1, 3)]
+    return SRGAN(
+        keras.Sequential([keras.Input((None, None, 3)), *generator]),
+        keras.Sequential([keras.Input((None, None, 3)), *judge]),
+        lambda pictures: [pictures],
+        content_scale="unit",
+        adversarial="relativistic",
+        adversarial_weight=0.1,
+        artifact_weight=1.0,
+        average=0.9,
+    )
 
-    from srgan import training
-    from srgan.config import Config
-    from srgan.distribution import build_scope, choose_devices, fit_scope, strategy_over
-    from srgan.images import downscale, read_rgb
 
-    stage = "pixel" if kind == "pixel" else "gan"
-    changes = ["batches.size=4", f"distribute={'none' if count == 1 else 'auto'}"]
-    if stage == "gan":
-        changes += [f"gan.adversarial={kind}", "gan.adversarial_weight=0.1", "gan.average=0.9"]
-        changes += ["gan.content_weight=0.1", "gan.vgg19=random", "gan.content_layers={block1_conv2: 1.0}"] if kind == "vanilla" else []
-        changes += ["gan.content_scale=unit", "gan.artifact_weight=1.0"] if kind == "vanilla" else []
-        changes += ["network.discriminator_normalization=spectral"] if kind == "hinge" else []
-    config = Config.load("sample", [*TINY, *changes])
-    keras.utils.set_random_seed(0)
-    devices = choose_devices(config)
-    assert len(devices) == count
+def all_kinds():
+    """A small model whose adversarial loss is another one at each step."""
+    layers = keras.layers
+    generator = [layers.Conv2D(48, 3, padding="same"), PixelShuffle(4)]
+    return SRGAN(
+        keras.Sequential([keras.Input((None, None, 3)), *generator]),
+        keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(8, 4, strides=4), layers.Conv2D(4, 3)]),
+        content_weight=0.0,
+        adversarial_weight=0.1,
+    )
+
+
+def five_steps(build, distribute):
+    """What five steps make of all variables and of the logs."""
+    devices = choose_devices(Config.load("sample", [*TINY, "batches.size=4", f"distribute={distribute}"]))
+    assert devices == ["cpu:0", "cpu:1"][: 1 if distribute == "none" else 2]
     strategy = strategy_over(devices)
+    keras.utils.set_random_seed(0)
     with build_scope(strategy):
-        features = training.build_features(config.gan) if stage == "gan" else None
-        model = training.build_model(stage, config, training.build_generator(config), features)
-        # Whose steps are as long as the gradient, so that its size counts, and whose rounding errors stay small.
-        model.compile(keras.optimizers.SGD(0.02, momentum=0.9), run_eagerly=True)
-    found = {f"before/{v.path}": np.array(v) for v in model.variables}
+        model = build()
+        if build is all_kinds:
+            model.compile(Muon(1e-3, use_ema=True, ema_momentum=0.9), run_eagerly=True, jit_compile=False)
+        else:  # with steps as long as the gradient, so that its size counts
+            model.compile(keras.optimizers.SGD(0.02, momentum=0.9), jit_compile=_use_xla())
+        model.build(None)
+        model.optimizer.build(model.trainable_variables)
+    before = [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
     picture = read_rgb("data/sample/val/raccoon.jpg")
-    hr = np.stack([picture[20 * i : 20 * i + 32, 300:332] for i in range(20)])
+    hr = np.stack([picture[20 * i : 20 * i + 48, 300:348] for i in range(20)])
     lr = np.stack([downscale(crop, 4) for crop in hr])
+
+    def another(step, logs):
+        if build is all_kinds:
+            model.kinds["adversarial"] = KINDS[step % len(KINDS)]
+
+    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_begin=another)]
     with fit_scope(strategy):
-        history = model.fit(lr, hr, batch_size=4, shuffle=False, verbose=0).history
-    found |= {f"after/{v.path}": np.array(v) for v in model.variables if not v.path.startswith(("mean", "loss", "disc"))}
-    return found | {f"logs/{name}": np.array(values) for name, values in history.items()}
+        logs = model.fit(lr, hr, batch_size=4, shuffle=False, verbose=0, callbacks=callbacks).history
+    variables = [*model.variables, *model.optimizer.variables]
+    after = {f"{index:02} {variable.name}": np.asarray(variable) for index, variable in enumerate(variables)}
+    moved = [np.abs(new - old).max() > 1e-4 for new, old in zip(after.values(), before)]
+    return {**after, "moved": np.mean(moved), "logs": [logs[name][0] for name in sorted(logs)]}
 
 
 def whole_runs(folder):
-    from srgan.callbacks import StopAtNaN
-    from srgan.config import Config
-    from srgan.training import train
+    """A run on one device, and one on two that is stopped in its second epoch and continued."""
 
     def run(distribute):
-        config = Config.load("sample", [*TINY, f"data.store={folder / 'stores'}", *RUN, f"distribute={distribute}"])
-        train(config, folder / distribute)
+        changes = ["network={generator: compact, filters: 4, blocks: 1}", "gan.epochs=0", "pixel.average=0.9"]
+        changes += [f"distribute={distribute}", f"batches.workers={2 if distribute == 'auto' else 0}"]
+        changes += [f"data.store={folder / 'stores'}"]
+        train(Config.load("sample", [*TINY, *changes]), folder / distribute)
 
     run("none")
     real, seen = StopAtNaN.on_train_batch_end, []
 
-    def stop_at_ten(*arguments, **options):
-        seen.append(real(*arguments, **options))
-        if len(seen) == 10:  # in the second epoch of the GAN
+    def stop(*arguments, **options):
+        real(*arguments, **options)
+        seen.append(arguments)
+        if len(seen) == 6:
             raise KeyboardInterrupt
 
-    StopAtNaN.on_train_batch_end = stop_at_ten
+    StopAtNaN.on_train_batch_end = stop
     try:
         run("auto")
     except KeyboardInterrupt:
         run("auto")
+    assert len(seen) == 6 + 4
+
+
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices")
+    run = run_python("-W", "ignore", __file__, folder, env={"XLA_FLAGS": XLA_FLAGS})
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+@pytest.mark.parametrize("model", ["everything", "kinds"])
+def test_five_steps_on_two_devices_are_those_of_one(two_devices, model):
+    one, two = (np.load(two_devices[0] / f"{model}-{distribute}.npz") for distribute in ("none", "auto"))
+    assert one.files == two.files and one["moved"] > 0.5
+    for name in one.files:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=2e-6, err_msg=name)
+
+
+def test_a_run_on_two_devices_is_that_on_one_even_if_it_was_stopped(two_devices):
+    folder, _ = two_devices
+    one, two = (load_generator(folder / distribute / "generator.keras") for distribute in ("none", "auto"))
+    for variable, other in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(other), np.asarray(variable), atol=1e-5, err_msg=variable.path)
+    logs = []
+    for distribute in ("none", "auto"):
+        with open(folder / distribute / "log.csv", newline="") as file:
+            logs.append([[float(row[name]) for name in ("step", "loss", "loss/pixel", "validation/psnr_y")]
+                         for row in csv.DictReader(file)])  # fmt: skip
+    assert [row[0] for row in logs[1]] == [4, 8]
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-4)
+
+
+def test_a_run_says_on_which_devices(two_devices):
+    folder, run = two_devices
+    starts = {name: json.loads((folder / name / "environment.json").read_text()) for name in ("none", "auto")}
+    assert [start["devices"] for start in starts["none"]] == [["cpu:0"]]
+    assert [start["devices"] for start in starts["auto"]] == [["cpu:0", "cpu:1"]] * 2
+    assert run.stdout.count(" on cpu:0, float32; ") == 1 and run.stdout.count(" on cpu:0, cpu:1, float32; ") == 2
+    assert run.stdout.count("continuing after epoch 1 of 2") == 1
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
+    with pytest.raises(UsageError, match="^batches.size = 3: must be a multiple of the 2 devices .*gpu:0, gpu:1"):
+        train(tiny("batches.size=3"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert choose_devices(tiny("batches.size=3", "distribute=none")) == ["gpu:0"]
+    assert choose_devices(tiny("batches.size=4")) == ["gpu:0", "gpu:1"]
+
+
+def test_one_device_needs_no_strategy(tiny):
+    devices = choose_devices(tiny())
+    assert devices == keras.distribution.list_devices() and strategy_over(devices) is None
+
+
+def test_several_machines_are_refused(tiny, monkeypatch):
+    if keras.backend.backend() == "jax":
+        name, several, one = "KERAS_DISTRIBUTION_NUM_PROCESSES", "2", "1"
+    else:
+        name = "TF_CONFIG"
+        several, one = (json.dumps({"cluster": {"worker": ["a:1", "b:1"][:count]}, "task": {}}) for count in (2, 1))
+        monkeypatch.setenv(name, "worker")
+        with pytest.raises(UsageError, match="^TF_CONFIG: not the JSON"):
+            choose_devices(tiny())
+    monkeypatch.setenv(name, several)
+    with pytest.raises(UsageError, match=f"^{name}: names several machines"):
+        choose_devices(tiny())
+    assert choose_devices(tiny("distribute=none"))
+    monkeypatch.setenv(name, one)
+    assert choose_devices(tiny())
 
 
 if __name__ == "__main__":
