@@ -89,6 +89,24 @@ def fit_scope(strategy):
     return strategy.scope() if strategy and keras.backend.backend() == "jax" else nullcontext()
 
 
+def feed(batches, strategy):
+    """What `fit` is to be given for `batches`, of srgan.data.batches, by a model that was built over `strategy`."""
+    if not strategy or keras.backend.backend() == "jax":
+        return batches
+    import tensorflow as tf
+
+    # With a strategy Keras takes a batch before the first epoch, to look at it. Its threads for a PyDataset would then
+    # hand out batches of that time for ever; a dataset starts anew with each epoch.
+    shapes = [array.shape for array in batches[0]]
+
+    def cut(step):
+        arrays = tf.numpy_function(lambda step: batches[int(step)], [step], [tf.uint8] * len(shapes))
+        return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes))
+
+    steps = tf.data.Dataset.range(len(batches))
+    return steps.map(cut, num_parallel_calls=max(1, batches.workers)).prefetch(tf.data.AUTOTUNE)
+
+
 @contextmanager
 def one_device():
     """Within a `fit_scope`, a block that computes as if there were one device: a single picture is not shared."""

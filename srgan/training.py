@@ -34,7 +34,7 @@ from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
 from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
-from srgan.distribution import build_scope, choose_devices, fit_scope, one_device, strategy_over
+from srgan.distribution import build_scope, choose_devices, feed, fit_scope, one_device, strategy_over
 from srgan.engines import find_model
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
@@ -229,7 +229,7 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
     with fit_scope(strategy):
         model.fit(
-            batches,
+            feed(batches, strategy),
             epochs=options.epochs,
             initial_epoch=first_epoch,
             verbose=0,

@@ -102,7 +102,7 @@ def five_steps(build, distribute):
     with fit_scope(strategy):
         logs = model.fit(lr, hr, batch_size=4, shuffle=False, verbose=0, callbacks=callbacks).history
     variables = [*model.variables, *model.optimizer.variables]
-    after = {f"{index:02} {variable.name}": np.asarray(variable) for index, variable in enumerate(variables)}
+    after = {f"{index:02}": np.asarray(variable) for index, variable in enumerate(variables)}
     moved = [np.abs(new - old).max() > 1e-4 for new, old in zip(after.values(), before)]
     return {**after, "moved": np.mean(moved), "logs": [logs[name][0] for name in sorted(logs)]}
 
