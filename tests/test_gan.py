@@ -199,6 +199,26 @@ def test_vgg19_is_neither_trained_nor_saved(tmp_path):
     assert len(model.variables) <= 3 + len(model.trackers) * 2 + len(generator.variables) + len(judge.variables)
 
 
+def test_a_checkpoint_gives_back_every_variable(tmp_path):
+    """Those too that no gradient moves: of the spectral normalisation, the moving averages and the steady generator."""
+
+    def build():
+        model = SRGAN(*networks(patch, "spectral"), content_weight=0.0, artifact_weight=1.0)
+        model.compile(Muon(1e-3, use_ema=True))
+        model.build(None)
+        model.optimizer.build(model.trainable_variables)
+        return model, [*model.variables, *model.optimizer.variables]
+
+    model, variables = build()
+    for index, variable in enumerate(variables, start=1):
+        variable.assign(variable + index)
+    model.save_weights(tmp_path / "x.weights.h5")
+    model, restored = build()
+    model.load_weights(tmp_path / "x.weights.h5")
+    for one, other in zip(variables, restored, strict=True):
+        assert np.array_equal(np.array(one), np.array(other)), one.path
+
+
 def test_one_adam_does_what_one_for_each_network_would():
     """A joint step equals a step of each network with the other held still."""
 
