@@ -1,7 +1,10 @@
-"""What happens during a run besides the steps: validation, samples, log, checkpoint, progress, and the stop at a NaN."""
+"""What happens during a run besides the steps: validation, samples, log, checkpoint, bar, and the stop at NaN or Ctrl-C."""
 
 import csv
 import os
+import signal
+import sys
+import threading
 import time
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -210,6 +213,44 @@ class StopAtNaN(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             if not np.isfinite(value):
                 raise SRGANError(stopped_by_nan(name, self.stage, self.current, self.output, batch + 1))
+
+
+class StopAtInterrupt(keras.callbacks.Callback):
+    """Within the block, the first Ctrl-C stops the run after the step or epoch under way and the second at once.
+
+    Raised in the midst of a step, a KeyboardInterrupt can land in a destructor or in a library's callback, where it is
+    lost. What was started deaf to Ctrl-C, by `nohup` or in a script's background, stays so.
+    """
+
+    def __enter__(self):
+        self.asked = False
+        self.heard = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self.heard:
+            signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        if self.heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nsrgan: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+
+    def _stop(self):
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop()
 
 
 def stopped_by_nan(what, stage, epoch, output, step=None):

@@ -28,7 +28,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from keras import ops
 
-from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtNaN, validation_psnr_y
+from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtInterrupt, StopAtNaN, validation_psnr_y
 from srgan.config import Config
 from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
@@ -227,7 +227,7 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
     snapshot.compile(jit_compile=_use_xla())
     after = AfterEpoch(stage, output, checkpoint, snapshot, store, validation, steps=steps, samples=config.samples)
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
-    with fit_scope(strategy):
+    with fit_scope(strategy), StopAtInterrupt() as interrupt:
         model.fit(
             feed(batches, strategy),
             epochs=options.epochs,
@@ -239,6 +239,7 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
                 StopAtNaN(stage, output),
                 Progress(stage, options.epochs, steps),
                 after,
+                interrupt,
             ],
         )
     _copy_weights(snapshot, generator, saved)

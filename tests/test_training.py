@@ -137,7 +137,7 @@ if where == "step":
 elif where == "checkpoint":
     keras.Model.save_weights = at(count, keras.Model.save_weights)
 elif where == "after-log":
-    callbacks._save_generator = at(count, callbacks._save_generator)
+    callbacks.save_generator = at(count, callbacks.save_generator)
 sys.exit(cli.train(sys.argv[3:]))
 """
 
