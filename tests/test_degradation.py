@@ -181,7 +181,6 @@ def picture_of(planes):
     [
         ({"first": BLURRED, "two_rounds": 0}, lambda planes: _filter(planes, BLUR)),
         ({"second": BLURRED, "two_rounds": 1}, lambda planes: _filter(planes, BLUR)),
-        ({"second": BLURRED, "two_rounds": 0}, lambda planes: planes),
         ({"first": COMPRESSED, "two_rounds": 0}, lambda planes: jpeg(planes, 30, False)),
         ({"second": COMPRESSED, "two_rounds": 0, "last_jpeg_before_resize": 0}, lambda planes: jpeg(planes, 30, False)),
         ({"second": COMPRESSED, "two_rounds": 0, "last_jpeg_before_resize": 1}, lambda planes: jpeg(planes, 30, False)),
@@ -193,8 +192,7 @@ def test_a_step_alone_makes_what_it_should(changes, step, pictures):
     assert np.array_equal(degrade(picture, 1, seeded(0), FIXED), picture)
     expected = picture_of(step(planes_of(picture)))
     assert np.array_equal(degrade(picture, 1, seeded(0), replace(FIXED, **changes)), expected)
-    change = np.abs(expected.astype(float) - picture).mean()
-    assert change > 1 or (change == 0 and changes["second"] == BLURRED)
+    assert np.abs(expected.astype(float) - picture).mean() > 1
 
 
 @pytest.mark.parametrize("before", [0, 1])
