@@ -35,6 +35,8 @@ def artifact_loss(hr, sr, steady, side=7):
 
     An artifact is where the difference varies much from pixel to pixel, within windows of `side`, and is larger than that
     of a steadier generator, whose weights are an average over time. Texture that is merely not the original's survives.
+    Unlike the authors' code, no gradient goes through the map of artifacts, and variances are divided by the number of
+    values, not by one less.
 
     Args:
         hr, sr, steady: the original, the generator's picture and the steady generator's.

@@ -9,8 +9,9 @@ class Muon(keras.optimizers.Adam):
 
     A hidden layer's kernel, as the matrix (height x width x inputs, outputs), moves along the nearest orthogonal matrix
     to its momentum: all directions advance alike, those too that the gradient rarely shows. The update's values have a
-    root mean square of 0.6 of the learning rate whatever the shape (after Liu et al., arXiv 2502.16982, section 2.2), so
-    that Adam's learning rates serve. All else is Adam's: biases, slopes, the first layer and the last.
+    root mean square of 0.6 of the learning rate whatever the shape, so that Adam's learning rates serve: the rule of Liu
+    et al., arXiv 2502.16982, section 2.2, but for their factor, which is 0.2. All else is Adam's: biases, slopes and
+    kernels with 3 or fewer inputs or outputs, as a layer has that takes or gives a picture or gives one logit.
     """
 
     def update_step(self, gradient, variable, learning_rate):

@@ -58,7 +58,7 @@ def patch(*, filters=64, crop=96, normalization="instance"):
 
 
 def unet(*, filters=64, crop=96, normalization="spectral"):
-    """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, section 3.3 and figure 6): a logit a pixel.
+    """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, figure 6): a logit a pixel.
 
     Takes pictures of any size that is a multiple of 8; `crop` is not used.
     """

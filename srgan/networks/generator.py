@@ -236,7 +236,8 @@ GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact
 def save_generator(generator, path):
     """Save as `.keras`, whole or not at all.
 
-    The kernels' initialisers become zeros: they have done their work, and other versions of Keras may not know them.
+    The kernels' initialisers become zeros, in the file and in the generator given: they have done their work, and other
+    versions of Keras may not know them. Its weights stay as they are.
     """
     for layer in generator.layers:
         if hasattr(layer, "kernel_initializer"):
