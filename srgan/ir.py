@@ -104,12 +104,11 @@ def _apply(layer, inputs) -> _Value:
             return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
         case layers.Conv2D() if (layer.padding == "same" or set(layer.kernel_size) == {1}) and layer.groups == 1:
             return _convolution(layer, x)
-        case layers.GroupNormalization() if layer.axis in (-1, 3):
+        case layers.GroupNormalization() if layer.axis in (-1, 3) and layer.groups in (-1, layer.output.shape[-1]):
             channels = layer.output.shape[-1]
             gamma = _weight(layer.gamma) if layer.scale else np.ones(channels, np.float32)
             beta = _weight(layer.beta) if layer.center else np.zeros(channels, np.float32)
-            groups = channels if layer.groups == -1 else layer.groups
-            return _Value(opset.group_normalization(x.shuffled().node, gamma, beta, groups, layer.epsilon))
+            return _Value(opset.group_normalization(x.shuffled().node, gamma, beta, channels, layer.epsilon))
         case layers.BatchNormalization() if layer.axis in (-1, 3):
             mean, variance = _weight(layer.moving_mean), _weight(layer.moving_variance)
             gamma = _weight(layer.gamma) if layer.scale else np.ones_like(mean)
@@ -120,8 +119,6 @@ def _apply(layer, inputs) -> _Value:
             return x._replace(node=functools.reduce(opset.add, [x.node for x in inputs]))
         case layers.Add():
             return _Value(functools.reduce(opset.add, [x.shuffled().node for x in inputs]))
-        case layers.Multiply():
-            return _Value(functools.reduce(opset.multiply, [x.shuffled().node for x in inputs]))
         case layers.Concatenate() if layer.axis in (-1, 3):
             return _Value(opset.concat([x.shuffled().node for x in inputs], 1))
     raise Inconvertible(f"layer {layer.name}, a {type(layer).__name__} with these settings, is not known here")
@@ -134,12 +131,6 @@ def _activation(layer, node):
             return node
         case "relu":
             return opset.relu(node)
-        case "sigmoid":
-            return opset.sigmoid(node)
-        case "tanh":
-            return opset.tanh(node)
-        case "silu":
-            return opset.swish(node)
     raise Inconvertible(f"layer {layer.name} has the activation {name}")
 
 

@@ -1,9 +1,9 @@
 """A Keras generator as an ONNX model, built layer by layer.
 
-As for OpenVINO (`srgan.ir`): generators are made of a dozen kinds of layer, so that writing the graph down is short. It
-needs the `onnx` package and any Keras backend; Keras' own export needs another converter for each backend, and TensorFlow's
-makes five operations of a PReLU. Here a layer is one operation, for any runtime to fuse. Values are NHWC at both ends and
-NCHW in between.
+As for OpenVINO (`srgan.ir`): generators are made of a dozen kinds of layer, the same in both modules, so that writing the
+graph down is short. It needs the `onnx` package and any Keras backend; Keras' own export needs another converter for each
+backend, and TensorFlow's makes five operations of a PReLU. Here a layer is one operation, for any runtime to fuse. Values
+are NHWC at both ends and NCHW in between.
 """
 
 import functools
@@ -20,8 +20,6 @@ from srgan.networks.layers import PixelShuffle
 
 # The lowest operator set that has all of them as they are used here, and its file format: old runtimes read them too.
 OPERATOR_SET, FILE_FORMAT = 13, 7
-
-_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 class _Graph:
@@ -104,9 +102,9 @@ def _apply(graph, layer, inputs):
         # What moves pixels.
         case PixelShuffle():
             return graph.add("DepthToSpace", [x], name, blocksize=layer.scale, mode="DCR")
-        case layers.UpSampling2D() if layer.interpolation in ("bilinear", "nearest"):
+        case layers.UpSampling2D() if layer.interpolation in ("bilinear", "nearest") and len(set(layer.size)) == 1:
             return _enlarge(graph, layer, x)
-        case layers.Conv2D() if layer.padding in ("same", "valid") and layer.groups == 1:
+        case layers.Conv2D() if (layer.padding == "same" or set(layer.kernel_size) == {1}) and layer.groups == 1:
             return _convolution(graph, layer, x)
         case layers.GroupNormalization() if layer.axis in (-1, 3) and layer.groups in (-1, layer.output.shape[-1]):
             return graph.add("InstanceNormalization", [x, *_affine(graph, layer)], name, epsilon=layer.epsilon)
@@ -116,10 +114,9 @@ def _apply(graph, layer, inputs):
             inputs = [x, *_affine(graph, layer), mean, variance]
             return graph.add("BatchNormalization", inputs, name, epsilon=layer.epsilon)
         # What joins.
-        case layers.Add() | layers.Multiply():
-            operation = "Add" if isinstance(layer, layers.Add) else "Mul"
+        case layers.Add():
             numbered = enumerate(inputs[1:], 1)
-            return functools.reduce(lambda x, y: graph.add(operation, [x, y[1]], f"{name}/{y[0]}"), numbered, x)
+            return functools.reduce(lambda x, y: graph.add("Add", [x, y[1]], f"{name}/{y[0]}"), numbered, x)
         case layers.Concatenate() if layer.axis in (-1, 3):
             return graph.add("Concat", inputs, name, axis=1)
     raise Inconvertible(f"layer {name}, a {type(layer).__name__} with these settings, is not known here")
@@ -127,11 +124,12 @@ def _apply(graph, layer, inputs):
 
 def _activation(graph, layer, x):
     name = getattr(layer.activation, "__name__", layer.activation)
-    if name == "linear":
-        return x
-    if name not in _ACTIVATIONS:
-        raise Inconvertible(f"layer {layer.name} has the activation {name}")
-    return graph.add(_ACTIVATIONS[name], [x], layer.name)
+    match name:
+        case "linear":
+            return x
+        case "relu":
+            return graph.add("Relu", [x], layer.name)
+    raise Inconvertible(f"layer {layer.name} has the activation {name}")
 
 
 def _convolution(graph, layer, x):
@@ -140,7 +138,7 @@ def _convolution(graph, layer, x):
     inputs = [x, graph.constant(f"{layer.name}/kernel", _weight(layer.kernel).transpose(3, 2, 0, 1))]
     if layer.use_bias:
         inputs.append(graph.constant(f"{layer.name}/bias", _weight(layer.bias)))
-    margins = [size // 2 if layer.padding == "same" else 0 for size in layer.kernel_size] * 2
+    margins = [size // 2 for size in layer.kernel_size] * 2
     x = graph.add("Conv", inputs, layer.name, kernel_shape=layer.kernel_size, pads=margins)
     return _activation(graph, layer, x)
 

@@ -1,16 +1,16 @@
 """scripts/export.py: what each format's own runtime computes is what Keras computes, or nothing is written."""
 
+import importlib
 import re
 
 import numpy as np
 import pytest
 from helpers import SAMPLE, load_script, run_python
 
+from srgan.engines import Inconvertible
 from srgan.images import read_rgb, to_float
 from srgan.runtime import choose_backend, load_keras
 
-if choose_backend() != "tensorflow":
-    pytest.skip("SavedModel and LiteRT are written by TensorFlow", allow_module_level=True)
 export = load_script("export")
 
 # One small network of each kind, between them with every layer, activation and skip that generators have.
@@ -76,6 +76,8 @@ def run_litert(file, pictures):
 
 
 def needs(*packages):
+    if "tensorflow" in packages and choose_backend() != "tensorflow":
+        pytest.skip("SavedModel and LiteRT are written by TensorFlow, and the backend is another")
     for package in packages:
         pytest.importorskip(package, reason=f"{package} is not installed")
 
@@ -83,8 +85,8 @@ def needs(*packages):
 FORMATS = {
     ".onnx": (run_onnx, ("onnx", "onnxruntime")),
     ".xml": (run_openvino, ("openvino",)),
-    "": (run_saved_model, ()),
-    ".tflite": (run_litert, ("ai_edge_litert",)),
+    "": (run_saved_model, ("tensorflow",)),
+    ".tflite": (run_litert, ("tensorflow", "ai_edge_litert")),
 }
 
 
@@ -144,6 +146,7 @@ def test_what_computes_something_else_is_not_written(ending, generators, tmp_pat
 
 
 def test_an_earlier_export_is_replaced_whole_or_kept(generators, tmp_path, monkeypatch):
+    needs("tensorflow")
     output, arguments = tmp_path / "mine", ["--model", str(generators["compact"][1]), str(tmp_path / "mine")]
     output.mkdir()
     (output / "saved_model.pb").write_bytes(b"of an earlier export")
@@ -165,6 +168,7 @@ def one_line(arguments, capsys):
 
 
 def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys):
+    needs("onnx", "onnxruntime")
     model = generators["compact"][1]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").touch()
@@ -184,6 +188,10 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
     for name, packages in {"mine.onnx": "onnx onnxruntime", "mine.tflite": "tensorflow ai-edge-litert"}.items():
         status, line = one_line(["--model", model, tmp_path / name], capsys)
         assert status == 1 and f"run `pip install {packages}`" in line
+    monkeypatch.setattr(export, "find_spec", lambda name: True)
+    monkeypatch.setattr(export, "choose_backend", lambda: "jax")
+    status, line = one_line(["--model", model, tmp_path / "mine.tflite"], capsys)
+    assert status == 2 and "written by TensorFlow: set KERAS_BACKEND=tensorflow" in line
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -197,12 +205,64 @@ def test_a_network_that_cannot_be_written_is_named_with_its_layer(tmp_path, caps
     assert [file.name for file in tmp_path.iterdir()] == ["odd.keras"]
 
 
+# The two formats that are written layer by layer know the same layers, whichever generator they come from.
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_a_network_made_by_hand_is_written(ending, tmp_path):
+    needs(*FORMATS[ending][1])
+    keras = load_keras()
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, (3, 5), padding="same", activation="relu", bias_initializer="random_normal")(inputs)
+    x = y = layers.BatchNormalization(scale=False)(x)
+    x = layers.ReLU()(layers.Conv2D(4, 1, use_bias=False)(x))
+    x = layers.Add()([x, y, layers.GroupNormalization(4, center=False)(x)])
+    x = layers.UpSampling2D(3, interpolation="nearest")(x)
+    x = layers.Concatenate()([x, layers.UpSampling2D(3, interpolation="bilinear")(inputs)])
+    keras.Model(inputs, layers.Conv2D(3, 3, padding="same")(x)).save(tmp_path / "own.keras")
+    assert export.main(["--model", str(tmp_path / "own.keras"), str(tmp_path / f"own{ending}")]) == 0  # it compares
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("Multiply", {}),
+        ("Activation", {"activation": "sigmoid"}),
+        ("ReLU", {"max_value": 6.0}),
+        ("PReLU", {"shared_axes": [1, 2, 3]}),
+        ("GroupNormalization", {"groups": 2}),
+        ("UpSampling2D", {"size": (1, 2)}),
+        ("UpSampling2D", {"interpolation": "bicubic"}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "tanh"}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3}),
+        ("Conv2D", {"filters": 4, "kernel_size": 2, "padding": "same"}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "dilation_rate": 2}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "groups": 2}),
+    ],
+)
+def test_layers_that_no_generator_has_are_refused_by_name(kind, options, ending):
+    needs(*FORMATS[ending][1])
+    keras = load_keras()
+    from_keras = importlib.import_module("srgan.onnx_graph" if ending == ".onnx" else "srgan.ir").from_keras
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    odd = getattr(keras.layers, kind)(**options, name="odd")
+    x = odd([x, x]) if kind == "Multiply" else odd(x)
+    with pytest.raises(Inconvertible, match=r"^layer odd.*$"):
+        from_keras(keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(x)))
+
+
 def test_the_command_answers_for_itself(tmp_path):
     code = (
         "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_path('scripts/export.py', run_name='__main__')\n"
     )
     helped = run_python("-c", code + "except SystemExit: print({'keras', 'onnx', 'openvino'} & set(sys.modules))")
     assert "SavedModel" in helped.stdout and helped.stdout.splitlines()[-1] == "set()"
-    refused = run_python("scripts/export.py", tmp_path / "mine.tflite", env={"KERAS_BACKEND": "abacus"})
+    needs("onnx", "onnxruntime")
+    refused = run_python("scripts/export.py", tmp_path / "mine.onnx", env={"KERAS_BACKEND": "abacus"})
     assert refused.returncode == 2 and refused.stderr.startswith("export: KERAS_BACKEND=abacus")
     assert len(refused.stderr.splitlines()) == 1
