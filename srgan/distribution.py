@@ -14,8 +14,8 @@ Several machines each run the same command, and Keras' own variables tell them o
     KERAS_DISTRIBUTION_PROCESS_ID       which one this is, from 0
 
 The run folder is on a file system that they share, and only the first writes to it, validates and prints. Each cuts its
-own share of every batch. An error between two steps, and a Ctrl-C, ends the run on all machines. A machine that dies
-otherwise is missed by JAX, which ends the others within minutes.
+own share of every batch. A Ctrl-C on any ends the run on all after the same step, and so does an error that comes up
+between two epochs or before the first. Where a machine dies otherwise, JAX ends the others, after five minutes at most.
 """
 
 import json
