@@ -226,7 +226,7 @@ class StopAtNaN(keras.callbacks.Callback):
 class StopAtInterrupt(keras.callbacks.Callback):
     """Within the block, the first Ctrl-C stops the run after the step or epoch under way and the second at once.
 
-    The first one stops all machines after the same step, wherever it was typed.
+    Typed on one of several machines, the first stops them all after the same step.
 
     Raised in the midst of a step, a KeyboardInterrupt can land in a destructor or in a library's callback, where it is
     lost. What was started deaf to Ctrl-C, by `nohup` or in a script's background, stays so.
