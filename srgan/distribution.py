@@ -15,7 +15,8 @@ Several machines each run the same command, and Keras' own variables tell them o
 
 The run folder is on a file system that they share, and only the first writes to it, validates and prints. Each cuts its
 own share of every batch. A Ctrl-C on any ends the run on all after the same step, and so does an error that comes up
-between two epochs or before the first. Where a machine dies otherwise, JAX ends the others, after five minutes at most.
+between two epochs or before the first. Where a machine dies otherwise or never comes, JAX ends the others, after five
+minutes at most.
 """
 
 import json
@@ -39,7 +40,7 @@ def choose_devices(config) -> list[str]:
     them, for instance by XLA_FLAGS=--xla_force_host_platform_device_count=2.
 
     Raises:
-        UsageError: batches.size does not divide among them, or the machines do not come together.
+        UsageError: batches.size does not divide among them, or the environment names the machines wrongly.
     """
     auto = config.distribute == "auto"
     if auto:
@@ -69,8 +70,8 @@ def _join_machines():
         try:
             keras.distribution.initialize()
         except (ValueError, RuntimeError) as error:
-            raise UsageError(f"the machines of KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID "
-                             f"do not come together: {error}") from error  # fmt: skip
+            raise UsageError(f"KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID do not name this machine "
+                             f"and the others: {error}") from error  # fmt: skip
     if jax.device_count() != jax.process_count() * jax.local_device_count():
         raise UsageError(f"this machine has {jax.local_device_count()} of {jax.device_count()} devices: each of the "
                          f"{jax.process_count()} machines must have as many; hide some with CUDA_VISIBLE_DEVICES")  # fmt: skip
