@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from srgan.distribution import gather, is_first_machine, together
 from srgan.errors import SRGANError
 from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
 from srgan.metrics import psnr_y
@@ -30,6 +31,7 @@ class AfterEpoch(keras.callbacks.Callback):
     """What follows an epoch, in this order: validate, draw the samples, log, save the generator, and the checkpoint last.
 
     The checkpoint is what makes the epoch count. A kill before it repeats the epoch, and with it its line and files.
+    Of several machines the first does it, and the others wait.
     """
 
     def __init__(self, stage, output, checkpoint, snapshot, store, validation, *, steps, samples):
@@ -37,10 +39,11 @@ class AfterEpoch(keras.callbacks.Callback):
         self.stage, self.output, self.checkpoint = stage, output, checkpoint
         self.snapshot = snapshot  # a generator in float32 that takes the (averaged) weights, to validate and save
         self.store, self.validation, self.steps, self.samples = store, validation, steps, samples
-        self.log = Log(output, stage)
+        self.log = Log(output, stage) if is_first_machine() else None
 
     def on_train_begin(self, logs=None):
-        self.log.cut(self.checkpoint.epoch())
+        if self.log:
+            self.log.cut(self.checkpoint.epoch())
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -50,18 +53,23 @@ class AfterEpoch(keras.callbacks.Callback):
             self.snapshot.set_weights(self.model.generator.get_weights())
         if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
             raise SRGANError(stopped_by_nan("a weight", self.stage, epoch, self.output))
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        with together():
+            if is_first_machine():
+                self._report(epoch, rate, logs or {})
+
+    def _report(self, epoch, rate, logs):
         seconds = time.perf_counter() - self.started
         score = validation_psnr_y(self.validation, lambda lr: upscale_one(self.snapshot, lr))
         self._draw_samples(epoch)
         step = (epoch + 1) * self.steps
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **(logs or {})}
+        row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **logs}
         self.log.write({**row, "validation/psnr_y": score})
         save_generator(self.snapshot, self.output / "generator.keras")
         if self.stage == "pixel":
             save_generator(self.snapshot, self.output / "generator-pixel.keras")
         self.checkpoint.save(self.model, epoch + 1)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted((logs or {}).items()) if "/" in name)
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted(logs.items()) if "/" in name)
         print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  validation PSNR-Y {score:.2f} dB"
               f"  {seconds:.0f} s", flush=True)  # fmt: skip
 
@@ -218,6 +226,8 @@ class StopAtNaN(keras.callbacks.Callback):
 class StopAtInterrupt(keras.callbacks.Callback):
     """Within the block, the first Ctrl-C stops the run after the step or epoch under way and the second at once.
 
+    Typed on one of several machines, the first stops them all after the same step.
+
     Raised in the midst of a step, a KeyboardInterrupt can land in a destructor or in a library's callback, where it is
     lost. What was started deaf to Ctrl-C, by `nohup` or in a script's background, stays so.
     """
@@ -243,7 +253,7 @@ class StopAtInterrupt(keras.callbacks.Callback):
         print("\nsrgan: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
 
     def _stop(self):
-        if self.asked:
+        if any(gather(self.asked)):
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch, logs=None):

@@ -69,6 +69,7 @@ def train(argv=None):
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
         load_keras()
         from srgan import training
+        from srgan.distribution import is_first_machine
 
         try:
             generator = training.train(config, output)
@@ -77,7 +78,8 @@ def train(argv=None):
                 f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr
             )
             return 130
-        print(f"done: {generator}")
+        if is_first_machine():
+            print(f"done: {generator}")
 
     return _run(work)
 

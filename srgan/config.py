@@ -208,7 +208,7 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    distribute: Literal["auto", "none"] = "auto"  # auto: each batch is shared among all GPUs of the machine; none: one
+    distribute: Literal["auto", "none"] = "auto"  # auto: all GPUs share each batch, of several machines too; none: one
     samples: Annotated[int, Field(ge=0)] = 3  # training and validation pictures on the sheet of each epoch
     initial_weights: str | None = (
         None  # a generator to start the first stage from: a file, a run folder or a shipped model's name

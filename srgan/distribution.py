@@ -1,4 +1,4 @@
-"""One training over all GPUs of a machine, by what Keras offers.
+"""One training over all GPUs of a machine, or on JAX of several machines, by what Keras offers.
 
 Every device has a copy of the networks and takes its share of each batch, and the step is that of one device with the
 whole batch: `batches.size` is the size of the whole. On JAX, keras.distribution.DataParallel lets one program compute
@@ -7,32 +7,46 @@ runs the step once for each device, as a replica that sees its share only, so th
 ask the others: that is what `batch_mean`, `own_share` and `share_statistics` are for. Elsewhere, and with one device,
 they do nothing.
 
-Several machines are refused: who writes the run folder, and from where each reads its state, is not settled.
+Several machines each run the same command, and Keras' own variables tell them of each other:
+
+    KERAS_DISTRIBUTION_JOB_ADDRESSES    a host and port of the first machine, as in 10.0.0.1:1234
+    KERAS_DISTRIBUTION_NUM_PROCESSES    how many machines there are
+    KERAS_DISTRIBUTION_PROCESS_ID       which one this is, from 0
+
+The run folder is on a file system that they share, and only the first writes to it, validates and prints. Each cuts its
+own share of every batch. A Ctrl-C on any ends the run on all after the same step, and so does an error that comes up
+between two epochs or before the first. Where a machine dies otherwise or never comes, JAX ends the others, after five
+minutes at most.
 """
 
 import json
 import os
+import zlib
 from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import keras
+import numpy as np
 from keras import ops
 
-from srgan.errors import UsageError
+from srgan.errors import SRGANError, UsageError
 
 
 def choose_devices(config) -> list[str]:
     """The devices to train on, as in ["gpu:0", "gpu:1"]; one, unless `distribute: auto` finds several.
 
+    Where the environment names several machines, this waits for the others, and the devices are those of all.
     They are of the fastest kind that there is. Several CPU devices are found only where the user has made a CPU into
     them, for instance by XLA_FLAGS=--xla_force_host_platform_device_count=2.
 
     Raises:
-        UsageError: batches.size does not divide among them, or the environment names several machines.
+        UsageError: batches.size does not divide among them, or the environment names the machines wrongly.
     """
     auto = config.distribute == "auto"
     if auto:
-        _refuse_several_machines()
+        _join_machines()
+    elif machine()[1] > 1:
+        raise UsageError("distribute: none trains on one machine, and jax.distributed has joined several")
     devices = keras.distribution.list_devices()
     if not auto or keras.backend.backend() not in ("tensorflow", "jax"):
         return devices[:1]
@@ -43,25 +57,80 @@ def choose_devices(config) -> list[str]:
     return devices
 
 
-def _refuse_several_machines():
-    if keras.backend.backend() == "tensorflow":
-        try:
-            cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-            several, source = sum(len(tasks) for tasks in cluster.values()) > 1, "TF_CONFIG"
-        except (ValueError, AttributeError, TypeError):
-            raise UsageError("TF_CONFIG: not the JSON that TensorFlow documents; unset it") from None
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        source = "KERAS_DISTRIBUTION_NUM_PROCESSES"
-        several = os.environ.get(source, "1") != "1"
-        if not several:
-            several, source = jax.process_count() > 1, "jax.distributed"
-    else:
+def _join_machines():
+    several = (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") != "1"
+    if keras.backend.backend() != "jax":
+        if several or _tensorflow_cluster():
+            raise UsageError("the environment names several machines (KERAS_DISTRIBUTION_NUM_PROCESSES or TF_CONFIG), "
+                             "and these need KERAS_BACKEND=jax; or set distribute: none")  # fmt: skip
         return
-    if several:
-        raise UsageError(f"{source}: names several machines or processes, and a run trains on the devices of one; "
-                         "unset it, or set distribute: none")  # fmt: skip
+    import jax
+
+    if several and not jax.distributed.is_initialized():
+        try:
+            keras.distribution.initialize()
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(f"KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID do not name this machine "
+                             f"and the others: {error}") from error  # fmt: skip
+    if jax.device_count() != jax.process_count() * jax.local_device_count():
+        raise UsageError(f"this machine has {jax.local_device_count()} of {jax.device_count()} devices: each of the "
+                         f"{jax.process_count()} machines must have as many; hide some with CUDA_VISIBLE_DEVICES")  # fmt: skip
+
+
+def _tensorflow_cluster():
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        return sum(len(tasks) for tasks in cluster.values()) > 1
+    except (ValueError, AttributeError, TypeError):
+        raise UsageError("TF_CONFIG: not the JSON that TensorFlow documents; unset it") from None
+
+
+def machine() -> tuple[int, int]:
+    """Which of how many machines this is: (0, 1) where there is one. The devices have to be chosen first."""
+    if keras.backend.backend() != "jax":
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+def is_first_machine() -> bool:
+    return machine()[0] == 0
+
+
+def gather(value: int) -> list[int]:
+    """The `value` of each machine, below 2**32. It waits until all have asked."""
+    if machine()[1] == 1:
+        return [value]
+    from jax.experimental.multihost_utils import process_allgather
+
+    return process_allgather(np.uint32(value)).tolist()
+
+
+@contextmanager
+def together():
+    """A block that all machines get through, or none: each waits for the others at its end.
+
+    Raises:
+        SRGANError: it failed on another machine.
+    """
+    try:
+        yield
+    except BaseException:
+        gather(0)
+        raise
+    if not all(gather(1)):
+        raise SRGANError("another machine of this run stopped; it says why")
+
+
+def agree(value, problem):
+    """See that `value` is the same on all machines.
+
+    Raises:
+        SRGANError: it is not; `problem` is what the error says, on all of them.
+    """
+    if len(set(gather(zlib.crc32(repr(value).encode())))) > 1:
+        raise SRGANError(problem)
 
 
 def strategy_over(devices):
@@ -72,7 +141,7 @@ def strategy_over(devices):
 @cache  # TensorFlow numbers the messages between devices by strategy, so that those of a second one get mixed up
 def _strategy_over(devices):
     if keras.backend.backend() == "jax":
-        return keras.distribution.DataParallel(devices=devices)
+        return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)  # Batches cut shares
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy([f"/{device}" for device in devices])

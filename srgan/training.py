@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
@@ -35,7 +35,18 @@ from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
 from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
-from srgan.distribution import build_scope, choose_devices, feed, fit_scope, one_device, strategy_over
+from srgan.distribution import (
+    agree,
+    build_scope,
+    choose_devices,
+    feed,
+    fit_scope,
+    is_first_machine,
+    machine,
+    one_device,
+    strategy_over,
+    together,
+)
 from srgan.engines import find_model
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
@@ -59,46 +70,65 @@ def train(config: Config, output) -> Path:
 
     Raises:
         UsageError: the folder holds a run of another configuration; the keys are named. Or the devices cannot share a
-            batch, or are on several machines: see srgan.distribution.
-        SRGANError: pictures or weights are missing, another process trains in this folder, or a loss is no number.
+            batch: see srgan.distribution.
+        SRGANError: pictures or weights are missing, another process trains in this folder, a loss is no number, or the
+            run stopped on another machine.
     """
     output = Path(output)
-    _refuse_other_runs(config, output)
+    keras.utils.set_random_seed(config.seed)  # before machines join, or Keras makes them agree on a seed of its own
     devices = choose_devices(config)
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with FileLock(output / ".lock", timeout=0):
-            for part in output.rglob(".*.part*"):
-                part.unlink()  # left by a process that was killed while it wrote
-            try:
-                return _train(config, output, devices)
-            except SRGANError:
-                if not (output / "config.yaml").exists():  # nothing was begun
-                    with suppress(OSError):
-                        (output / ".lock").unlink()
-                        output.rmdir()
-                raise
+        with ExitStack() as stack:
+            with together():
+                _refuse_other_runs(config, output)
+                if is_first_machine():
+                    stack.enter_context(_own(output))
+            return _train(config, output, devices)
     except Timeout:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
     except OSError as error:
         raise SRGANError(f"{error.filename or output}: {error.strerror or error}") from error
 
 
+@contextmanager
+def _own(output):
+    """Make the run folder and keep other processes out of it in the block; remove it if nothing is begun."""
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".lock", timeout=0):
+        for part in output.rglob(".*.part*"):
+            part.unlink()  # left by a process that was killed while it wrote
+        try:
+            yield
+        except SRGANError:
+            if not (output / "config.yaml").exists():
+                with suppress(OSError):
+                    (output / ".lock").unlink()
+                    output.rmdir()
+            raise
+
+
 def _train(config, output, devices):
-    keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     # Whatever may be missing is found out now, not after days of the first stage.
-    stores = _stores(config)
+    for turn in (True, False):  # the first machine prepares the pictures, and the others find them prepared
+        with together():
+            if is_first_machine() == turn:
+                stores = _stores(config)
+    seen = [config.to_yaml(), _epochs_done(output), *(store.names for store in stores)]
+    agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
+                "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
     with build_scope(strategy):
         features = build_features(config.gan)
         generator = build_generator(config)
-    if config.initial_weights and not _begun(output):
+    if config.initial_weights and not any(_epochs_done(output)):
         path = find_model(config.initial_weights)
         _copy_weights(load_generator(path), generator, path)
-    with atomic_path(output / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(), encoding="utf-8")
-    _describe(config, output, devices, *stores)
+    with together():
+        if is_first_machine():
+            with atomic_path(output / "config.yaml") as temporary:
+                temporary.write_text(config.to_yaml(), encoding="utf-8")
+            _describe(config, output, devices, *stores)
     for stage in STAGES:
         if getattr(config, stage).epochs:
             _train_stage(stage, config, output, strategy, generator, features, *stores)
@@ -210,10 +240,10 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
     with build_scope(strategy):
         model = build_model(stage, config, generator, features)
     if first_epoch:
-        print(f"{stage}: continuing after epoch {first_epoch} of {options.epochs}")
         checkpoint.load(model)
-    else:
-        print(f"{stage}: {options.epochs} epochs of {steps} steps")
+    if is_first_machine():
+        done = f"continuing after epoch {first_epoch} of {options.epochs}"
+        print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")
     batches = Batches(
         store,
         size=config.batches.size,
@@ -222,6 +252,7 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
         seed=(config.seed, STAGES.index(stage)),  # each stage sees its own crops
         augment=config.batches.augment,
         degradation=config.batches.degradation,
+        share=machine(),
         workers=config.batches.workers,
     )
     with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
@@ -239,7 +270,7 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
             callbacks=[
                 keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
                 StopAtNaN(stage, output),
-                Progress(stage, options.epochs, steps),
+                *([Progress(stage, options.epochs, steps)] if is_first_machine() else []),
                 after,
                 interrupt,
             ],
@@ -280,9 +311,9 @@ def _copy_weights(source, generator, path):
             raise SRGANError(f"{misfit}: where that has {wanted} ({wanted_kind}), the file has {name} ({kind})")
 
 
-def _begun(output):
-    """Whether the run in `output` has finished an epoch."""
-    return any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES)
+def _epochs_done(output):
+    """How many epochs of each stage the checkpoint has behind it."""
+    return [Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES]
 
 
 def _refuse_other_runs(config, output):
@@ -292,7 +323,7 @@ def _refuse_other_runs(config, output):
         if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    if not _begun(output):
+    if not any(_epochs_done(output)):
         return
     try:
         before = Config.load(file).flat()
@@ -317,7 +348,7 @@ def _stores(config):
     stores = []
     for label, pictures in (("training pictures", training), ("validation pictures", validation)):
         store = prepare(pictures, root, **options, label=label)
-        for problem in store.skipped:
+        for problem in store.skipped if is_first_machine() else []:
             print(f"skipped: {problem}", file=sys.stderr)
         stores.append(store)
     if config.batches.degradation == "realistic":  # what is validated and shown; training degrades each crop anew
@@ -332,7 +363,7 @@ def _describe(config, output, devices, store, validation):
         SRGANError: an epoch is done, and the pictures are no longer those it was done with.
     """
     file = output / "environment.json"
-    starts = json.loads(file.read_text(encoding="utf-8")) if _begun(output) and file.exists() else []
+    starts = json.loads(file.read_text(encoding="utf-8")) if any(_epochs_done(output)) and file.exists() else []
     stores = [store.folder.name, validation.folder.name]
     if starts and starts[0]["stores"] != stores:
         raise SRGANError(

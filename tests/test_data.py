@@ -329,3 +329,11 @@ def test_every_picture_is_seen_before_one_is_seen_again(store):
     cut = batches(store, size=5, steps=3, crop=128, augment=False)
     seen = [int(places(hr[::4, ::4], store.hr[:, ::4, ::4])[0][0]) for step in range(3) for hr in cut[step][1]]
     assert sorted(seen) == list(range(15)) and seen != sorted(seen)
+
+
+def test_the_shares_of_a_batch_make_it_up(store):
+    whole, shares = batches(store), [batches(store, share=(part, 2)) for part in range(2)]
+    for cut in (whole, *shares):
+        cut.epoch = 3
+    for array, *parts in zip(whole[2], *(share[2] for share in shares)):
+        assert np.array_equal(array, np.concatenate(parts)) and len(parts[0]) == 2

@@ -1,7 +1,13 @@
-"""Two devices do what one does with the whole batch. In a process of its own, in which a CPU is made into two devices."""
+"""Two devices do what one does with the whole batch, and so do two machines.
+
+Two devices are a CPU made into two, in a process of its own; two machines are two processes.
+"""
 
 import csv
 import json
+import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +15,8 @@ import keras
 import numpy as np
 import pytest
 from conftest import TINY
-from helpers import run_python
+from filelock import FileLock
+from helpers import ROOT, run_python
 
 from srgan.callbacks import StopAtNaN
 from srgan.config import Config
@@ -23,8 +30,11 @@ from srgan.networks.layers import PixelShuffle, SpectralConv2D
 from srgan.training import _use_xla, train
 
 KINDS = ("vanilla", "hinge", "least_squares")  # relativistic, which asks the whole batch, is in the long test
-# A CPU into two devices for JAX; and no time is spent on making its programs fast.
-XLA_FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+# The whole runs: one stage of two epochs of four steps.
+SHORT = ["network={generator: compact, filters: 4, blocks: 1}", "gan.epochs=0", "pixel.average=0.9"]
+# For JAX: no time is spent on making its programs fast; and a CPU is made into two devices.
+QUICK = "--xla_backend_optimization_level=0"
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 
 
 def on_two_devices(folder):
@@ -111,10 +121,9 @@ def whole_runs(folder):
     """A run on one device, and one on two that is stopped in its second epoch and continued."""
 
     def run(distribute):
-        changes = ["network={generator: compact, filters: 4, blocks: 1}", "gan.epochs=0", "pixel.average=0.9"]
-        changes += [f"distribute={distribute}", f"batches.workers={2 if distribute == 'auto' else 0}"]
+        changes = [f"distribute={distribute}", f"batches.workers={2 if distribute == 'auto' else 0}"]
         changes += [f"data.store={folder / 'stores'}"]
-        train(Config.load("sample", [*TINY, *changes]), folder / distribute)
+        train(Config.load("sample", [*TINY, *SHORT, *changes]), folder / distribute)
 
     run("none")
     real, seen = StopAtNaN.on_train_batch_end, []
@@ -136,7 +145,7 @@ def whole_runs(folder):
 @pytest.fixture(scope="module")
 def two_devices(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
-    run = run_python("-W", "ignore", __file__, folder, env={"XLA_FLAGS": XLA_FLAGS})
+    run = run_python("-W", "ignore", __file__, folder, env={"XLA_FLAGS": f"{QUICK} {TWO_DEVICES}"})
     assert run.returncode == 0, run.stderr
     return folder, run
 
@@ -149,18 +158,22 @@ def test_five_steps_on_two_devices_are_those_of_one(two_devices, model):
         np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=2e-6, err_msg=name)
 
 
-def test_a_run_on_two_devices_is_that_on_one_even_if_it_was_stopped(two_devices):
-    folder, _ = two_devices
-    one, two = (load_generator(folder / distribute / "generator.keras") for distribute in ("none", "auto"))
+def assert_same_run(*folders):
+    one, two = (load_generator(folder / "generator.keras") for folder in folders)
     for variable, other in zip(one.variables, two.variables, strict=True):
         np.testing.assert_allclose(np.asarray(other), np.asarray(variable), atol=1e-5, err_msg=variable.path)
     logs = []
-    for distribute in ("none", "auto"):
-        with open(folder / distribute / "log.csv", newline="") as file:
+    for folder in folders:
+        with open(folder / "log.csv", newline="") as file:
             logs.append([[float(row[name]) for name in ("step", "loss", "loss/pixel", "validation/psnr_y")]
                          for row in csv.DictReader(file)])  # fmt: skip
     assert [row[0] for row in logs[1]] == [4, 8]
     np.testing.assert_allclose(logs[1], logs[0], rtol=1e-4)
+
+
+def test_a_run_on_two_devices_is_that_on_one_even_if_it_was_stopped(two_devices):
+    folder, _ = two_devices
+    assert_same_run(folder / "none", folder / "auto")
 
 
 def test_a_run_says_on_which_devices(two_devices):
@@ -186,21 +199,96 @@ def test_one_device_needs_no_strategy(tiny):
     assert devices == keras.distribution.list_devices() and strategy_over(devices) is None
 
 
-def test_several_machines_are_refused(tiny, monkeypatch):
+def test_several_machines_need_jax_and_their_variables(tiny, monkeypatch):
+    name = "KERAS_DISTRIBUTION_NUM_PROCESSES"
     if keras.backend.backend() == "jax":
-        name, several, one = "KERAS_DISTRIBUTION_NUM_PROCESSES", "2", "1"
+        several = {name: "two"}
+        message = f"^KERAS_DISTRIBUTION_.*{name[18:]}.* do not name this machine and the others: .*'two'"
     else:
-        name = "TF_CONFIG"
-        several, one = (json.dumps({"cluster": {"worker": ["a:1", "b:1"][:count]}, "task": {}}) for count in (2, 1))
-        monkeypatch.setenv(name, "worker")
+        cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {}}
+        several = {name: "2", "TF_CONFIG": json.dumps(cluster)}
+        message = "names several machines .* need KERAS_BACKEND=jax"
+        monkeypatch.setenv("TF_CONFIG", "worker")
         with pytest.raises(UsageError, match="^TF_CONFIG: not the JSON"):
             choose_devices(tiny())
-    monkeypatch.setenv(name, several)
-    with pytest.raises(UsageError, match=f"^{name}: names several machines"):
-        choose_devices(tiny())
-    assert choose_devices(tiny("distribute=none"))
-    monkeypatch.setenv(name, one)
+        monkeypatch.delenv("TF_CONFIG")
+    for key, value in several.items():
+        monkeypatch.setenv(key, value)
+        with pytest.raises(UsageError, match=message):
+            choose_devices(tiny())
+        assert choose_devices(tiny("distribute=none"))
+        monkeypatch.delenv(key)
+    monkeypatch.setenv(name, "1")
     assert choose_devices(tiny())
+
+
+# `srgan-train`, with Ctrl-C typed after so many steps; never after 0.
+MACHINE = """
+import os, signal, sys
+from srgan import callbacks, cli
+
+real, left = callbacks.StopAtNaN.on_train_batch_end, int(sys.argv[1])
+
+def step(*arguments, **options):
+    global left
+    real(*arguments, **options)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+
+callbacks.StopAtNaN.on_train_batch_end = step
+sys.exit(cli.train(sys.argv[2:]))
+"""
+
+
+def on_two_machines(*arguments, interrupt=(0, 0)):
+    """Run srgan-train on both, and return what each ended with: status, output and errors."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("several machines need KERAS_BACKEND=jax")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    processes = []
+    for index, steps in enumerate(interrupt):
+        names = {"JOB_ADDRESSES": address, "NUM_PROCESSES": "2", "PROCESS_ID": str(index)}
+        environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in names.items()}
+        environment = {**os.environ, **environment, "XLA_FLAGS": QUICK}
+        command = [sys.executable, "-c", MACHINE, str(steps), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, env=environment, cwd=ROOT, **pipes))
+    try:
+        outputs = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs)]
+
+
+def test_a_run_on_two_machines_is_that_on_one_even_if_it_was_stopped(tiny, tmp_path, two_devices):
+    (tmp_path / "short.yaml").write_text(tiny(*SHORT, "batches.workers=2").to_yaml())
+    output = tmp_path / "run"
+    arguments = ["--config", tmp_path / "short.yaml", "--output", output]
+    stopped = on_two_machines(*arguments, interrupt=(0, 6))  # in the second epoch
+    assert [status for status, _, _ in stopped] == [130, 130], stopped
+    assert all("the same command goes on" in errors for _, _, errors in stopped)
+    first, second = on_two_machines(*arguments)
+    assert first[0] == second[0] == 0, (first, second)
+    assert_same_run(two_devices[0] / "none", output)
+
+    assert "continuing after epoch 1 of 2" in first[1] and first[1].splitlines()[-1].startswith("done: ")
+    assert "epoch" not in second[1] and "done" not in second[1]
+    assert [len(start["devices"]) for start in json.loads((output / "environment.json").read_text())] == [2, 2]
+    assert len(list((output / "samples").iterdir())) == 2 and not list(output.rglob(".*.part*"))
+
+
+def test_what_stops_one_machine_stops_the_other(tiny, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        first, second = on_two_machines("--config", tmp_path / "tiny.yaml", "--output", tmp_path / "run")
+    assert first[0] == second[0] == 1
+    assert "another srgan-train is at work in this folder" in first[2]
+    assert "another machine of this run stopped; it says why" in second[2]
 
 
 if __name__ == "__main__":

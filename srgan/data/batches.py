@@ -18,10 +18,12 @@ class Batches(keras.utils.PyDataset):
     each crop, by srgan.data.degradation. The pictures come in an order that is drawn anew each time all have been seen.
     Set `epoch` before each epoch: whatever came before, the same epoch gives the same batches, so that a run can be
     continued. `seed` is a sequence of integers. The crops have the same places and turns with either degradation.
+    With `share=(i, n)`, a batch is the i-th part, from 0, of the n of one of `size` crops.
     """
 
-    def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", workers=0):
+    def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", share=(0, 1), workers=0):
         super().__init__(workers=workers)
+        self.share = share
         self.store, self.size, self.crop, self.steps, self.seed, self.augment = store, size, crop, steps, seed, augment
         self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr}[degradation]
         self.epoch = 0
@@ -32,8 +34,10 @@ class Batches(keras.utils.PyDataset):
         return self.steps
 
     def __getitem__(self, step):
-        first = (self.epoch * self.steps + step) * self.size
-        lr, hr = zip(*(self._crop(index) for index in range(first, first + self.size)))
+        part, parts = self.share
+        own = self.size // parts
+        first = (self.epoch * self.steps + step) * self.size + part * own
+        lr, hr = zip(*(self._crop(index) for index in range(first, first + own)))
         return np.stack(lr), np.stack(hr)
 
     def _crop(self, index):
