@@ -37,10 +37,7 @@ QUALITY = {
 FASTER = {"libvpx-vp9": {"cpu-used": "4", "row-mt": "1"}}  # its own default is several times slower than the network
 ALIASES = {"h264": "libx264", "x264": "libx264", "hevc": "libx265", "h265": "libx265", "x265": "libx265"}
 ALIASES |= {"vp9": "libvpx-vp9", "av1": "libsvtav1"}
-DEFAULT_CODEC = {
-    ".webm": "libvpx-vp9",
-    ".gif": "ffv1",
-}  # ffv1: the segments of a GIF, whose palette is known at the end
+DEFAULT_CODEC = {".webm": "libvpx-vp9", ".gif": "png"}  # png: the segments of a GIF, whose palette is known at the end
 _GLOBAL_HEADER = 1 << 22
 
 # What described the old file or its coding.
@@ -92,7 +89,7 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
         )
     taken = [format_.name for format_ in encoder.video_formats or ()]
     if suffix == ".gif":
-        format_ = "bgra" if clip.alpha else "gbrp"
+        format_ = "rgba" if clip.alpha else "rgb24"
     else:
         format_ = _pixel_format(clip, taken)
     if clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
@@ -437,14 +434,15 @@ class FilmWriter:
     def _kept_frames(self):
         """Yield the frames of all segments, decoded."""
         decoder = av.CodecContext.create(self.encoding.codec, "r")
-        decoder.extradata = open_encoder(self.encoding).extradata
         decoder.thread_type = "SLICE"
         for file in self._files:
             with np.load(file) as segment:
                 data, sizes, pts = (segment[name] for name in ("data", "sizes", "pts"))
             ends = np.cumsum(sizes)
             for index, time in enumerate(pts.tolist()):
-                for frame in decoder.decode(av.Packet(data[ends[index] - sizes[index] : ends[index]].tobytes())):
+                packet = av.Packet(data[ends[index] - sizes[index] : ends[index]].tobytes())
+                packet.is_keyframe = True  # else the decoder takes it for a difference to the last
+                for frame in decoder.decode(packet):
                     frame = self._reformatter.reformat(frame, format="bgra", threads=1)
                     frame.pts, frame.time_base = time, self.encoding.time_base
                     yield frame
