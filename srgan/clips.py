@@ -111,6 +111,7 @@ class Film:
             self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
             self.count = self._count(container, stream, start, end)
             self._duration = round(1 / self.rate / self.time_base)
+            self._length = _length(stream)
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
             first = self._first_frame(container, stream)
             if stream.metadata.get("alpha_mode") == "1":
@@ -208,6 +209,10 @@ class Film:
             duration = frame.duration if frame is not None else 0
             yield Frame(pts, duration or self._duration, frame or good, frame is None)
             good = frame or good
+        else:
+            ends = float((last + self._duration) * self.time_base) if last is not None else 0
+            if not self.starts_later and self._length and ends < self._length - 0.5:
+                self._notice(f"{self.path}: ends early, after {ends:.1f} of {self._length:.1f} seconds; is it cut off?")
 
     def _decoded(self):
         """Yield the time, in ticks of the stream, and the frame, None where it is damaged, in the order of time."""
@@ -234,10 +239,8 @@ class Film:
                 yield heapq.heappop(lost), None
 
     def _packets(self, container, stream):
-        try:
+        with contextlib.suppress(FFmpegError):  # of what is cut off: `frames` says so
             yield from container.demux(stream)
-        except FFmpegError as error:
-            self._notice(f"{self.path}: ends early ({said(error)})")
 
     def pixels(self, frame):
         """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
@@ -254,6 +257,17 @@ class Film:
         if self._swapped:
             picture = picture.swapaxes(0, 1)
         return np.ascontiguousarray(np.flip(picture, self._flips))
+
+
+def _length(stream):
+    """Seconds that the video stream should last by what its file says; None: that does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * fraction(stream.time_base))
+    tag = next((value for key, value in stream.metadata.items() if key.upper() == "DURATION"), "")  # Matroska's
+    if match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", tag):
+        hours, minutes, seconds = map(float, match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return None
 
 
 def _is_rgb(format_):

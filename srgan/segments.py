@@ -10,6 +10,7 @@ import heapq
 import io
 import itertools
 import os
+import zipfile
 from collections import deque
 from fractions import Fraction
 from pathlib import Path
@@ -34,11 +35,16 @@ QUALITY = {
     "libvpx-vp9": 24,
     "libsvtav1": 24,
 }  # default crf: the picture's details are the point
-FASTER = {"libvpx-vp9": {"cpu-used": "4", "row-mt": "1"}}  # its own default is several times slower than the network
+SETTINGS = {
+    "libvpx-vp9": {"cpu-used": "4", "row-mt": "1"},  # its own default is several times slower than the network
+    "libx265": {"x265-params": "log-level=none"},
+}
 ALIASES = {"h264": "libx264", "x264": "libx264", "hevc": "libx265", "h265": "libx265", "x265": "libx265"}
 ALIASES |= {"vp9": "libvpx-vp9", "av1": "libsvtav1"}
 DEFAULT_CODEC = {".webm": "libvpx-vp9", ".gif": "png"}  # png: the segments of a GIF, whose palette is known at the end
 _GLOBAL_HEADER = 1 << 22
+
+os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 would greet at every segment; errors are still said
 
 # What described the old file or its coding.
 _STALE = {
@@ -92,10 +98,10 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
         format_ = "rgba" if clip.alpha else "rgb24"
     else:
         format_ = _pixel_format(clip, taken)
-    if clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
+    if suffix != ".gif" and clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
         notice(f"{clip.path}: has more than 8 bits, and {name} takes 8 here")
     is_rgb = av.VideoFormat(format_).is_rgb
-    options = dict(FASTER.get(name, {}))
+    options = dict(SETTINGS.get(name, {}))
     if suffix != ".gif" and (crf is not None or name in QUALITY):
         options["crf"] = f"{QUALITY[name] if crf is None else crf:g}"
     encoding = Encoding(
@@ -200,8 +206,11 @@ class FilmWriter:
         if isinstance(clip, Film):
             with clip.open() as source:
                 self._choose_copied(source)
-        self._files = list(itertools.takewhile(Path.is_file, map(self._file, itertools.count())))
-        self.kept = sum(_load(file, "frames").item() for file in self._files)  # frames that are finished
+        self._files, self.kept = [], 0  # finished segments, and how many frames are in them
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or not whole
+            for index in itertools.count():
+                self.kept += _load(self._file(index), "frames").item()
+                self._files.append(self._file(index))
 
     def _file(self, index):
         return self.folder / f"{index:06}.npz"

@@ -45,7 +45,6 @@ READABLE = WRITABLE - {".gif"} | {
 RATE = 25  # frames a second of a folder of frames
 
 _FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
-_NUMBER = re.compile(r"%0?\d*d")
 _log = logging.getLogger("srgan")
 
 
@@ -65,10 +64,9 @@ def split(inputs, output):
     """
     target = Path(output)
     suffix = target.suffix.lower()
-    if suffix in WRITABLE | READABLE or _NUMBER.search(target.name):
-        source = Path(inputs[0])
-        if suffix == ".gif" and len(inputs) == 1 and _is_still(source):
-            return [], inputs  # which says what pictures can be written as
+    source = Path(inputs[0])
+    only_pictures = _is_still(source) and suffix not in WRITABLE - {".gif"}  # or a mistake that is not about clips
+    if not only_pictures and (suffix in WRITABLE | READABLE or _is_numbered(target)):
         if len(inputs) > 1:
             raise UsageError(f"{output}: several inputs need a folder as the last argument")
         if inputs[0] == "-":
@@ -92,6 +90,11 @@ def split(inputs, output):
         own = Path(name).suffix.lower()
         pairs.append((Path(name), target / (Path(name).name if own in WRITABLE else f"{Path(name).stem}.mp4")))
     return pairs, [name for name in inputs if name not in clips]
+
+
+def _is_numbered(path):
+    """Whether a name has one place for a number, as C's printf has it."""
+    return path.suffix.lower() not in WRITABLE and re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
 
 
 def _is_still(path):
@@ -127,7 +130,7 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
 
 
 def _first_file(target):
-    return Path(target).with_name(target.name % 1) if _NUMBER.search(target.name) else target
+    return Path(target).with_name(target.name % 1) if _is_numbered(target) else target
 
 
 def upscale_clip(
@@ -195,7 +198,7 @@ def upscale_clip(
     elif codec or crf is not None:
         raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
     key = _key(source, upscaler, encoding, [start, end, str(rate), target.name, None if is_film else picture_options])
-    with _work_folder(target, is_film, key) as folder, _same_tile(upscaler, folder):
+    with _work_folder(target, key) as folder, _same_tile(upscaler, folder):
         if is_film:
             writer = segments.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
@@ -204,7 +207,7 @@ def upscale_clip(
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()
-    for old in _work_folders(target, is_film):
+    for old in _work_folders(target):
         shutil.rmtree(old, ignore_errors=True)
     return counts
 
@@ -327,30 +330,33 @@ def _engine_version(engine):
 
 def _identity(source):
     """What changes when a file, or what is in a folder, does."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    files = [source]
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.suffix.lower() in pictures.READABLE)
     status = [(file.name, file.stat()) for file in files]
     return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in status]
 
 
-def _work_folders(target, is_film):
-    """The hidden folders beside `target`, one for each set of options it was begun with; a folder's are beside it."""
-    place = target.resolve() if is_film else target.resolve().parent
+def _work_folders(target):
+    """The hidden folders beside `target`, one for each set of options it was begun with."""
+    place = target.resolve()
     return place.parent.glob(f".{glob.escape(place.name)}-{'?' * 16}.part")
 
 
 @contextlib.contextmanager
-def _work_folder(target, is_film, key):
+def _work_folder(target, key):
     """The hidden folder of one run, made and locked."""
-    place = target.resolve() if is_film else target.resolve().parent
+    from srgan import segments
+
+    place = target.resolve()
     folder = place.parent / f".{place.name}-{key}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise SRGANError(f"{target}: another process is at work on it") from None
-    except OSError as error:
-        raise SRGANError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    lock = FileLock(folder / "lock")
+    with segments.saying_what_failed(target):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SRGANError(f"{target}: another process is at work on it") from None
     try:
         yield folder
     finally:
@@ -364,12 +370,14 @@ def _same_tile(upscaler, folder):
     """Use the tiles of the run that began this: how large they are depends on the memory that was free, and where they
     meet, a pixel may differ by a level.
     """
+    from srgan import segments
+
     file, asked = folder / "tile", upscaler.tile
     if file.exists():
         upscaler.tile = int(file.read_text())
     elif asked is None and upscaler.engine.description.receptive_field >= 0:
         upscaler.tile = affordable_tile(upscaler.engine)
-        with atomic_path(file) as temporary:
+        with segments.saying_what_failed(folder), atomic_path(file) as temporary:
             temporary.write_text(str(upscaler.tile))
     try:
         yield
