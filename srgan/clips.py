@@ -44,6 +44,8 @@ SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # Bicubic chroma, full chroma resolution in and out, accurate rounding, the same on every machine.
 SWSCALE_FLAGS = 0x4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
 
+# Old files have tags in other alphabets than UTF-8. From version 19 on PyAV takes them as they are.
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
 _BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek lands, reference frames may be missing
 
@@ -132,7 +134,7 @@ class Film:
     def open(self):
         """PyAV's container of the file, to be closed."""
         try:
-            return av.open(str(self.path), metadata_errors="replace")
+            return av.open(str(self.path), **_LENIENT)
         except (FFmpegError, ValueError) as error:
             raise SRGANError(f"{self.path}: cannot be read as a clip ({said(error)})") from error
 
@@ -279,7 +281,7 @@ def _orientation(frame):
 
     A display matrix (a b, c d) puts the point (x, y) at (a x + c y, b x + d y), y downwards.
     """
-    data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return False, ()
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]

@@ -224,7 +224,7 @@ def test_colours_are_those_of_the_original(matrix, span, depth, upscale, soft, t
     assert after["format"].removeprefix("yuvj420p") in (kind, "")
     for patch, frame in zip(patches, after["frames"]):
         values = [np.frombuffer(plane, "u1" if depth == 8 else "<u2").reshape(-1)[0] for plane in frame.planes]
-        assert np.abs(np.array(values, int) - patch).max() <= 1 * unit
+        assert np.abs(np.array(values, int) - patch).max() <= 1.5 * unit
 
 
 def test_high_definition_that_does_not_say_its_matrix_is_bt709(tmp_path):
@@ -255,7 +255,7 @@ def test_a_rotated_film_becomes_upright(turn, upscale, soft, tmp_path):
     after = probe(tmp_path / "out.mp4")
     assert after["size"] == ((96, 128) if "quarter" in turn else (128, 96))
     assert after["aspect"] == (Fraction(2, 3) if "quarter" in turn else Fraction(3, 2))
-    assert not any(data.type.name == "DISPLAYMATRIX" for data in after["frames"][0].side_data)
+    assert after["frames"][0].side_data.get("DISPLAYMATRIX") is None
     small = np.asarray(
         Image.fromarray(rgb(tmp_path / "out.mp4")[0]).resize(upright(flat[0]).shape[1::-1], Image.Resampling.BOX)
     )
