@@ -308,10 +308,10 @@ def convert(path):
     return model
 
 
-def save_openvino(model, path):
-    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in full float32."""
+def save_openvino(model, path, half=False):
+    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in float32 or `half` of that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _import_openvino().save_model(model, path, compress_to_fp16=False)
+    _import_openvino().save_model(model, path, compress_to_fp16=half)
 
 
 def _read_description(model):
