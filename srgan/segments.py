@@ -235,7 +235,9 @@ class FilmWriter:
     def _coded(self, pixels, pts):
         """The result as a frame of the encoder's format."""
         height, width = pixels.shape[:2]
-        pixels = np.pad(pixels, ((0, self.encoding.height - height), (0, self.encoding.width - width), (0, 0)), "edge")
+        missing = self.encoding.height - height, self.encoding.width - width
+        if any(missing):
+            pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
         name = ("rgb24", "rgba", "rgb48le", "rgba64le")[pixels.shape[2] - 3 + 2 * (pixels.dtype == np.uint16)]
         is_rgb = self.encoding.colour.matrix == 0
         frame = self._reformatter.reformat(

@@ -174,6 +174,8 @@ def upscale_clip(
     source, target = Path(source), Path(target)
     if start is not None and end is not None and end <= start:
         raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
+    if not 0 < rate <= 1000:
+        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
     if not source.exists():
         raise SRGANError(f"{source}: no such file")
     if target.exists() and source.samefile(target):
@@ -197,7 +199,13 @@ def upscale_clip(
         )
     elif codec or crf is not None:
         raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
-    key = _key(source, upscaler, encoding, [start, end, str(rate), target.name, None if is_film else picture_options])
+    key = _key(
+        source,
+        upscaler,
+        encoding,
+        segments.SEGMENT,
+        [start, end, str(rate), target.name, None if is_film else picture_options],
+    )
     with _work_folder(target, key) as folder, _same_tile(upscaler, folder):
         if is_film:
             writer = segments.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
@@ -299,13 +307,13 @@ def ahead(items, depth=2):
 # What is kept between runs. -------------------------------------------------------------------------------------------
 
 
-def _key(source, upscaler, encoding, options):
+def _key(source, upscaler, encoding, segment, options):
     """A name for all that the result depends on."""
     import av
 
     engine = upscaler.engine
     described = {
-        "format": _FORMAT,
+        "format": [_FORMAT, segment],
         "versions": [__version__, av.__version__, sorted(av.library_versions.items()), _engine_version(engine)],
         "source": _identity(source),
         "model": [

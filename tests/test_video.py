@@ -464,6 +464,7 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["a.mkv", "b.gif", "--crf", "9"], "a GIF has but one way"),
         (["a.mkv", "%d.png", "--crf", "9"], "are pictures"),
         (["a.mkv", "b.mkv", "--start", "3", "--end", "2"], "is not after the start"),
+        (["folder", "b.mkv", "--fps", "0"], "fps: 0 is not above 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -576,13 +577,16 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(model, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_interrupted_it_says_that_it_can_go_on(model, tmp_path):
+def test_interrupted_it_says_that_it_can_go_on(model, upscale, tmp_path, monkeypatch):
     make_film(tmp_path / "in.mp4", scene(40))
     arguments = [tmp_path / "in.mp4", tmp_path / "out.mp4", "--model", model]
     process = subprocess.Popen(command(*arguments, seconds=0.05), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob(".out*/0*.npz")) and time.monotonic() < deadline:
         time.sleep(0.005)
+    monkeypatch.setattr(segments, "SEGMENT", 4)
+    status, lines = upscale(*arguments[:2])
+    assert status == 1 and "another process is at work on it" in lines[0]
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
