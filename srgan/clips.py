@@ -112,7 +112,7 @@ class Film:
             self.starts_later = bool(start)
             self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
             self.count = self._count(container, stream, start, end)
-            self._duration = round(1 / self.rate / self.time_base)
+            self._duration = max(1, round(1 / self.rate / self.time_base))
             self._length = _length(stream)
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
             first = self._first_frame(container, stream)

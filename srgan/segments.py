@@ -29,12 +29,8 @@ from srgan.images import atomic_path
 from srgan.pictures import Picture
 
 SEGMENT = 48  # frames: what a kill costs at most, and how far a player has to look for a key frame
-QUALITY = {
-    "libx264": 18,
-    "libx265": 20,
-    "libvpx-vp9": 24,
-    "libsvtav1": 24,
-}  # default crf: the picture's details are the point
+# The crf where none is asked for: what the network added is to be seen.
+QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
 SETTINGS = {
     "libvpx-vp9": {"cpu-used": "4", "row-mt": "1"},  # its own default is several times slower than the network
     "libx265": {"x265-params": "log-level=none"},
@@ -47,16 +43,8 @@ _GLOBAL_HEADER = 1 << 22
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 would greet at every segment; errors are still said
 
 # What described the old file or its coding.
-_STALE = {
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "encoder",
-    "duration",
-    "rotate",
-    "alpha_mode",
-    "vendor_id",
-}
+_STALE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate", "alpha_mode"}
+_STALE |= {"vendor_id"}
 
 
 class Encoding(NamedTuple):
