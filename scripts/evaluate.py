@@ -16,7 +16,7 @@ from tqdm import tqdm
 from srgan.errors import SRGANError, UsageError
 from srgan.images import read_rgb
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, find_pictures, in_step, load_methods, read_scene
+from srgan.scenes import BICUBIC, find_pictures, find_set, in_step, load_methods, named_path, read_scene
 from srgan.scores import WITH_ORIGINAL, mean_scores, protocol
 
 SHOWN = ("psnr_y", "ssim_y", "lpips")
@@ -72,8 +72,8 @@ def main(argv=None):
 
 
 def evaluate(arguments):
-    sets = {name: _pictures_of(Path(path)) for name, path in map(_named, arguments.data)}
-    predictions = {name: Path(path) for name, path in map(_named, arguments.prediction_dir)}
+    sets = dict(map(find_set, arguments.data))
+    predictions = {name: Path(path) for name, path in map(named_path, arguments.prediction_dir)}
     if len(predictions) < len(arguments.prediction_dir):
         raise UsageError("--prediction-dir: two folders have one name; name them NAME=PATH")
     if len(sets) < len(arguments.data):
@@ -135,16 +135,6 @@ def markdown(means, labels) -> str:
             cells += [metric.text(PUBLISHED[label].get(name, {}).get(key)) for label in published]
             lines.append([name, f"{metric.title} {'↑' if metric.higher_is_better else '↓'}", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _named(text):
-    """NAME=PATH as a pair; a PATH alone is named by its last part."""
-    name, separator, path = text.partition("=")
-    return (name, path) if separator else (Path(text).resolve().name, text)
-
-
-def _pictures_of(folder):
-    return find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])
 
 
 def read_prediction(folder, path, original, scale):

@@ -4,10 +4,11 @@
         data.count=null data.validation_pictures=null data.validation_annotations=null
 
 Each variant is a run in OUTPUT/NAME, which goes on where it was stopped; a finished one is only measured again. All but
-what the table names is configs/coco-cpu.yaml's.
+what the table names is configs/coco-cpu.yaml's, with smaller batches and shorter averages as fits so few steps.
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.images import atomic_path, downscale
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, find_pictures, load_methods, read_scene
+from srgan.scenes import BICUBIC, find_set, load_methods, read_scene
 from srgan.scores import WITH_ORIGINAL, mean_scores
 
 TRAIN = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
@@ -27,7 +28,10 @@ GAN_START = "plain"  # the pixel stage that every GAN variant goes on from
 
 SRRESNET = "network={{generator: srresnet, normalization: {}, activation: {}, skip: {}}}"
 PIXEL = {
-    "paper": ("SRResNet as published: batch normalisation, PReLU", [SRRESNET.format("batch", "prelu", "none")]),
+    "paper": (
+        "SRResNet as published: batch normalisation, PReLU",
+        [SRRESNET.format("batch", "prelu", "none"), "pixel.average=0"],
+    ),
     "instance-relu": ("instance normalisation, ReLU", [SRRESNET.format("instance", "relu", "none")]),
     "instance-prelu": ("instance normalisation, PReLU", [SRRESNET.format("instance", "prelu", "none")]),
     "plain": ("no normalisation, bilinear skip", [SRRESNET.format("none", "prelu", "bilinear")]),
@@ -61,25 +65,40 @@ GAN = {
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="NAME=FOLDER", help="high-resolution pictures to measure on")
+    parser.add_argument("--data", required=True, metavar="NAME=PATH", help="a test set to measure on")
     parser.add_argument("--output", type=Path, default=Path("runs/variants"), help="folder of the runs")
     parser.add_argument("--table", type=Path, default=Path("docs/variants.md"))
     parser.add_argument("--steps", type=int, nargs=2, default=(300, 150), metavar="N", help="of pixels, and of GAN")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
     arguments = parser.parse_args(argv)
     pixel_steps, gan_steps = arguments.steps
+    warmup = pixel_steps // 10
     shared = ["batches.size=8", "batches.crop=64", "pixel.average=0.9", "gan.average=0.9", *arguments.set]
     try:
-        rows = {}
+        test_set, pictures = find_set(arguments.data)
+        runs = {}
         for name, (title, changes) in PIXEL.items():
             budget = [f"batches.steps_per_epoch={pixel_steps}", "pixel.epochs=1", "gan.epochs=0",
-                      f"pixel.warmup_steps={pixel_steps // 10}"]  # fmt: skip
-            rows[title] = run(arguments.output / name, [*shared, *budget, *changes])
+                      f"pixel.warmup_steps={warmup}"]  # fmt: skip
+            runs[title] = run(arguments.output / name, [*shared, *budget, *changes])
         start = arguments.output / GAN_START / "generator.keras"
         for name, (title, changes) in GAN.items():
-            budget = [f"batches.steps_per_epoch={gan_steps}", "pixel.epochs=0", "gan.epochs=1", f"initial_weights={start}"]
-            rows[title] = run(arguments.output / name, [*shared, *budget, *changes])
-        text = report(rows, arguments, list(PIXEL.values()), list(GAN.values()))
+            budget = [
+                f"batches.steps_per_epoch={gan_steps}",
+                "pixel.epochs=0",
+                "gan.epochs=1",
+                f"initial_weights={start}",
+            ]
+            runs[title] = run(arguments.output / name, [*shared, *budget, *changes])
+        text = TEXT.format(
+            command=shlex.join(["python", "scripts/variants.py", *(sys.argv[1:] if argv is None else argv)]),
+            pixel_steps=pixel_steps,
+            warmup=warmup,
+            gan_steps=gan_steps,
+            start=PIXEL[GAN_START][0],
+            set=test_set,
+            **tables(runs, pictures),
+        )
     except SRGANError as error:
         print(f"variants: {error}", file=sys.stderr)
         return error.exit_status
@@ -100,12 +119,9 @@ def run(output, changes):
     return output / "generator.keras"
 
 
-def report(paths, arguments, pixel, gan):
-    """The tables as Markdown."""
-    methods, scale = load_methods([str(path) for path in paths.values()])
-    name, _, folder = arguments.data.partition("=")
-    folder = Path(folder)
-    pictures = find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])
+def tables(runs, pictures):
+    """The two tables as Markdown, of the generators in `runs` by title, measured on `pictures`."""
+    methods, scale = load_methods([str(path) for path in runs.values()])
     measured = [{"scores": read_scene(path, scale, methods).scores()} for path in pictures]
     means = mean_scores(measured, [BICUBIC, *(method.label for method in methods)], WITH_ORIGINAL)
     seconds = seconds_a_megapixel(methods)
@@ -115,27 +131,19 @@ def report(paths, arguments, pixel, gan):
     def scores(label):
         return [WITH_ORIGINAL[key].text(means[label][key]) for key in SHOWN]
 
-    by_title = dict(zip(paths, methods, strict=True))
+    by_title = dict(zip(runs, methods, strict=True))
     plain = by_title[PIXEL[GAN_START][0]]
     generators = [["Generator", "Parameters", "Multiply-adds an LR pixel", "Seconds an LR megapixel", *titles()]]
     generators += [["---", *["---:"] * (len(generators[0]) - 1)], ["bicubic", "", "", "", *scores(BICUBIC)]]
-    for title, _ in pixel:
+    for title, _ in PIXEL.values():
         method = by_title[title]
         generator = load_generator(method.path)
         size = f"{generator.count_params() / 1e6:.2f} M", f"{multiply_adds(generator) / 1e6:.2f} M"
         generators.append([title, *size, f"{seconds[method.label]:.1f}", *scores(method.label)])
     objectives = [["Discriminator and losses", *titles()], ["---", *["---:"] * len(SHOWN)]]
     objectives += [["pixel stage alone", *scores(plain.label)]]
-    objectives += [[title, *scores(by_title[title].label)] for title, _ in gan]
-    return TEXT.format(
-        command=" ".join(["python scripts/variants.py", *map(_quoted, sys.argv[1:])]),
-        pixel_steps=arguments.steps[0],
-        gan_steps=arguments.steps[1],
-        start=PIXEL[GAN_START][0],
-        set=name,
-        generators=_markdown(generators),
-        objectives=_markdown(objectives),
-    )
+    objectives += [[title, *scores(by_title[title].label)] for title, _ in GAN.values()]
+    return {"generators": _markdown(generators), "objectives": _markdown(objectives)}
 
 
 TEXT = """# Every variant at one short budget
@@ -146,9 +154,10 @@ and how fast it starts.
 
     {command}
 
-{pixel_steps} steps of 8 crops of 64 pixels (configs/coco-cpu.yaml else: L1, Adam at 4e-4 with a cosine, or the lower rate
-that RDN, at 1e-4, and RRDB, at 2e-4, need); scores on {set} by scripts/evaluate.py's protocol. Seconds are of this machine,
-through the default engine on pictures of 224 x 224, and only their ratios mean anything.
+{pixel_steps} steps of 8 crops of 64 pixels; what is not said is configs/coco-cpu.yaml's: L1, Adam at 4e-4 (RDN at 1e-4, RRDB at
+2e-4, which need less; Muon at 6e-4) after {warmup} steps of warm-up, falling as a cosine. All but the batch-normalised one
+are averages of their last 10 steps or so. Scores are on {set} by scripts/evaluate.py's protocol. Seconds are of one machine,
+through the default engine on pictures of 224 x 224: only their ratios mean anything.
 
 {generators}
 
@@ -194,10 +203,6 @@ def seconds_a_megapixel(methods, side=224, rounds=3):
 
 def _markdown(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _quoted(argument):
-    return f"'{argument}'" if any(character in argument for character in " {}") else argument
 
 
 if __name__ == "__main__":

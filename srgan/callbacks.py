@@ -73,7 +73,7 @@ class AfterEpoch(keras.callbacks.Callback):
         if rows:
             folder = self.output / "samples"
             folder.mkdir(exist_ok=True)
-            name = "GAN" if self.stage == "gan" else "SRResNet"
+            name = "GAN" if self.stage == "gan" else "pixels"
             with atomic_path(folder / f"{self.stage}-{epoch + 1:04d}.png") as temporary:
                 sheet(rows, ["low", "bicubic", name, "high"]).save(temporary)
 

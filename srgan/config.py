@@ -143,8 +143,10 @@ class Optimizer(Section):
             if not self.drops:
                 raise ValueError("drops = []: schedule: step needs the epochs after which the rate drops")
             raise ValueError(f"drops = {self.drops}: only schedule: step has drops")
-        if self.drops != sorted(self.drops):
+        if self.drops != sorted(set(self.drops)):
             raise ValueError(f"drops = {self.drops}: must rise")
+        if self.epochs and self.drops and self.drops[-1] >= self.epochs:
+            raise ValueError(f"drops = {self.drops}: must be below epochs = {self.epochs}")
         return self
 
 
@@ -167,7 +169,9 @@ class GanStage(Optimizer):
     vgg19: str | None = None  # file of weights; null: Keras' ImageNet weights, downloaded once; "random": none
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     adversarial_weight: NotNegative = 1e-3
-    artifact_weight: NotNegative = 0.0  # of locally discriminative learning; the steady generator is that of `average`
+    artifact_weight: NotNegative = (
+        0.0  # of locally discriminative learning, whose steady generator has the momentum `average`
+    )
 
     @model_validator(mode="after")
     def _average_is_there(self):
@@ -206,7 +210,9 @@ class Config(Section):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     distribute: Literal["auto", "none"] = "auto"  # auto: each batch is shared among all GPUs of the machine; none: one
     samples: Annotated[int, Field(ge=0)] = 3  # training and validation pictures on the sheet of each epoch
-    initial_weights: str | None = None  # a generator to start the first stage from: a file, a run folder or a shipped model's name
+    initial_weights: str | None = (
+        None  # a generator to start the first stage from: a file, a run folder or a shipped model's name
+    )
     data: Data
     network: AnyNetwork = SRResNet()
     batches: Batches = Batches()
@@ -234,6 +240,9 @@ class Config(Section):
             raise ValueError("pixel.epochs and gan.epochs: one must be above 0")
         for name in ("pixel", "gan"):
             stage = getattr(self, name)
+            if stage.epochs and stage.average and getattr(self.network, "normalization", None) == "batch":
+                raise ValueError(f"{name}.average = {stage.average}: must be 0 with network.normalization: batch, whose "
+                                 "statistics would not be those of the averaged weights")  # fmt: skip
             steps = stage.epochs * self.batches.steps_per_epoch
             if steps and stage.warmup_steps >= steps:
                 raise ValueError(f"{name}.warmup_steps = {stage.warmup_steps}: must be below the stage's {steps} steps")

@@ -169,3 +169,20 @@ def find_pictures(paths) -> list[Path]:
     if not found:
         raise UsageError(f"{', '.join(map(str, paths))}: no pictures there")
     return list(dict.fromkeys(found))
+
+
+def named_path(text) -> tuple[str, str]:
+    """NAME=PATH as a pair; a PATH alone is named by its last part."""
+    name, separator, path = text.partition("=")
+    return (name, path) if separator else (Path(text).resolve().name, text)
+
+
+def find_set(text) -> tuple[str, list[Path]]:
+    """A test set given as NAME=FOLDER or FOLDER: its name and its pictures, those in the folder's HR where it has one.
+
+    Raises:
+        UsageError: there is no such folder, or no picture in it.
+    """
+    name, path = named_path(text)
+    folder = Path(path)
+    return name, find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])

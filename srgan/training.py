@@ -21,6 +21,7 @@ import platform
 import sys
 from contextlib import contextmanager, suppress
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 
 import keras
@@ -45,6 +46,7 @@ from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
 
 STAGES = ("pixel", "gan")
+CHANGEABLE = ("batches.workers", "data.store", "distribute", "samples")  # from one start of a run to the next
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
 
@@ -91,7 +93,7 @@ def _train(config, output, devices):
     with build_scope(strategy):
         features = build_features(config.gan)
         generator = build_generator(config)
-    if config.initial_weights:
+    if config.initial_weights and not _begun(output):
         path = find_model(config.initial_weights)
         _copy_weights(load_generator(path), generator, path)
     with atomic_path(output / "config.yaml") as temporary:
@@ -256,17 +258,31 @@ def _precision(policy):
 
 
 def _copy_weights(source, generator, path):
-    """Put the weights of `source` into `generator`; the first misfit is named."""
+    """Put the weights of `source` into `generator`.
+
+    Raises:
+        SRGANError: they are of different networks; the first weight or layer that differs is named.
+    """
+    misfit = f"{path}: does not fit the network of the configuration"
     by_name = {variable.path: variable for variable in source.variables}
     for variable in generator.variables:
         other = by_name.pop(variable.path, None)
         if other is None or tuple(other.shape) != tuple(variable.shape):
             has = "has none" if other is None else f"has {tuple(other.shape)}"
-            raise SRGANError(f"{path}: does not fit the network of the configuration: {variable.path} is "
-                             f"{tuple(variable.shape)}, the file {has}")  # fmt: skip
+            raise SRGANError(f"{misfit}: {variable.path} is {tuple(variable.shape)}, the file {has}")
         variable.assign(ops.cast(other, variable.dtype))
     if by_name:
-        raise SRGANError(f"{path}: does not fit the network of the configuration: it also has {next(iter(by_name))}")
+        raise SRGANError(f"{misfit}: it also has {next(iter(by_name))}")
+    # Without weights of their own: activations, and whether there is a skip from input to output.
+    theirs, ours = ([(layer.name, type(layer).__name__) for layer in model.layers] for model in (source, generator))
+    for (name, kind), (wanted, wanted_kind) in zip_longest(theirs, ours, fillvalue=("the end", "nothing")):
+        if (name, kind) != (wanted, wanted_kind):
+            raise SRGANError(f"{misfit}: where that has {wanted} ({wanted_kind}), the file has {name} ({kind})")
+
+
+def _begun(output):
+    """Whether the run in `output` has finished an epoch."""
+    return any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES)
 
 
 def _refuse_other_runs(config, output):
@@ -276,15 +292,14 @@ def _refuse_other_runs(config, output):
         if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    if not any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES):
+    if not _begun(output):
         return
     try:
         before = Config.load(file).flat()
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    before["distribute"] = now["distribute"]  # where it runs makes no other run
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in CHANGEABLE]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
         raise UsageError(
@@ -317,8 +332,7 @@ def _describe(config, output, devices, store, validation):
         SRGANError: an epoch is done, and the pictures are no longer those it was done with.
     """
     file = output / "environment.json"
-    begun = any(Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES)
-    starts = json.loads(file.read_text(encoding="utf-8")) if begun and file.exists() else []
+    starts = json.loads(file.read_text(encoding="utf-8")) if _begun(output) and file.exists() else []
     stores = [store.folder.name, validation.folder.name]
     if starts and starts[0]["stores"] != stores:
         raise SRGANError(

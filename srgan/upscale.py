@@ -115,6 +115,9 @@ class Upscaler:
         result = np.empty((height * scale, width * scale, channels), pixels.dtype)
         whole = engine.description.receptive_field < 0
         limit = self.tile or affordable_tile(engine, whole)
+        # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
+        # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
+        # statistics of 40 training pictures 0.34 dB worse than each picture's own.
         if whole and not self.tile and height * width <= limit**2:
             limit = max(height, width)
         todo = tiles(width, height, limit, OVERLAP)[::-1]

@@ -159,6 +159,126 @@ def test_the_last_jpeg_is_a_real_one(subsampled, pictures, tmp_path):
     assert np.abs(jpeg(planes, 95, False) - planes).mean() < np.abs(jpeg(planes, 60, False) - planes).mean() / 2
 
 
+# -- the chain: one step on and all others off. At scale 1 nothing is resized, and STILL gives the picture back
+
+FIXED = replace(  # what a step does when it is on
+    STILL, kernel_sides=(13, 13), sinc=0, generalised=0, plateau=0, isotropic=1, cutoff=(0.5, 0.5), subsampled=0
+)
+BLUR, SINC = blur_kernel(13, 1.5, 1.5), sinc_kernel(13, np.pi / 2)
+BLURRED, COMPRESSED = replace(NOTHING, blur=1, sigma=(1.5, 1.5)), replace(NOTHING, jpeg=1, quality=(30, 30))
+
+
+def planes_of(picture):
+    return to_float(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def picture_of(planes):
+    return to_uint8(planes).transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "changes, step",
+    [
+        ({"first": BLURRED, "two_rounds": 0}, lambda planes: _filter(planes, BLUR)),
+        ({"second": BLURRED, "two_rounds": 1}, lambda planes: _filter(planes, BLUR)),
+        ({"second": BLURRED, "two_rounds": 0}, lambda planes: planes),
+        ({"first": COMPRESSED, "two_rounds": 0}, lambda planes: jpeg(planes, 30, False)),
+        ({"second": COMPRESSED, "two_rounds": 0, "last_jpeg_before_resize": 0}, lambda planes: jpeg(planes, 30, False)),
+        ({"second": COMPRESSED, "two_rounds": 0, "last_jpeg_before_resize": 1}, lambda planes: jpeg(planes, 30, False)),
+        ({"last_sinc": 1, "two_rounds": 0}, lambda planes: _filter(planes, SINC)),
+    ],
+)
+def test_a_step_alone_makes_what_it_should(changes, step, pictures):
+    picture = pictures[0]
+    assert np.array_equal(degrade(picture, 1, seeded(0), FIXED), picture)
+    expected = picture_of(step(planes_of(picture)))
+    assert np.array_equal(degrade(picture, 1, seeded(0), replace(FIXED, **changes)), expected)
+    change = np.abs(expected.astype(float) - picture).mean()
+    assert change > 1 or (change == 0 and changes["second"] == BLURRED)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_the_steps_come_in_their_order(before, pictures):
+    first, second = (
+        replace(NOTHING, blur=1, sigma=(sigma, sigma), jpeg=1, quality=(quality, quality))
+        for sigma, quality in ((1.5, 30), (0.8, 50))
+    )
+    ranges = replace(FIXED, first=first, second=second, two_rounds=1, last_sinc=1, last_jpeg_before_resize=before)
+    planes = _filter(planes_of(pictures[0]), BLUR)
+    planes = jpeg(planes, 30, False)
+    planes = _filter(planes, blur_kernel(13, 0.8, 0.8))
+    planes = _filter(jpeg(planes, 50, False), SINC) if before else jpeg(_filter(planes, SINC), 50, False)
+    assert np.array_equal(degrade(pictures[0], 1, seeded(0), ranges), picture_of(planes))
+
+
+def resized(planes, side):
+    """By each of the three ways that may be drawn."""
+    yield resize_area(planes, side, side)
+    for method in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
+        yield np.stack([np.asarray(Image.fromarray(plane).resize((side, side), method)) for plane in planes])
+
+
+def nearest(lr, candidates):
+    """The mean difference, in levels, from that of the candidates which is the most alike."""
+    return min(np.abs(picture_of(planes).astype(float) - lr).mean() for planes in candidates)
+
+
+@pytest.mark.parametrize("draw", range(3))
+def test_a_jpeg_before_the_resize_is_not_one_after_it(draw, pictures):
+    planes = planes_of(pictures[draw])
+    early = list(resized(jpeg(planes, 30, False), 96))
+    late = [jpeg(smaller, 30, False) for smaller in resized(planes, 96)]
+    ranges = replace(FIXED, second=COMPRESSED)
+    for before, right, wrong in ((1, early, late), (0, late, early)):
+        lr = degrade(pictures[draw], 2, seeded(draw), replace(ranges, last_jpeg_before_resize=before))
+        assert nearest(lr, right) < 0.01 and nearest(lr, wrong) > 1 and nearest(lr, resized(planes, 96)) > 1
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_blur_is_measured_in_low_resolution_pixels_and_comes_before_the_resize(name, pictures):
+    ranges = replace(FIXED, two_rounds=1, **{name: replace(BLURRED, sigma=(0.75, 0.75))})
+    planes = planes_of(pictures[0])
+    lr = degrade(pictures[0], 2, seeded(0), ranges)
+    assert nearest(lr, resized(_filter(planes, BLUR), 96)) < 0.01 and nearest(lr, resized(planes, 96)) > 1
+
+
+@pytest.mark.parametrize("photon", [0, 1])
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_each_round_has_its_noise(name, photon):
+    flat = np.full((128, 128, 3), 64, np.uint8)
+    noisy = replace(NOTHING, noise=1, noise_level=(8, 8))
+    ranges = replace(FIXED, two_rounds=1, photon_noise=photon, gray_noise=0, **{name: noisy})
+    level = 8 * (64 / 255) ** 0.5 if photon else 8
+    assert degrade(flat, 1, seeded(0), ranges).std() == pytest.approx(level, rel=0.05)
+    # After the blur, which would take it away, and before the JPEG, which does.
+    blurred = replace(ranges, **{name: replace(noisy, blur=1, sigma=(1.5, 1.5))})
+    assert degrade(flat, 1, seeded(0), blurred).std() == pytest.approx(level, rel=0.05)
+    compressed = replace(ranges, **{name: replace(noisy, jpeg=1, quality=(10, 10))})
+    assert degrade(flat, 1, seeded(0), compressed).std() < level / 2
+
+
+@pytest.mark.parametrize("two_rounds, least, most", [(0, 0, 0), (0.5, 20, 40), (1, 60, 60)])
+def test_a_second_round_is_as_frequent_as_was_asked_for(two_rounds, least, most):
+    flat = np.full((16, 16, 3), 128, np.uint8)
+    ranges = replace(FIXED, two_rounds=two_rounds, second=replace(NOTHING, noise=1, noise_level=(8, 8)))
+    assert least <= sum(degrade(flat, 1, seeded(draw), ranges).std() > 4 for draw in range(60)) <= most
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_each_round_shrinks_or_enlarges(name, pictures):
+    def sharpness(picture):
+        return np.abs(np.diff(picture.astype(float), axis=1)).mean()
+
+    def after(**changes):  # relative to the picture's
+        ranges = replace(FIXED, two_rounds=1, smallest=0.3, largest=1.5, **{name: replace(NOTHING, **changes)})
+        lrs = [degrade(pictures[0], 1, seeded(draw), ranges) for draw in range(8)]
+        return np.array([sharpness(lr) for lr in lrs]) / sharpness(pictures[0])
+
+    shrunk, enlarged = after(shrink=1), after(enlarge=1)
+    assert shrunk.min() < 0.5 and shrunk.max() < 0.9
+    assert 0.6 < enlarged.min() and enlarged.max() < 0.9
+
+
 # -- the whole
 
 

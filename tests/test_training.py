@@ -282,9 +282,39 @@ def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_pa
         training._copy_weights(
             load_generator(generator), training.build_generator(tiny("network.filters=8")), generator
         )
+    for change, difference in (
+        ("network.skip=none", r"where that has sr \(Rescaling\), the file has .*"),
+        ("network.activation=relu", "it also has head_act/alpha"),
+    ):
+        with pytest.raises(SRGANError, match=f"generator.keras: does not fit .*: {difference}"):
+            training._copy_weights(load_generator(generator), training.build_generator(tiny(change)), generator)
     with pytest.raises(SRGANError, match="it also has block1_conv1/kernel"):
         small = keras.Model(built.inputs, built.get_layer("head_act").output)
         training._copy_weights(load_generator(generator), small, generator)
+
+
+def test_a_run_starts_from_initial_weights_and_needs_them_only_then(tiny, finished, tmp_path):
+    start = shutil.copy(finished[0] / "run" / "generator.keras", tmp_path / "start.keras")
+    config = tiny("pixel.epochs=1", "gan.epochs=0", "pixel.learning_rate=1e-12", f"initial_weights={start}")
+    training.train(config, tmp_path / "run")
+    theirs, ours = (final_weights(folder / "run") for folder in (finished[0], tmp_path))
+    assert all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(theirs, ours, strict=True))
+    start.unlink()
+    assert training.train(config, tmp_path / "run").exists() and equal(ours, final_weights(tmp_path / "run"))
+
+
+def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_path):
+    config = tiny("pixel.epochs=1", "gan.epochs=0", "pixel.average=0.9")
+    saved = load_generator(training.train(config, tmp_path / "run"))
+    model = training.build_model("pixel", config, training.build_generator(config))
+    callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").load(model)
+    weights = [np.array(variable) for variable in saved.variables]
+    assert not equal(weights, [np.array(variable) for variable in model.generator.variables])
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # Keras' own way to the averages
+    assert equal(weights, [np.array(variable) for variable in model.generator.variables])
+    _, validation = training._stores(config)
+    score = callbacks.validation_psnr_y(validation, lambda lr: callbacks.upscale_one(saved, lr))
+    assert float(rows(tmp_path / "run")[0]["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
 
 
 def test_learning_rates_follow_their_schedule(tiny):
@@ -323,8 +353,12 @@ def test_missing_pictures_end_with_one_line(tmp_path):
          "batches.degradation=realistic"],
         ["network={generator: compact, filters: 4, blocks: 1, discriminator: unet}",
          "network.discriminator_normalization=instance", "network.discriminator_filters=4", "pixel.optimizer=muon", "gan.optimizer=muon", "gan.adversarial=least_squares"],
+        ["network={generator: srresnet, filters: 4, blocks: 1, normalization: batch, discriminator: srgan}",
+         "network.discriminator_filters=4", "gan.content_weight=1.0", "gan.vgg19=random"],
+        ["network={generator: srresnet, filters: 4, blocks: 1, normalization: instance, activation: relu, discriminator: patch}",
+         "network.discriminator_filters=4", "network.discriminator_normalization=instance"],
     ],
-    ids=["rdn", "rrdb", "compact"],
+    ids=["rdn", "rrdb", "compact", "batch", "instance"],
 )  # fmt: skip
 def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     """Both stages, the checkpoint, the saved generator and the pictures that it makes through the default engine."""
