@@ -8,6 +8,8 @@ import logging
 import signal
 import sys
 import warnings
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from srgan import __version__
@@ -88,20 +90,25 @@ def upscale(argv=None):
     """srgan-upscale"""
     parser = _parser(
         "srgan-upscale",
-        "Upscale pictures x4: files, or folders of them into a folder.",
+        "Upscale pictures and clips x4: files, or folders of pictures into a folder.\n"
+        "A clip is a video file, or a folder of numbered frames whose OUTPUT is one. A stopped clip goes on where it was\n"
+        "with the same command: what is finished waits in a hidden folder beside OUTPUT.",
         "examples:\n"
         "  srgan-upscale photo.jpg photo-x4.png\n"
         "  srgan-upscale --recursive --skip-existing photos/ photos-x4/\n"
         "  srgan-upscale --scale 2 --format jpg *.png large/\n"
-        "  curl -s URL | srgan-upscale - - > large.png",
+        "  curl -s URL | srgan-upscale - - > large.png\n"
+        "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
+        "  srgan-upscale frames/ film.mkv --fps 24        # a folder of frames to a film\n"
+        "  srgan-upscale film.mkv frames/%05d.png         # a film to a folder of frames",
     )
     add = parser.add_argument
-    add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or - for standard input")
+    add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
     add(
         "output",
         metavar="OUTPUT",
-        help="a picture whose suffix says the format, a folder, or - for standard output; "
-        "what is there already is replaced",
+        help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
+        "the frames of a clip, or - for standard output; what is there already is replaced",
     )
     add("--model", metavar="MODEL", help="a .keras file, a run folder, or the name of a shipped model")
     add("--scale", type=float, metavar="N", help="how many times as wide and high (default: as the model makes it, 4)")
@@ -127,12 +134,19 @@ def upscale(argv=None):
         metavar="N",
         help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
     )
+    add = parser.add_argument_group("clips").add_argument
+    add("--codec", metavar="NAME", help="an encoder of FFmpeg (default: libx264, in WebM libvpx-vp9)")
+    add("--crf", type=float, metavar="N", help="its quality, less is better (default: 18 for libx264)")
+    add("--start", type=_seconds, metavar="TIME", help="where to begin, in seconds or h:mm:ss")
+    add("--end", type=_seconds, metavar="TIME", help="where to stop")
+    add("--fps", type=float, default=25, metavar="N", help="frames a second of a folder of frames (default: 25)")
     arguments = parser.parse_args(argv)
 
     def work():
         from PIL import Image
 
         from srgan import upscale as library
+        from srgan import video
         from srgan.engines import find_model
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
@@ -143,7 +157,10 @@ def upscale(argv=None):
             raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
         library.check_options(arguments.quality, arguments.compression)
         suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
-        pairs = library.plan(arguments.input, arguments.output, recursive=arguments.recursive, suffix=suffix)
+        clips, rest = video.split(arguments.input, arguments.output)
+        place = arguments.output + "/" * bool(clips and rest)
+        pairs = library.plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
+        library.refuse_clashes(pairs + clips)
 
         def make_upscaler():
             if arguments.model is None:
@@ -158,20 +175,31 @@ def upscale(argv=None):
                 pixel_model=arguments.pixel_model,
             )
 
-        counts = library.upscale_files(
-            pairs,
-            make_upscaler,
-            skip_existing=arguments.skip_existing,
-            max_pixels=arguments.max_pixels or None,
-            stream_suffix=suffix or ".png",
-            quality=arguments.quality,
-            lossless=arguments.lossless,
-            compression=arguments.compression,
-        )
+        counts = Counter()
+        options = {"quality": arguments.quality, "lossless": arguments.lossless, "compression": arguments.compression}
+        options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
+        make_upscaler = cache(make_upscaler)
+        if pairs:
+            counts.update(library.upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", **options))
+        if clips:
+            times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
+            coding = {"codec": arguments.codec, "crf": arguments.crf}
+            counts.update(video.upscale_clips(clips, make_upscaler, **times, **coding, **options))
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0
 
     return _run(work)
+
+
+def _seconds(text):
+    """12.5, 1:02.5 or 1:00:02.5 as seconds."""
+    parts = [float(part) for part in text.split(":")]
+    if len(parts) > 3 or not all(0 <= part < float("inf") for part in parts):
+        raise ValueError
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+_seconds.__name__ = "time"  # what argparse calls it
 
 
 def _log_to_stderr():

@@ -126,8 +126,8 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         strength: the weight of `model` in that, in [0, 1].
 
     Returns:
-        A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel` and
-        `with_precision(precision)`.
+        A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel`, `weights` (the
+        files that they are from, and the strength) and `with_precision(precision)`.
         It raises MemoryError where the memory does not suffice for a picture.
 
     Raises:
@@ -212,6 +212,7 @@ class OpenVINOEngine:
     largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+        self.weights = path, pixel_path, strength
         self._core = _import_openvino().Core()
         self._folder = _cache_folder(path)
         self._model = _openvino_model(self._core, path, self._folder)
@@ -364,7 +365,7 @@ class KerasEngine:
         keras = load_keras()
         from srgan.networks.generator import load_generator
 
-        self._arguments = path, pixel_path, strength
+        self.weights = path, pixel_path, strength
         self._generator = load_generator(path)
         if pixel_path:
             other = load_generator(pixel_path)
@@ -395,7 +396,7 @@ class KerasEngine:
         """The same engine, computing in another precision."""
         if precision == self.precision:
             return self
-        return KerasEngine(self._arguments[0], precision, *self._arguments[1:])
+        return KerasEngine(self.weights[0], precision, *self.weights[1:])
 
     def __call__(self, lr):
         with self._lock:

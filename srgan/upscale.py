@@ -323,7 +323,7 @@ def plan(inputs, output, *, recursive=False, suffix=None):
         raise UsageError(
             f"{', '.join(inputs)}: no pictures there" + ("" if recursive else "; --recursive looks deeper")
         )
-    _refuse_clashes(pairs)
+    refuse_clashes(pairs)
     return pairs
 
 
@@ -342,7 +342,8 @@ def _pictures_of(path, output, recursive):
                 yield folder / name, (folder / name).relative_to(path)
 
 
-def _refuse_clashes(pairs):
+def refuse_clashes(pairs):
+    """Raise UsageError if a pair's target is an input or another's target."""
     inputs = {_identity(source): source for source, _ in pairs if source != "-" and os.path.exists(source)}
     targets = {}
     for source, target in pairs:

@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers import run_command, run_python
 
-HEAVY = {"keras", "tensorflow", "jax", "torch", "openvino", "pydantic", "numpy", "PIL", "pycocotools"}
+HEAVY = {"keras", "tensorflow", "jax", "torch", "openvino", "pydantic", "numpy", "PIL", "pycocotools", "av"}
 
 
 def imported_by(code):

@@ -1,0 +1,393 @@
+"""Upscaling clips: frames are read, enlarged and encoded side by side, in segments that survive a kill.
+
+What a clip is, is decided by the names (`split`); PyAV is imported only where there is one.
+"""
+
+import contextlib
+import glob
+import hashlib
+import json
+import logging
+import os
+import queue
+import re
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from srgan import __version__, pictures
+from srgan.errors import SRGANError, UsageError
+from srgan.images import atomic_path
+from srgan.upscale import MAX_PIXELS, affordable_tile
+
+WRITABLE = {".mp4", ".mkv", ".webm", ".mov", ".gif"}
+# A GIF is both: a clip where a clip is to be made of it, else a picture.
+READABLE = WRITABLE - {".gif"} | {
+    ".m4v",
+    ".avi",
+    ".ts",
+    ".m2ts",
+    ".mts",
+    ".mpg",
+    ".mpeg",
+    ".vob",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ogv",
+}
+RATE = 25  # frames a second of a folder of frames
+
+_FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
+_log = logging.getLogger("srgan")
+
+
+def split(inputs, output):
+    """Divide what is to be done into clips and pictures.
+
+    - A video file becomes a video: OUTPUT is a name in `WRITABLE`, or a folder that gets a file of the same name.
+    - OUTPUT with a number in its name, such as out/%05d.png, gets the frames of one clip as pictures.
+    - A folder whose OUTPUT is a name in `WRITABLE` is taken as the frames of one clip, in the order of its numbers.
+    - A GIF is a clip where OUTPUT is one of these, but for a folder: there, as everywhere else, it is a picture.
+
+    Returns:
+        Pairs (source, target) of clips, and the inputs that are none of them.
+
+    Raises:
+        UsageError: a clip cannot be made of that, or cannot become that.
+    """
+    target = Path(output)
+    suffix = target.suffix.lower()
+    source = Path(inputs[0])
+    only_pictures = _is_still(source) and suffix not in WRITABLE - {".gif"}  # or a mistake that is not about clips
+    if not only_pictures and (suffix in WRITABLE | READABLE or _is_numbered(target)):
+        if len(inputs) > 1:
+            raise UsageError(f"{output}: several inputs need a folder as the last argument")
+        if inputs[0] == "-":
+            raise UsageError("-: a clip cannot be read from standard input; name a file")
+        if suffix in READABLE - WRITABLE:
+            raise UsageError(f"{output}: {suffix[1:]} is none of {', '.join(sorted(name[1:] for name in WRITABLE))}")
+        if suffix not in WRITABLE and suffix not in pictures.WRITABLE:
+            raise UsageError(f"{output}: frames are written as {', '.join(key[1:] for key in pictures.WRITABLE)}")
+        if _is_still(source):
+            raise UsageError(f"{source}: is a picture; a clip is made of a clip or of a folder of frames")
+        if suffix not in WRITABLE and source.is_dir():
+            raise UsageError(f"{output}: pictures of a folder go into a folder; name that alone")
+        return [(source, target)], []
+    clips = [name for name in inputs if Path(name).suffix.lower() in READABLE and not Path(name).is_dir()]
+    if clips and (suffix in pictures.WRITABLE or output == "-"):
+        raise UsageError(
+            f"{clips[0]}: is a clip, and {output} no place for one; name a video, or out/%05d.png for its frames"
+        )
+    pairs = []
+    for name in dict.fromkeys(clips):
+        own = Path(name).suffix.lower()
+        pairs.append((Path(name), target / (Path(name).name if own in WRITABLE else f"{Path(name).stem}.mp4")))
+    return pairs, [name for name in inputs if name not in clips]
+
+
+def _is_numbered(path):
+    """Whether a name has one place for a number, as C's printf has it."""
+    return path.suffix.lower() not in WRITABLE and re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
+
+
+def _is_still(path):
+    return path.suffix.lower() in pictures.READABLE - {".gif"} and not path.is_dir()
+
+
+def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
+    """Upscale clips, one after the other. What fails is reported, and the others are done.
+
+    Args:
+        pairs: (source, target), as `split` gives them.
+        make_upscaler: gives the `srgan.Upscaler`; called for every clip that can be read.
+        skip_existing: leave alone what has its target already.
+        options: for `upscale_clip`.
+
+    Returns:
+        A Counter of clips "done", "skipped" and "failed", and of "frames" and those of them that were "replaced".
+    """
+    counts = Counter(done=0, skipped=0, failed=0, frames=0, replaced=0)
+    for source, target in pairs:
+        if skip_existing and os.path.exists(_first_file(target)):
+            counts["skipped"] += 1
+            continue
+        try:
+            counts.update(upscale_clip(source, target, make_upscaler, **options), done=1)
+        except UsageError:
+            raise
+        except SRGANError as error:
+            counts["failed"] += 1
+            said = str(error)
+            _log.error("%s", said if said.startswith((str(source), str(target))) else f"{source}: {said}")
+    return counts
+
+
+def _first_file(target):
+    return Path(target).with_name(target.name % 1) if _is_numbered(target) else target
+
+
+def upscale_clip(
+    source,
+    target,
+    make_upscaler,
+    *,
+    codec=None,
+    crf=None,
+    start=None,
+    end=None,
+    rate=RATE,
+    max_pixels=MAX_PIXELS,
+    **picture_options,
+):
+    """Upscale a clip, frame by frame. What an earlier call with the same arguments finished is not done again.
+
+    Finished segments lie in a hidden folder beside the target until the whole is there. The folder's name stands for
+    all that the result depends on: the file that is read, the model and how it is run, the options, the versions.
+
+    Args:
+        source: a video file, or a folder of pictures.
+        target: a file whose suffix, one of `WRITABLE`, says the container; or a pattern such as out/%05d.png.
+        make_upscaler: gives the `srgan.Upscaler`; called when the clip has turned out to be readable.
+        codec: an FFmpeg encoder's name; None: libx264, in WebM libvpx-vp9.
+        crf: its constant rate factor, less is better; None: `srgan.segments.QUALITY`.
+        start, end: seconds that bound what is done; None: from the first to the last frame.
+        rate: frames a second of a folder.
+        max_pixels: refuse larger frames; None: take any.
+        picture_options: for `srgan.pictures.write_picture`, where the target is a pattern.
+
+    Returns:
+        A Counter of "frames" and of those that were "replaced": damaged, and their predecessor shown instead.
+
+    Raises:
+        SRGANError: it cannot be read, computed or written; what is finished stays.
+        UsageError: the options do not fit together.
+    """
+    from srgan import clips, segments
+
+    source, target = Path(source), Path(target)
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
+    if not 0 < rate <= 1000:
+        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
+    if not source.exists():
+        raise SRGANError(f"{source}: no such file")
+    if target.exists() and source.samefile(target):
+        raise UsageError(f"{source}: would be written over itself; choose another output")
+    if source.is_dir():
+        clip = clips.FrameFolder(source, rate, start, end)
+    else:
+        clip = clips.Film(source, start, end, notice=_log.warning)
+    if max_pixels and clip.width * clip.height > max_pixels:
+        raise SRGANError(
+            f"{source}: {clip.width} x {clip.height} are more than {max_pixels / 1e6:g} million pixels a frame; "
+            "raise --max-pixels if you trust it"
+        )
+    upscaler = make_upscaler()
+    suffix = target.suffix.lower()
+    is_film = suffix in WRITABLE
+    encoding = None
+    if is_film:
+        encoding = segments.choose_encoding(
+            clip, *upscaler.size(clip.width, clip.height), suffix, codec, crf, notice=_log.warning
+        )
+    elif codec or crf is not None:
+        raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
+    key = _key(
+        source,
+        upscaler,
+        encoding,
+        segments.SEGMENT,
+        [start, end, str(rate), target.name, None if is_film else picture_options],
+    )
+    with _work_folder(target, key) as folder, _same_tile(upscaler, folder):
+        if is_film:
+            writer = segments.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
+        else:
+            writer = segments.PictureWriter(target, folder, **picture_options)
+        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_film)
+        if not counts["frames"]:
+            raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
+        writer.join()
+    for old in _work_folders(target):
+        shutil.rmtree(old, ignore_errors=True)
+    return counts
+
+
+def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
+    counts = Counter(frames=0, replaced=0)
+    if writer.kept:
+        _log.info("%s: goes on after %d frames", target, writer.kept)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(total=clip.count, initial=writer.kept, unit="frame", disable=None, leave=False, smoothing=0.1)
+        )
+        # Decoding, the network and, in this thread, encoding go on side by side, each at most two frames ahead.
+        read = stack.enter_context(contextlib.closing(ahead(_read(clip, writer.kept, keep_alpha, counts))))
+        results = stack.enter_context(contextlib.closing(ahead(enlarged(read, upscaler))))
+        try:
+            writer.write(results, on_frame=bar.update)
+        except (KeyboardInterrupt, SystemExit):
+            bar.close()
+            _log.info("%s: stopped; the same command goes on after %d frames", target, writer.kept)
+            raise
+    return counts
+
+
+def _read(clip, kept, keep_alpha, counts):
+    """Yield the frames that follow the ones that are kept, with their pixels.
+
+    The others are decoded, too: only so every frame gets what it got in a run from the beginning, whatever the file's
+    key frames are like, and it takes a small part of the time that the network took.
+    """
+    picture = pixels = None
+    for number, frame in enumerate(clip.frames()):
+        counts["frames"] += 1
+        counts["replaced"] += frame.damaged
+        if number < kept:
+            continue
+        if frame.picture is not picture:
+            picture, pixels = frame.picture, clip.pixels(frame)
+            if clip.alpha and not keep_alpha:
+                from srgan.clips import on_white
+
+                pixels = on_white(pixels)
+        yield frame, pixels
+
+
+def enlarged(frames, upscaler):
+    """Yield the pairs (frame, pixels) of a clip with the pixels upscaled.
+
+    A generator of pictures needs one frame at a time. One that sees 2k + 1 frames would take its window of `frames`
+    here; nothing else would change.
+    """
+    before = result = None
+    for frame, pixels in frames:
+        if before is None or pixels is not before and not np.array_equal(pixels, before):
+            result = upscaler(pixels)
+        before = pixels
+        yield frame, result
+
+
+def ahead(items, depth=2):
+    """Yield from the generator `items`, which a thread of its own runs up to `depth` items ahead."""
+    waiting, stopped, end = queue.Queue(depth), threading.Event(), object()
+
+    def put(item):
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                return waiting.put(item, timeout=0.1)
+
+    def work():
+        try:
+            with contextlib.closing(items):
+                for item in items:
+                    put(item)
+                    if stopped.is_set():
+                        return
+        finally:
+            put(end)
+
+    with ThreadPoolExecutor(1) as thread:
+        worked = thread.submit(work)
+        try:
+            while (item := waiting.get()) is not end:
+                yield item
+            worked.result()
+        finally:
+            stopped.set()
+
+
+# What is kept between runs. -------------------------------------------------------------------------------------------
+
+
+def _key(source, upscaler, encoding, segment, options):
+    """A name for all that the result depends on."""
+    import av
+
+    engine = upscaler.engine
+    described = {
+        "format": [_FORMAT, segment],
+        "versions": [__version__, av.__version__, sorted(av.library_versions.items()), _engine_version(engine)],
+        "source": _identity(source),
+        "model": [
+            hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights
+        ],
+        "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile],
+        "encoding": str(encoding),
+        "options": options,
+    }
+    return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _engine_version(engine):
+    if engine.name == "OpenVINO":
+        import openvino
+
+        return openvino.get_version()
+    import keras
+
+    return [keras.backend.backend(), keras.__version__]
+
+
+def _identity(source):
+    """What changes when a file, or what is in a folder, does."""
+    files = [source]
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.suffix.lower() in pictures.READABLE)
+    status = [(file.name, file.stat()) for file in files]
+    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in status]
+
+
+def _work_folders(target):
+    """The hidden folders beside `target`, one for each set of options it was begun with."""
+    place = target.resolve()
+    return place.parent.glob(f".{glob.escape(place.name)}-{'?' * 16}.part")
+
+
+@contextlib.contextmanager
+def _work_folder(target, key):
+    """The hidden folder of one run, made and locked."""
+    from srgan import segments
+
+    place = target.resolve()
+    folder = place.parent / f".{place.name}-{key}.part"
+    lock = FileLock(folder / "lock")
+    with segments.saying_what_failed(target):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SRGANError(f"{target}: another process is at work on it") from None
+    try:
+        yield folder
+    finally:
+        lock.release()
+        if not any(file.name != "lock" for file in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _same_tile(upscaler, folder):
+    """Use the tiles of the run that began this: how large they are depends on the memory that was free, and where they
+    meet, a pixel may differ by a level.
+    """
+    from srgan import segments
+
+    file, asked = folder / "tile", upscaler.tile
+    if file.exists():
+        upscaler.tile = int(file.read_text())
+    elif asked is None and upscaler.engine.description.receptive_field >= 0:
+        upscaler.tile = affordable_tile(upscaler.engine)
+        with segments.saying_what_failed(folder), atomic_path(file) as temporary:
+            temporary.write_text(str(upscaler.tile))
+    try:
+        yield
+    finally:
+        upscaler.tile = asked
