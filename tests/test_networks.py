@@ -112,7 +112,9 @@ def test_a_generator_takes_any_size_and_comes_back_from_disk_to_the_bit(scale, k
     assert np.array_equal(load_generator(tmp_path / "g.keras").predict(lr, verbose=0), sr)
     with zipfile.ZipFile(tmp_path / "g.keras") as file:
         config = file.read("config.json")
-    assert b"VarianceScaling" not in config and b"Glorot" not in config  # other versions of Keras lack some of their keys
+    assert (
+        b"VarianceScaling" not in config and b"Glorot" not in config
+    )  # other versions of Keras lack some of their keys
 
 
 def test_a_fresh_generator_with_a_skip_is_close_to_bilinear():
