@@ -118,12 +118,13 @@ def _train(config, output, devices):
     agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
-    with build_scope(strategy):
-        features = build_features(config.gan)
-        generator = build_generator(config)
-    if config.initial_weights and not any(_epochs_done(output)):
-        path = find_model(config.initial_weights)
-        _copy_weights(load_generator(path), generator, path)
+    with together():
+        with build_scope(strategy):
+            features = build_features(config.gan)
+            generator = build_generator(config)
+        if config.initial_weights and not any(_epochs_done(output)):
+            path = find_model(config.initial_weights)
+            _copy_weights(load_generator(path), generator, path)
     with together():
         if is_first_machine():
             with atomic_path(output / "config.yaml") as temporary:
@@ -237,10 +238,11 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
         return
     # A discriminator starts from the same weights whether or not the stage before it ran in this process.
     keras.utils.set_random_seed(config.seed + STAGES.index(stage))
-    with build_scope(strategy):
-        model = build_model(stage, config, generator, features)
-    if first_epoch:
-        checkpoint.load(model)
+    with together():
+        with build_scope(strategy):
+            model = build_model(stage, config, generator, features)
+        if first_epoch:
+            checkpoint.load(model)
     if is_first_machine():
         done = f"continuing after epoch {first_epoch} of {options.epochs}"
         print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")
