@@ -319,9 +319,7 @@ class FrameFolder:
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
-        picture = self._read(self.files[0])
-        if picture is None:
-            picture = next(filter(None, map(self._read, self.files)), None)
+        picture = next((pixels for pixels in map(self._read, self.files) if pixels is not None), None)
         if picture is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
         self.height, self.width, channels = picture.shape

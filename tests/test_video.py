@@ -398,6 +398,17 @@ def test_frames_in_and_frames_out(upscale, soft, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "0008.png")), shrunk)
 
 
+def test_a_damaged_first_frame_is_that_after_it(upscale, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(b"no picture")
+    for index, frame in enumerate(scene(2), 2):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{index}.png")
+    status, lines = upscale(tmp_path / "in", tmp_path / "film.mkv", "--codec", "ffv1")
+    assert (status, lines[-1]) == (0, "srgan: 1 done, 0 skipped, 0 failed, 3 frames, 1 replaced")
+    first, second, _ = rgb(tmp_path / "film.mkv")
+    np.testing.assert_array_equal(first, second)
+
+
 def test_damaged_frames_are_replaced_by_their_predecessors_and_counted(upscale, soft, tmp_path):
     make_film(tmp_path / "in.mp4", scene(20), g=1, bf=0)
     with av.open(str(tmp_path / "in.mp4")) as container:
