@@ -216,7 +216,7 @@ def upscale_clip(
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()
     for old in _work_folders(target):
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     return counts
 
 
@@ -369,8 +369,17 @@ def _work_folder(target, key):
         yield folder
     finally:
         lock.release()
-        if not any(file.name != "lock" for file in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
+            if all(file.name == "lock" for file in folder.iterdir()):
+                _remove(folder)
+
+
+def _remove(folder):
+    """Remove a hidden folder, but for one that another process is at work in."""
+    with contextlib.suppress(Timeout, OSError), FileLock(folder / "lock", timeout=0):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # on Windows a lock that is held cannot be removed, and goes when it is released
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from upscaling import make_model, photograph
 
@@ -604,6 +605,19 @@ def test_interrupted_it_says_that_it_can_go_on(model, upscale, tmp_path, monkeyp
     assert re.fullmatch(
         r"srgan: .*out.mp4: stopped; the same command goes on after \d+ frames\nsrgan: interrupted\n", said
     )
+
+
+def test_what_another_process_is_at_work_on_is_left_to_it(upscale, tmp_path):
+    make_film(tmp_path / "in.mp4", scene(2))
+    folder = tmp_path / f".out.mp4-{'0' * 16}.part"  # as other options would name it
+    folder.mkdir()
+    (folder / "000000.npz").touch()
+    with FileLock(folder / "lock"):
+        assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")[0] == 0
+        assert sorted(os.listdir(folder)) == ["000000.npz", "lock"]
+        assert sorted(os.listdir(tmp_path)) == [folder.name, "in.mp4", "out.mp4"]
+    assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
