@@ -270,7 +270,7 @@ class FilmWriter:
                 self._join_film(whole)
             with open(whole, "r+b") as file:
                 os.fsync(file.fileno())
-            os.replace(whole, self.target)
+            os.replace(whole, self.target.resolve())  # a link may lead to another file system; `folder` is there
 
     def _join_film(self, path):
         # bitexact: no random numbers. faststart: a browser can begin to play before it has the whole.

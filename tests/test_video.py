@@ -1,5 +1,6 @@
 """Clips: real files made here, through the command and back, with everything that should survive; kills; damage."""
 
+import errno
 import os
 import re
 import signal
@@ -618,6 +619,23 @@ def test_what_another_process_is_at_work_on_is_left_to_it(upscale, tmp_path):
         assert sorted(os.listdir(tmp_path)) == [folder.name, "in.mp4", "out.mp4"]
     assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")[0] == 0
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
+
+
+def test_a_link_as_output_stays_one(upscale, tmp_path, monkeypatch):
+    make_film(tmp_path / "in.mp4", scene(2))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out.mp4").symlink_to(tmp_path / "disk" / "film.mp4")
+    replace = os.replace
+
+    def within_one_file_system(source, target):
+        if os.path.dirname(target) == str(tmp_path):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_one_file_system)
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert status == 0, lines
+    assert (tmp_path / "out.mp4").is_symlink() and os.listdir(tmp_path / "disk") == ["film.mp4"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
