@@ -112,21 +112,33 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
 
     Returns:
         A Counter of clips "done", "skipped" and "failed", and of "frames" and those of them that were "replaced".
+
+    Raises:
+        UsageError: the options fit no clip, or not the only one.
     """
     counts = Counter(done=0, skipped=0, failed=0, frames=0, replaced=0)
+    check_times(**{key: options[key] for key in ("start", "end", "rate") if key in options})
     for source, target in pairs:
         if skip_existing and os.path.exists(_first_file(target)):
             counts["skipped"] += 1
             continue
         try:
             counts.update(upscale_clip(source, target, make_upscaler, **options), done=1)
-        except UsageError:
-            raise
         except SRGANError as error:
+            if isinstance(error, UsageError) and len(pairs) == 1:
+                raise
             counts["failed"] += 1
             said = str(error)
             _log.error("%s", said if said.startswith((str(source), str(target))) else f"{source}: {said}")
     return counts
+
+
+def check_times(start=None, end=None, rate=RATE):
+    """Raise UsageError if these are no bounds, in seconds, or no rate, in frames a second, of any clip."""
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
+    if not 0 < rate <= 1000:
+        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
 
 
 def _first_file(target):
@@ -172,10 +184,7 @@ def upscale_clip(
     from srgan import clips, segments
 
     source, target = Path(source), Path(target)
-    if start is not None and end is not None and end <= start:
-        raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
-    if not 0 < rate <= 1000:
-        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
+    check_times(start, end, rate)
     if not source.exists():
         raise SRGANError(f"{source}: no such file")
     if target.exists() and source.samefile(target):

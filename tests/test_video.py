@@ -495,6 +495,19 @@ def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upsc
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
+    make_film(tmp_path / "a.webm", scene(2), codec="libvpx-vp9")
+    make_film(tmp_path / "b.mp4", scene(2))
+    several = [tmp_path / "a.webm", tmp_path / "b.mp4", tmp_path / "out"]
+    status, lines = upscale(*several, "--codec", "libx264")
+    assert status == 1 and "a.webm: codec: libx264 does not go into a .webm file" in lines[0], lines
+    assert lines[1:] == ["srgan: 1 done, 0 skipped, 1 failed, 2 frames, 0 replaced"]
+    assert os.listdir(tmp_path / "out") == ["b.mp4"]
+    for options, message in ((["--start", 3, "--end", 2], "is not after the start"), (["--fps", 0], "fps: 0 is not")):
+        status, lines = upscale(*several, *options)
+        assert status == 2 and len(lines) == 1 and message in lines[0], lines
+
+
 def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     pictures = ["a.png"]
     assert video.split(pictures, "50%d off.png") == ([], pictures) and video.split(["a.gif"], "b.png") == (
