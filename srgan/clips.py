@@ -16,6 +16,7 @@ and two methods: `frames()`, which yields every `Frame` from the first on, and `
 
 import contextlib
 import heapq
+import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -134,7 +135,7 @@ class Film:
     def open(self):
         """PyAV's container of the file, to be closed."""
         try:
-            return av.open(str(self.path), **_LENIENT)
+            return av.open(os.path.abspath(self.path), **_LENIENT)  # "12:30.mp4" alone would be a protocol's address
         except (FFmpegError, ValueError) as error:
             raise SRGANError(f"{self.path}: cannot be read as a clip ({said(error)})") from error
 

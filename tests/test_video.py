@@ -495,6 +495,14 @@ def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upsc
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="such names")
+def test_a_name_with_a_colon(upscale, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "12:30.mp4", scene(2))
+    status, lines = upscale("12:30.mp4", "1:2.mp4")
+    assert status == 0 and set(os.listdir()) == {"12:30.mp4", "1:2.mp4"}, lines
+
+
 def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
     make_film(tmp_path / "a.webm", scene(2), codec="libvpx-vp9")
     make_film(tmp_path / "b.mp4", scene(2))
@@ -634,6 +642,7 @@ def test_what_another_process_is_at_work_on_is_left_to_it(upscale, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_a_link_as_output_stays_one(upscale, tmp_path, monkeypatch):
     make_film(tmp_path / "in.mp4", scene(2))
     (tmp_path / "disk").mkdir()
