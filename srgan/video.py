@@ -130,6 +130,9 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
             counts["failed"] += 1
             said = str(error)
             _log.error("%s", said if said.startswith((str(source), str(target))) else f"{source}: {said}")
+        except OSError as error:
+            counts["failed"] += 1
+            _log.error("%s: %s", error.filename or source, error.strerror or error)
     return counts
 
 
@@ -350,8 +353,15 @@ def _identity(source):
     files = [source]
     if source.is_dir():
         files = sorted(file for file in source.iterdir() if file.suffix.lower() in pictures.READABLE)
-    status = [(file.name, file.stat()) for file in files]
-    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in status]
+    identity = []
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError:  # a link that leads nowhere: a damaged frame
+            identity.append(file.name)
+        else:
+            identity.append((file.name, facts.st_size, facts.st_mtime_ns))
+    return identity
 
 
 def _work_folders(target):

@@ -503,6 +503,25 @@ def test_a_name_with_a_colon(upscale, tmp_path, monkeypatch):
     assert status == 0 and set(os.listdir()) == {"12:30.mp4", "1:2.mp4"}, lines
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_what_cannot_be_opened_is_a_damaged_frame_or_one_line(upscale, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(scene(1)[0]).save(folder / "1.png")
+    (folder / "2.png").symlink_to("nowhere.png")
+    assert upscale(folder, tmp_path / "film.mkv") == (0, ["srgan: 1 done, 0 skipped, 0 failed, 2 frames, 1 replaced"])
+    iterdir = type(folder).iterdir
+
+    def forbidden(path):
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(type(folder), "iterdir", forbidden)  # chmod stops no root
+    status, lines = upscale(folder, tmp_path / "film.mkv")
+    assert status == 1 and lines[0] == f"srgan: {folder}: Permission denied" and len(lines) == 2, lines
+
+
 def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
     make_film(tmp_path / "a.webm", scene(2), codec="libvpx-vp9")
     make_film(tmp_path / "b.mp4", scene(2))
