@@ -313,8 +313,7 @@ class FrameFolder:
         self.path = Path(path)
         self.rate = Fraction(rate).limit_denominator(1001)
         self.time_base = 1 / self.rate
-        names = (name for name in self.path.iterdir() if name.suffix.lower() in pictures.READABLE)
-        files = sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
+        files = frame_files(self.path)
         first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)
         self.files = files[first:last]
         if not self.files:
@@ -364,6 +363,12 @@ class FrameFolder:
         except SRGANError:
             return None
         return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+
+
+def frame_files(folder):
+    """The pictures in a folder that are frames. A GIF is none, but what an earlier run may have made of the others."""
+    names = (name for name in folder.iterdir() if name.suffix.lower() in pictures.READABLE - {".gif"})
+    return sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
 
 
 def _by_number(path):

@@ -350,11 +350,10 @@ def _engine_version(engine):
 
 def _identity(source):
     """What changes when a file, or what is in a folder, does."""
-    files = [source]
-    if source.is_dir():
-        files = sorted(file for file in source.iterdir() if file.suffix.lower() in pictures.READABLE)
+    from srgan.clips import frame_files
+
     identity = []
-    for file in files:
+    for file in frame_files(source) if source.is_dir() else [source]:
         try:
             facts = file.stat()
         except OSError:  # a link that leads nowhere: a damaged frame

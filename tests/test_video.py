@@ -522,6 +522,14 @@ def test_what_cannot_be_opened_is_a_damaged_frame_or_one_line(upscale, tmp_path,
     assert status == 1 and lines[0] == f"srgan: {folder}: Permission denied" and len(lines) == 2, lines
 
 
+def test_an_animation_beside_its_frames_is_none_of_them(upscale, tmp_path):
+    for index, frame in enumerate(scene(3)):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+    for _ in range(2):
+        assert upscale(tmp_path, tmp_path / "film.gif")[1] == ["srgan: 1 done, 0 skipped, 0 failed, 3 frames, 0 replaced"]
+    assert sorted(os.listdir(tmp_path)) == ["0.png", "1.png", "2.png", "film.gif"]
+
+
 def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
     make_film(tmp_path / "a.webm", scene(2), codec="libvpx-vp9")
     make_film(tmp_path / "b.mp4", scene(2))
