@@ -388,7 +388,7 @@ def _work_folder(target, key):
     finally:
         lock.release()
         with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
-            if all(file.name == "lock" for file in folder.iterdir()):
+            if all(file.name in ("lock", "tile") for file in folder.iterdir()):  # nothing is finished
                 _remove(folder)
 
 

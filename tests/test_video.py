@@ -656,6 +656,13 @@ def test_interrupted_it_says_that_it_can_go_on(model, upscale, tmp_path, monkeyp
     )
 
 
+def test_a_run_that_finished_nothing_leaves_nothing(upscale, tmp_path):
+    make_film(tmp_path / "in.mp4", scene(2))
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--start", 60)
+    assert status == 1 and "has no frames in that time" in lines[0], lines
+    assert os.listdir(tmp_path) == ["in.mp4"]
+
+
 def test_what_another_process_is_at_work_on_is_left_to_it(upscale, tmp_path):
     make_film(tmp_path / "in.mp4", scene(2))
     folder = tmp_path / f".out.mp4-{'0' * 16}.part"  # as other options would name it
