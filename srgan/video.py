@@ -42,6 +42,7 @@ READABLE = WRITABLE - {".gif"} | {
     ".3gp",
     ".ogv",
 }
+_CONTAINERS = ", ".join(sorted(suffix[1:] for suffix in WRITABLE))
 RATE = 25  # frames a second of a folder of frames
 
 _FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
@@ -72,8 +73,8 @@ def split(inputs, output):
         if inputs[0] == "-":
             raise UsageError("-: a clip cannot be read from standard input; name a file")
         if suffix in READABLE - WRITABLE:
-            raise UsageError(f"{output}: {suffix[1:]} is none of {', '.join(sorted(name[1:] for name in WRITABLE))}")
-        if suffix not in WRITABLE and suffix not in pictures.WRITABLE:
+            raise UsageError(f"{output}: {suffix[1:]} is none of {_CONTAINERS}")
+        if _has_number(target) and suffix not in pictures.WRITABLE:
             raise UsageError(f"{output}: frames are written as {', '.join(key[1:] for key in pictures.WRITABLE)}")
         if _is_still(source):
             raise UsageError(f"{source}: is a picture; a clip is made of a clip or of a folder of frames")
@@ -85,6 +86,8 @@ def split(inputs, output):
         raise UsageError(
             f"{clips[0]}: is a clip, and {output} no place for one; name a video, or out/%05d.png for its frames"
         )
+    if clips and len(inputs) == 1 and suffix and not output.endswith(("/", os.sep)) and not target.is_dir():
+        raise UsageError(f"{output}: {suffix[1:]} is none of {_CONTAINERS}; end a folder's name with /")
     pairs = []
     for name in dict.fromkeys(clips):
         own = Path(name).suffix.lower()
@@ -93,8 +96,12 @@ def split(inputs, output):
 
 
 def _is_numbered(path):
+    return path.suffix.lower() not in WRITABLE and _has_number(path)
+
+
+def _has_number(path):
     """Whether a name has one place for a number, as C's printf has it."""
-    return path.suffix.lower() not in WRITABLE and re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
+    return re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
 
 
 def _is_still(path):

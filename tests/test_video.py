@@ -468,6 +468,9 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["-", "b.mkv"], "cannot be read from standard input"),
         (["a.mkv", "b.avi"], "avi is none of gif, mkv, mov, mp4, webm"),
         (["a.mkv", "out/%05d.xyz"], "frames are written as png"),
+        (["a.mkv", "out/%05d.gif"], "frames are written as png"),
+        (["folder", "out-%d.mp4"], "frames are written as png"),
+        (["a.mkv", "b.mp5"], "mp5 is none of gif, mkv, mov, mp4, webm; end a folder's name with /"),
         (["a.png", "b.mp4"], "is a picture"),
         (["folder", "out/%05d.png"], "go into a folder"),
         (["a.mkv", "b.mkv", "--codec", "nothing"], "'nothing' is no video encoder"),
@@ -549,6 +552,10 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
         [],
         ["a.gif"],
     )
+    folder = [(tmp_path / "a.mkv", tmp_path / "v1.0" / "a.mkv")], []
+    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
+    (tmp_path / "v1.0").mkdir()
+    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
     assert [cli._seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
     for wrong in ("soon", "1:2:3:4", "-1", "nan"):
         assert upscale("a.mkv", "b.mkv", f"--start={wrong}")[0] == 2
