@@ -147,8 +147,8 @@ def check_times(start=None, end=None, rate=RATE):
     """Raise UsageError if these are no bounds, in seconds, or no rate, in frames a second, of any clip."""
     if start is not None and end is not None and end <= start:
         raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
-    if not 0 < rate <= 1000:
-        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
+    if not 0.01 <= rate <= 1000:
+        raise UsageError(f"fps: {rate:g} is not between 0.01 and 1000")
 
 
 def _first_file(target):

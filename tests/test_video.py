@@ -480,7 +480,8 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["a.mkv", "b.gif", "--crf", "9"], "a GIF has but one way"),
         (["a.mkv", "%d.png", "--crf", "9"], "are pictures"),
         (["a.mkv", "b.mkv", "--start", "3", "--end", "2"], "is not after the start"),
-        (["folder", "b.mkv", "--fps", "0"], "fps: 0 is not above 0"),
+        (["folder", "b.mkv", "--fps", "0"], "fps: 0 is not between 0.01 and 1000"),
+        (["folder", "b.mkv", "--fps", "0.0001"], "fps: 0.0001 is not between 0.01 and 1000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
