@@ -229,7 +229,7 @@ def upscale_clip(
         if is_film:
             writer = segments.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
-            writer = segments.PictureWriter(target, folder, **picture_options)
+            writer = segments.PictureWriter(target, folder, notice=_log.warning, **picture_options)
         counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_film)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))

@@ -398,6 +398,9 @@ def test_frames_in_and_frames_out(upscale, soft, tmp_path):
     sr = upscaler(rgb(tmp_path / "film.mkv")[7])
     shrunk = np.asarray(Image.fromarray(sr).resize((128, 96), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "0008.png")), shrunk)
+    status, lines = upscale(tmp_path / "film.mkv", tmp_path / "out" / "%04d.png", "--end", 0.7, model=soft)
+    assert status == 0 and lines[0].endswith("0008.png: this and what is numbered higher are of an earlier run")
+    assert len(lines) == 2 and len(os.listdir(tmp_path / "out")) == 11
 
 
 def test_a_damaged_first_frame_is_that_after_it(upscale, tmp_path):
