@@ -27,7 +27,8 @@ from srgan.images import atomic_path
 from srgan.runtime import load_keras
 
 WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("srgan-photo", "srgan", "srresnet")  # the first that is there is the default
+# The first that is there is the default: srgan is crisper, but its textures still show a lattice.
+SHIPPED = ("srgan-photo", "srresnet", "srgan")
 ENGINES = ("auto", "openvino", "keras")
 PRECISIONS = ("auto", "float32", "bfloat16")
 

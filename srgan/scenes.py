@@ -45,7 +45,7 @@ def load_methods(models=None, **options) -> tuple[list[Method], int]:
     from srgan.upscale import Upscaler
 
     methods, scales, labels = [], {}, {LOW, BICUBIC, ORIGINAL}
-    shipped = [name for name in reversed(SHIPPED) if (WEIGHTS / f"{name}.keras").is_file()]
+    shipped = [name for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()]
     for model in models or shipped or [None]:
         path = find_model(model)
         upscaler = Upscaler(model=path, **options)
