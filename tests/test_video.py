@@ -312,10 +312,6 @@ def test_other_containers_and_what_they_cannot_hold(upscale, tmp_path):
     after = probe(tmp_path / "out.webm")
     assert after["others"] == [("audio", "opus")] and after["codec"] == "vp9" and len(after["times"]) == 4
     assert packets(tmp_path / "out.webm", "audio") == packets(tmp_path / "in.webm", "audio")
-    assert (
-        upscale(tmp_path / "in.webm", tmp_path / "in.mkv", tmp_path / "folder", "--codec", "libx265", "--crf", 30)[0]
-        == 2
-    )
     assert upscale(tmp_path / "in.mkv", tmp_path / "folder/", "--codec", "libx265", "--crf", 30)[0] == 0
     assert probe(tmp_path / "folder" / "in.mkv")["codec"] == "hevc"
 
@@ -533,7 +529,9 @@ def test_an_animation_beside_its_frames_is_none_of_them(upscale, tmp_path):
     for index, frame in enumerate(scene(3)):
         Image.fromarray(frame).save(tmp_path / f"{index}.png")
     for _ in range(2):
-        assert upscale(tmp_path, tmp_path / "film.gif")[1] == ["srgan: 1 done, 0 skipped, 0 failed, 3 frames, 0 replaced"]
+        assert upscale(tmp_path, tmp_path / "film.gif")[1] == [
+            "srgan: 1 done, 0 skipped, 0 failed, 3 frames, 0 replaced"
+        ]
     assert sorted(os.listdir(tmp_path)) == ["0.png", "1.png", "2.png", "film.gif"]
 
 
