@@ -125,14 +125,23 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
     """
     counts = Counter(done=0, skipped=0, failed=0, frames=0, replaced=0)
     check_times(**{key: options[key] for key in ("start", "end", "rate") if key in options})
+    unusable = []
+
+    def make():
+        try:
+            return make_upscaler()
+        except UsageError as error:
+            unusable.append(error)
+            raise
+
     for source, target in pairs:
         if skip_existing and os.path.exists(_first_file(target)):
             counts["skipped"] += 1
             continue
         try:
-            counts.update(upscale_clip(source, target, make_upscaler, **options), done=1)
+            counts.update(upscale_clip(source, target, make, **options), done=1)
         except SRGANError as error:
-            if isinstance(error, UsageError) and len(pairs) == 1:
+            if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
                 raise
             counts["failed"] += 1
             said = str(error)
