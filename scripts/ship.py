@@ -2,20 +2,21 @@
 
     python scripts/ship.py runs/srgan srgan
 
-Weights are rounded to float16, in all of the files alike, which halves them and changes no level of 255. The card,
-NAME.md beside them, is written by hand from what scripts/evaluate.py then says.
+Weights are rounded to float16, in all of the files alike, which halves them. The card, NAME.md beside them,
+is written by hand from what scripts/evaluate.py then says.
 """
 
 import argparse
+import os
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from srgan.engines import WEIGHTS, convert, find_model, save_openvino
+from srgan.engines import WEIGHTS, Inconvertible, convert, find_model, save_openvino
 from srgan.errors import SRGANError
-from srgan.images import atomic_path
 from srgan.runtime import load_keras
 
 
@@ -30,6 +31,9 @@ def main(argv=None):
     except SRGANError as error:
         print(f"ship: {error}", file=sys.stderr)
         return error.exit_status
+    except Inconvertible as error:
+        print(f"ship: {arguments.model}: OpenVINO cannot run it ({error})", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -39,10 +43,17 @@ def ship(model, target):
 
     generator = load_generator(model)
     generator.set_weights([weights.astype(np.float16).astype(np.float32) for weights in generator.get_weights()])
-    with atomic_path(target) as temporary:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
+        temporary = Path(folder, target.name)
         save_generator(generator, temporary)
         _compress(temporary)
-    save_openvino(convert(target), target.with_suffix(".xml"), half=True)
+        save_openvino(convert(temporary), temporary.with_suffix(".xml"), half=True)
+        # Only now that all three are there: else one of them would be of another model than the others.
+        for file in (temporary.with_suffix(".bin"), temporary.with_suffix(".xml"), temporary):
+            with open(file, "r+b") as whole:
+                os.fsync(whole.fileno())
+            os.replace(file, target.with_name(file.name))
 
 
 def _compress(path):

@@ -16,6 +16,7 @@ and two methods: `frames()`, which yields every `Frame` from the first on, and `
 
 import contextlib
 import heapq
+import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -134,7 +135,7 @@ class Film:
     def open(self):
         """PyAV's container of the file, to be closed."""
         try:
-            return av.open(str(self.path), **_LENIENT)
+            return av.open(os.path.abspath(self.path), **_LENIENT)  # "12:30.mp4" alone would be a protocol's address
         except (FFmpegError, ValueError) as error:
             raise SRGANError(f"{self.path}: cannot be read as a clip ({said(error)})") from error
 
@@ -312,16 +313,13 @@ class FrameFolder:
         self.path = Path(path)
         self.rate = Fraction(rate).limit_denominator(1001)
         self.time_base = 1 / self.rate
-        names = (name for name in self.path.iterdir() if name.suffix.lower() in pictures.READABLE)
-        files = sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
+        files = frame_files(self.path)
         first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)
         self.files = files[first:last]
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
-        picture = self._read(self.files[0])
-        if picture is None:
-            picture = next(filter(None, map(self._read, self.files)), None)
+        picture = next((pixels for pixels in map(self._read, self.files) if pixels is not None), None)
         if picture is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
         self.height, self.width, channels = picture.shape
@@ -365,6 +363,12 @@ class FrameFolder:
         except SRGANError:
             return None
         return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+
+
+def frame_files(folder):
+    """The pictures in a folder that are frames. A GIF is none, but what an earlier run may have made of the others."""
+    names = (name for name in folder.iterdir() if name.suffix.lower() in pictures.READABLE - {".gif"})
+    return sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
 
 
 def _by_number(path):

@@ -270,7 +270,7 @@ class FilmWriter:
                 self._join_film(whole)
             with open(whole, "r+b") as file:
                 os.fsync(file.fileno())
-            os.replace(whole, self.target)
+            os.replace(whole, self.target.resolve())  # a link may lead to another file system; `folder` is there
 
     def _join_film(self, path):
         # bitexact: no random numbers. faststart: a browser can begin to play before it has the whole.
@@ -482,8 +482,9 @@ def _loops(path):
 class PictureWriter:
     """Writes results as numbered pictures into `folder`, and moves them to where `pattern` says, such as out/%05d.png."""
 
-    def __init__(self, pattern, folder, **options):
+    def __init__(self, pattern, folder, notice=lambda line: None, **options):
         self.pattern, self.folder, self.options = Path(pattern), folder, options
+        self._notice = notice
         self.kept = sum(1 for _ in itertools.takewhile(Path.is_file, map(self._file, itertools.count(1))))
 
     def _file(self, number):
@@ -501,4 +502,9 @@ class PictureWriter:
         with saying_what_failed(self.pattern):
             self.pattern.parent.mkdir(parents=True, exist_ok=True)
             for number in range(self.kept, 0, -1):  # backwards: stopped here, the first ones are still kept
-                os.replace(self._file(number), self.pattern.parent / (self.pattern.name % number))
+                os.replace(self._file(number), self._place(number))
+        if self._place(self.kept + 1).exists():
+            self._notice(f"{self._place(self.kept + 1)}: this and what is numbered higher are of an earlier run")
+
+    def _place(self, number):
+        return self.pattern.with_name(self.pattern.name % number)

@@ -42,6 +42,7 @@ READABLE = WRITABLE - {".gif"} | {
     ".3gp",
     ".ogv",
 }
+_CONTAINERS = ", ".join(sorted(suffix[1:] for suffix in WRITABLE))
 RATE = 25  # frames a second of a folder of frames
 
 _FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
@@ -72,8 +73,8 @@ def split(inputs, output):
         if inputs[0] == "-":
             raise UsageError("-: a clip cannot be read from standard input; name a file")
         if suffix in READABLE - WRITABLE:
-            raise UsageError(f"{output}: {suffix[1:]} is none of {', '.join(sorted(name[1:] for name in WRITABLE))}")
-        if suffix not in WRITABLE and suffix not in pictures.WRITABLE:
+            raise UsageError(f"{output}: {suffix[1:]} is none of {_CONTAINERS}")
+        if _has_number(target) and suffix not in pictures.WRITABLE:
             raise UsageError(f"{output}: frames are written as {', '.join(key[1:] for key in pictures.WRITABLE)}")
         if _is_still(source):
             raise UsageError(f"{source}: is a picture; a clip is made of a clip or of a folder of frames")
@@ -85,6 +86,8 @@ def split(inputs, output):
         raise UsageError(
             f"{clips[0]}: is a clip, and {output} no place for one; name a video, or out/%05d.png for its frames"
         )
+    if clips and len(inputs) == 1 and suffix and not output.endswith(("/", os.sep)) and not target.is_dir():
+        raise UsageError(f"{output}: {suffix[1:]} is none of {_CONTAINERS}; end a folder's name with /")
     pairs = []
     for name in dict.fromkeys(clips):
         own = Path(name).suffix.lower()
@@ -93,8 +96,12 @@ def split(inputs, output):
 
 
 def _is_numbered(path):
+    return path.suffix.lower() not in WRITABLE and _has_number(path)
+
+
+def _has_number(path):
     """Whether a name has one place for a number, as C's printf has it."""
-    return path.suffix.lower() not in WRITABLE and re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
+    return re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name)
 
 
 def _is_still(path):
@@ -112,21 +119,45 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
 
     Returns:
         A Counter of clips "done", "skipped" and "failed", and of "frames" and those of them that were "replaced".
+
+    Raises:
+        UsageError: the options fit no clip, or not the only one.
     """
     counts = Counter(done=0, skipped=0, failed=0, frames=0, replaced=0)
+    check_times(**{key: options[key] for key in ("start", "end", "rate") if key in options})
+    unusable = []
+
+    def make():
+        try:
+            return make_upscaler()
+        except UsageError as error:
+            unusable.append(error)
+            raise
+
     for source, target in pairs:
         if skip_existing and os.path.exists(_first_file(target)):
             counts["skipped"] += 1
             continue
         try:
-            counts.update(upscale_clip(source, target, make_upscaler, **options), done=1)
-        except UsageError:
-            raise
+            counts.update(upscale_clip(source, target, make, **options), done=1)
         except SRGANError as error:
+            if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
+                raise
             counts["failed"] += 1
             said = str(error)
             _log.error("%s", said if said.startswith((str(source), str(target))) else f"{source}: {said}")
+        except OSError as error:
+            counts["failed"] += 1
+            _log.error("%s: %s", error.filename or source, error.strerror or error)
     return counts
+
+
+def check_times(start=None, end=None, rate=RATE):
+    """Raise UsageError if these are no bounds, in seconds, or no rate, in frames a second, of any clip."""
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
+    if not 0.01 <= rate <= 1000:
+        raise UsageError(f"fps: {rate:g} is not between 0.01 and 1000")
 
 
 def _first_file(target):
@@ -172,10 +203,7 @@ def upscale_clip(
     from srgan import clips, segments
 
     source, target = Path(source), Path(target)
-    if start is not None and end is not None and end <= start:
-        raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
-    if not 0 < rate <= 1000:
-        raise UsageError(f"fps: {rate:g} is not above 0 and at most 1000")
+    check_times(start, end, rate)
     if not source.exists():
         raise SRGANError(f"{source}: no such file")
     if target.exists() and source.samefile(target):
@@ -210,13 +238,13 @@ def upscale_clip(
         if is_film:
             writer = segments.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
-            writer = segments.PictureWriter(target, folder, **picture_options)
+            writer = segments.PictureWriter(target, folder, notice=_log.warning, **picture_options)
         counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_film)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()
     for old in _work_folders(target):
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     return counts
 
 
@@ -338,11 +366,17 @@ def _engine_version(engine):
 
 def _identity(source):
     """What changes when a file, or what is in a folder, does."""
-    files = [source]
-    if source.is_dir():
-        files = sorted(file for file in source.iterdir() if file.suffix.lower() in pictures.READABLE)
-    status = [(file.name, file.stat()) for file in files]
-    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in status]
+    from srgan.clips import frame_files
+
+    identity = []
+    for file in frame_files(source) if source.is_dir() else [source]:
+        try:
+            facts = file.stat()
+        except OSError:  # a link that leads nowhere: a damaged frame
+            identity.append(file.name)
+        else:
+            identity.append((file.name, facts.st_size, facts.st_mtime_ns))
+    return identity
 
 
 def _work_folders(target):
@@ -369,8 +403,17 @@ def _work_folder(target, key):
         yield folder
     finally:
         lock.release()
-        if not any(file.name != "lock" for file in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
+            if all(file.name in ("lock", "tile") for file in folder.iterdir()):  # nothing is finished
+                _remove(folder)
+
+
+def _remove(folder):
+    """Remove a hidden folder, but for one that another process is at work in."""
+    with contextlib.suppress(Timeout, OSError), FileLock(folder / "lock", timeout=0):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # on Windows a lock that is held cannot be removed, and goes when it is released
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from helpers import SAMPLE, load_script
 from srgan import Upscaler, engines
 from srgan.images import read_rgb
 from srgan.networks.generator import load_generator, srresnet
+from srgan.networks.layers import PixelShuffle
 
 ship = load_script("ship")
 
@@ -34,3 +35,18 @@ def test_half_the_size_and_the_same_picture_through_either_engine(tmp_path, monk
 def test_a_missing_model_is_named_and_nothing_is_written(tmp_path, capsys):
     assert ship.main([str(tmp_path / "none.keras"), "small", "--folder", str(tmp_path)]) in (1, 2)
     assert "none.keras" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_what_openvino_cannot_run_is_said_in_one_line_and_replaces_nothing(tmp_path, capsys):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(12, 3, padding="same", dilation_rate=2, name="odd")(inputs)
+    keras.Model(inputs, PixelShuffle(2)(x)).save(tmp_path / "odd.keras")
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    before = {"small.keras": b"a", "small.xml": b"b", "small.bin": b"c"}
+    for name, content in before.items():
+        (weights / name).write_bytes(content)
+    assert ship.main([str(tmp_path / "odd.keras"), "small", "--folder", str(weights)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ship: ") and "odd.keras: OpenVINO cannot run it (layer odd" in line
+    assert {path.name: path.read_bytes() for path in weights.iterdir()} == before

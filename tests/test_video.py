@@ -1,5 +1,6 @@
 """Clips: real files made here, through the command and back, with everything that should survive; kills; damage."""
 
+import errno
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from upscaling import make_model, photograph
 
@@ -310,10 +312,6 @@ def test_other_containers_and_what_they_cannot_hold(upscale, tmp_path):
     after = probe(tmp_path / "out.webm")
     assert after["others"] == [("audio", "opus")] and after["codec"] == "vp9" and len(after["times"]) == 4
     assert packets(tmp_path / "out.webm", "audio") == packets(tmp_path / "in.webm", "audio")
-    assert (
-        upscale(tmp_path / "in.webm", tmp_path / "in.mkv", tmp_path / "folder", "--codec", "libx265", "--crf", 30)[0]
-        == 2
-    )
     assert upscale(tmp_path / "in.mkv", tmp_path / "folder/", "--codec", "libx265", "--crf", 30)[0] == 0
     assert probe(tmp_path / "folder" / "in.mkv")["codec"] == "hevc"
 
@@ -396,6 +394,20 @@ def test_frames_in_and_frames_out(upscale, soft, tmp_path):
     sr = upscaler(rgb(tmp_path / "film.mkv")[7])
     shrunk = np.asarray(Image.fromarray(sr).resize((128, 96), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "0008.png")), shrunk)
+    status, lines = upscale(tmp_path / "film.mkv", tmp_path / "out" / "%04d.png", "--end", 0.7, model=soft)
+    assert status == 0 and lines[0].endswith("0008.png: this and what is numbered higher are of an earlier run")
+    assert len(lines) == 2 and len(os.listdir(tmp_path / "out")) == 11
+
+
+def test_a_damaged_first_frame_is_that_after_it(upscale, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(b"no picture")
+    for index, frame in enumerate(scene(2), 2):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{index}.png")
+    status, lines = upscale(tmp_path / "in", tmp_path / "film.mkv", "--codec", "ffv1")
+    assert (status, lines[-1]) == (0, "srgan: 1 done, 0 skipped, 0 failed, 3 frames, 1 replaced")
+    first, second, _ = rgb(tmp_path / "film.mkv")
+    np.testing.assert_array_equal(first, second)
 
 
 def test_damaged_frames_are_replaced_by_their_predecessors_and_counted(upscale, soft, tmp_path):
@@ -455,6 +467,9 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["-", "b.mkv"], "cannot be read from standard input"),
         (["a.mkv", "b.avi"], "avi is none of gif, mkv, mov, mp4, webm"),
         (["a.mkv", "out/%05d.xyz"], "frames are written as png"),
+        (["a.mkv", "out/%05d.gif"], "frames are written as png"),
+        (["folder", "out-%d.mp4"], "frames are written as png"),
+        (["a.mkv", "b.mp5"], "mp5 is none of gif, mkv, mov, mp4, webm; end a folder's name with /"),
         (["a.png", "b.mp4"], "is a picture"),
         (["folder", "out/%05d.png"], "go into a folder"),
         (["a.mkv", "b.mkv", "--codec", "nothing"], "'nothing' is no video encoder"),
@@ -464,7 +479,8 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["a.mkv", "b.gif", "--crf", "9"], "a GIF has but one way"),
         (["a.mkv", "%d.png", "--crf", "9"], "are pictures"),
         (["a.mkv", "b.mkv", "--start", "3", "--end", "2"], "is not after the start"),
-        (["folder", "b.mkv", "--fps", "0"], "fps: 0 is not above 0"),
+        (["folder", "b.mkv", "--fps", "0"], "fps: 0 is not between 0.01 and 1000"),
+        (["folder", "b.mkv", "--fps", "0.0001"], "fps: 0.0001 is not between 0.01 and 1000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -482,12 +498,66 @@ def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upsc
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="such names")
+def test_a_name_with_a_colon(upscale, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "12:30.mp4", scene(2))
+    status, lines = upscale("12:30.mp4", "1:2.mp4")
+    assert status == 0 and set(os.listdir()) == {"12:30.mp4", "1:2.mp4"}, lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_what_cannot_be_opened_is_a_damaged_frame_or_one_line(upscale, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(scene(1)[0]).save(folder / "1.png")
+    (folder / "2.png").symlink_to("nowhere.png")
+    assert upscale(folder, tmp_path / "film.mkv") == (0, ["srgan: 1 done, 0 skipped, 0 failed, 2 frames, 1 replaced"])
+    iterdir = type(folder).iterdir
+
+    def forbidden(path):
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(type(folder), "iterdir", forbidden)  # chmod stops no root
+    status, lines = upscale(folder, tmp_path / "film.mkv")
+    assert status == 1 and lines[0] == f"srgan: {folder}: Permission denied" and len(lines) == 2, lines
+
+
+def test_an_animation_beside_its_frames_is_none_of_them(upscale, tmp_path):
+    for index, frame in enumerate(scene(3)):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+    for _ in range(2):
+        assert upscale(tmp_path, tmp_path / "film.gif")[1] == [
+            "srgan: 1 done, 0 skipped, 0 failed, 3 frames, 0 replaced"
+        ]
+    assert sorted(os.listdir(tmp_path)) == ["0.png", "1.png", "2.png", "film.gif"]
+
+
+def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
+    make_film(tmp_path / "a.webm", scene(2), codec="libvpx-vp9")
+    make_film(tmp_path / "b.mp4", scene(2))
+    several = [tmp_path / "a.webm", tmp_path / "b.mp4", tmp_path / "out"]
+    status, lines = upscale(*several, "--codec", "libx264")
+    assert status == 1 and "a.webm: codec: libx264 does not go into a .webm file" in lines[0], lines
+    assert lines[1:] == ["srgan: 1 done, 0 skipped, 1 failed, 2 frames, 0 replaced"]
+    assert os.listdir(tmp_path / "out") == ["b.mp4"]
+    for option, message in (("--end=0", "is not after the start"), ("--fps=0", "fps: 0"), ("--engine=onnx", "none of")):
+        status, lines = upscale(*several, "--start=0", option)
+        assert status == 2 and len(lines) == 1 and message in lines[0], lines
+
+
 def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     pictures = ["a.png"]
     assert video.split(pictures, "50%d off.png") == ([], pictures) and video.split(["a.gif"], "b.png") == (
         [],
         ["a.gif"],
     )
+    folder = [(tmp_path / "a.mkv", tmp_path / "v1.0" / "a.mkv")], []
+    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
+    (tmp_path / "v1.0").mkdir()
+    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
     assert [cli._seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
     for wrong in ("soon", "1:2:3:4", "-1", "nan"):
         assert upscale("a.mkv", "b.mkv", f"--start={wrong}")[0] == 2
@@ -593,6 +663,44 @@ def test_interrupted_it_says_that_it_can_go_on(model, upscale, tmp_path, monkeyp
     assert re.fullmatch(
         r"srgan: .*out.mp4: stopped; the same command goes on after \d+ frames\nsrgan: interrupted\n", said
     )
+
+
+def test_a_run_that_finished_nothing_leaves_nothing(upscale, tmp_path):
+    make_film(tmp_path / "in.mp4", scene(2))
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--start", 60)
+    assert status == 1 and "has no frames in that time" in lines[0], lines
+    assert os.listdir(tmp_path) == ["in.mp4"]
+
+
+def test_what_another_process_is_at_work_on_is_left_to_it(upscale, tmp_path):
+    make_film(tmp_path / "in.mp4", scene(2))
+    folder = tmp_path / f".out.mp4-{'0' * 16}.part"  # as other options would name it
+    folder.mkdir()
+    (folder / "000000.npz").touch()
+    with FileLock(folder / "lock"):
+        assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")[0] == 0
+        assert sorted(os.listdir(folder)) == ["000000.npz", "lock"]
+        assert sorted(os.listdir(tmp_path)) == [folder.name, "in.mp4", "out.mp4"]
+    assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_a_link_as_output_stays_one(upscale, tmp_path, monkeypatch):
+    make_film(tmp_path / "in.mp4", scene(2))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out.mp4").symlink_to(tmp_path / "disk" / "film.mp4")
+    replace = os.replace
+
+    def within_one_file_system(source, target):
+        if os.path.dirname(target) == str(tmp_path):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_one_file_system)
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert status == 0, lines
+    assert (tmp_path / "out.mp4").is_symlink() and os.listdir(tmp_path / "disk") == ["film.mp4"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
