@@ -161,6 +161,8 @@ def upscale(argv=None):
         place = arguments.output + "/" * bool(clips and rest)
         pairs = library.plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
         library.refuse_clashes(pairs + clips)
+        if clips:
+            video.check_times(arguments.start, arguments.end, arguments.fps)
 
         def make_upscaler():
             if arguments.model is None:
