@@ -53,7 +53,7 @@ class Network(Section):
     discriminator: Literal["srgan", "patch", "unet"] = "srgan"
     discriminator_filters: Count = 64
     discriminator_normalization: Literal["batch", "instance", "spectral", "none"] | None = (
-        None  # null: the discriminator's own, which is batch for srgan, instance for patch and spectral for unet
+        None  # null: its own: batch for srgan, instance for patch, spectral for unet; not of dense layers and the logits
     )
 
 
