@@ -75,7 +75,7 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pic
         pictures: paths, in the order of the store.
         root: folder of stores.
         size: pixels a side of a square, a multiple of `scale`.
-        fit: "squash" resizes to the square whatever the aspect (the first README's way); "crop" resizes the shorter side
+        fit: "squash" resizes to the square whatever the aspect; "crop" resizes the shorter side
             to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and are not of one colour.
         shrink: factor by which pictures are resized first, as far as a square still fits into them.
         label: what the progress bar and messages call them.
