@@ -337,12 +337,13 @@ def ahead(items, depth=2):
 
 def _key(source, upscaler, encoding, segment, options):
     """A name for all that the result depends on."""
-    import av
+    from av import __version__ as av_version
+    from av import library_versions
 
     engine = upscaler.engine
     described = {
         "format": [_FORMAT, segment],
-        "versions": [__version__, av.__version__, sorted(av.library_versions.items()), _engine_version(engine)],
+        "versions": [__version__, av_version, sorted(library_versions.items()), _engine_version(engine)],
         "source": _identity(source),
         "model": [
             hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights
