@@ -57,3 +57,34 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is not here")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small model that is in the cache already, and whose result looks like its input."""
+    from upscaling import make_model
+
+    from srgan.engines import load_engine
+
+    path = make_model(tmp_path_factory.mktemp("model") / "generator.keras", skip="bilinear")
+    load_engine(path)
+    return path
+
+
+@pytest.fixture
+def upscale(model, capsys):
+    """A function that runs srgan-upscale in this process and returns its exit status and the lines it said."""
+    from srgan import cli
+
+    def run(*arguments, model=model):
+        try:
+            status = cli.upscale([*map(str, arguments), "--model", str(model)])
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        assert said.out == ""
+        return status, said.err.splitlines()
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)

@@ -14,40 +14,13 @@ from helpers import run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from upscaling import make_model, photograph
+from upscaling import photograph
 
 from srgan import cli
-from srgan.engines import load_engine
 from srgan.errors import UsageError
 from srgan.upscale import Upscaler, plan
 
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A small model that is in the cache already."""
-    path = make_model(tmp_path_factory.mktemp("model") / "generator.keras", skip="bilinear")
-    load_engine(path)
-    return path
-
-
-@pytest.fixture
-def upscale(model, capsys):
-    """A function that runs the command in this process and returns its exit status and the lines it said."""
-
-    def run(*arguments):
-        try:
-            status = cli.upscale([*map(str, arguments), "--model", str(model)])
-        except SystemExit as stop:
-            status = stop.code
-        said = capsys.readouterr()
-        assert said.out == ""
-        return status, said.err.splitlines()
-
-    handlers = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, handlers)
 
 
 def save(path, pixels=None, **options):

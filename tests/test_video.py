@@ -14,21 +14,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
-from upscaling import make_model, photograph
+from upscaling import photograph
 
 from srgan import cli, clips, segments, video
 from srgan.engines import load_engine
 from srgan.upscale import Upscaler
 
 RATE = 24
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A small model, that is in the cache already, and whose result looks like its input."""
-    path = make_model(tmp_path_factory.mktemp("model") / "generator.keras", skip="bilinear")
-    load_engine(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +38,6 @@ def soft(tmp_path_factory):
     generator.save(path)
     load_engine(path)
     return path
-
-
-@pytest.fixture
-def upscale(model, capsys):
-    """A function that runs the command in this process and returns its exit status and the lines it said."""
-
-    def run(*arguments, model=model):
-        try:
-            status = cli.upscale([*map(str, arguments), "--model", str(model)])
-        except SystemExit as stop:
-            status = stop.code
-        said = capsys.readouterr()
-        assert said.out == ""
-        return status, said.err.splitlines()
-
-    handlers = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, handlers)
 
 
 def scene(count, width=32, height=24):
