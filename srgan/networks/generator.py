@@ -15,15 +15,15 @@ from srgan.images import atomic_path
 from srgan.networks.layers import PixelShuffle, SubPixelInitializer
 
 
-def _activation(kind, name):
+def make_activation(kind, name, axes=(1, 2)):
     if kind == "prelu":
-        return layers.PReLU(shared_axes=[1, 2], name=name)  # one slope a channel, shared over space
+        return layers.PReLU(shared_axes=list(axes), name=name)  # one slope a channel, shared over space
     if kind == "leaky_relu":
         return layers.LeakyReLU(0.2, name=name)
     return layers.Activation(kind, name=name)
 
 
-def _normalization(kind, name):
+def make_normalization(kind, name):
     """The normalisation layer, or None. Batch normalisation's momentum is the one of the SRGAN's time, 0.8 to 0.9."""
     if kind == "batch":
         return layers.BatchNormalization(momentum=0.9, name=name)
@@ -32,16 +32,39 @@ def _normalization(kind, name):
     return None
 
 
-def _residual_block(x, filters, normalization, activation, initializer, name):
-    """conv - norm - act - conv - norm - add (Ledig et al., figure 4, upper half)."""
-    skip = x
+def residual_block(x, name, *, filters, normalization, activation):
+    """conv - norm - act - conv - norm - add (Ledig et al., figure 4, upper half), of pictures or of clips."""
+    skip, convolution, axes = x, *{4: (layers.Conv2D, (1, 2)), 5: (layers.Conv3D, (1, 2, 3))}[x.ndim]
     for half in (1, 2):
-        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=f"{name}_conv{half}")(x)
-        norm = _normalization(normalization, f"{name}_norm{half}")
+        initializer = residual_initializer(normalization)
+        x = convolution(filters, 3, padding="same", kernel_initializer=initializer, name=f"{name}_conv{half}")(x)
+        norm = make_normalization(normalization, f"{name}_norm{half}")
         x = norm(x) if norm else x
         if half == 1:
-            x = _activation(activation, f"{name}_act")(x)
+            x = make_activation(activation, f"{name}_act", axes)(x)
     return layers.Add(name=f"{name}_add")([skip, x])
+
+
+def residual_initializer(normalization):
+    """He's, or without normalisation a tenth of it: at full size the sum over the blocks stalls the training."""
+    return keras.initializers.HeNormal() if normalization != "none" else _small_he()
+
+
+def end_of_body(x, head, *, filters, normalization):
+    """conv - norm - add: what the residual blocks made, and around them what went in."""
+    initializer = residual_initializer(normalization)
+    x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name="body_conv")(x)
+    norm = make_normalization(normalization, "body_norm")
+    return layers.Add(name="body_add")([head, norm(x) if norm else x])
+
+
+def picture_from_body(x, lr, *, filters, scale, activation, skip):
+    """The sub-pixel steps and the last convolution; `lr` is what a bilinear skip enlarges."""
+    for step in range(1, _doublings(scale) + 1):
+        x = _sub_pixel(x, filters, f"up{step}")
+        x = make_activation(activation, f"up{step}_act")(x)
+    x = layers.Conv2D(3, 9, padding="same", name="tail_conv")(x)
+    return _picture(x, lr, skip, scale)
 
 
 def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activation="prelu", skip="none"):
@@ -62,23 +85,15 @@ def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activatio
     Returns:
         keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3) float32, nominally in [0, 1].
     """
-
-    initializer = keras.initializers.HeNormal if normalization != "none" else _small_he
     inputs = keras.Input((None, None, 3), name="lr")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
     x = layers.Conv2D(filters, 9, padding="same", name="head_conv")(x)
-    x = head = _activation(activation, "head_act")(x)
+    x = head = make_activation(activation, "head_act")(x)
     for index in range(1, blocks + 1):
-        x = _residual_block(x, filters, normalization, activation, initializer, f"block{index}")
-    x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name="body_conv")(x)
-    norm = _normalization(normalization, "body_norm")
-    x = norm(x) if norm else x
-    x = layers.Add(name="body_add")([head, x])
-    for step in range(1, _doublings(scale) + 1):
-        x = _sub_pixel(x, filters, f"up{step}")
-        x = _activation(activation, f"up{step}_act")(x)
-    x = layers.Conv2D(3, 9, padding="same", name="tail_conv")(x)
-    return keras.Model(inputs, _picture(x, inputs, skip, scale), name="srresnet")
+        x = residual_block(x, f"block{index}", filters=filters, normalization=normalization, activation=activation)
+    x = end_of_body(x, head, filters=filters, normalization=normalization)
+    sr = picture_from_body(x, inputs, filters=filters, scale=scale, activation=activation, skip=skip)
+    return keras.Model(inputs, sr, name="srresnet")
 
 
 def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
@@ -191,7 +206,7 @@ def compact(*, filters=64, blocks=16, activation="prelu", scale=4):
     for index in range(blocks + 1):
         name = f"body{index}" if index else "head"
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
-        x = _activation(activation, f"{name}_act")(x)
+        x = make_activation(activation, f"{name}_act")(x)
     initializer = SubPixelInitializer(_small_he(), scale)
     x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
     x = PixelShuffle(scale, name="tail_shuffle")(x)
@@ -261,14 +276,28 @@ def load_generator(path) -> keras.Model:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise SRGANError(f"{path}: cannot be loaded as a Keras model ({str(error).splitlines()[0]})") from error
-    shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if any(not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3 for shape in shapes):
-        raise SRGANError(
-            f"{path}: not a generator: it maps {shapes[0]} to {shapes[1]}, not RGB pictures to RGB pictures"
-        )
+    shapes = [tuple(tensor.shape) for tensor in (*getattr(model, "inputs", []), *getattr(model, "outputs", []))]
+    if not _is_generator(shapes):
+        raise SRGANError(f"{path}: not a generator of RGB pictures: it maps {shapes[:-1]} to {shapes[-1:]}")
     return model
+
+
+def _is_generator(shapes):
+    """Whether these are the shapes of what a generator takes and gives: of pictures, or one of srgan.networks.video."""
+    match [(len(shape), shape[-1]) for shape in shapes]:
+        case [(4, 3), (4, 3)]:
+            return True
+        case [(5, 3), (4, 3)]:
+            return bool(shapes[0][1]) and shapes[0][1] % 2 == 1
+        case [(4, 3), (4, memory), (4, 3), (4, remembered)]:
+            return memory == remembered
+    return False
 
 
 def scale_of(generator: keras.Model) -> int:
     """How many times as large the generator's output is as its input."""
-    return generator.compute_output_shape((1, 8, 8, 3))[1] // 8
+    shapes = [[side or 8 for side in tensor.shape] for tensor in generator.inputs]
+    given = keras.Model(generator.inputs, generator.outputs[0]).compute_output_shape(
+        shapes if len(shapes) > 1 else shapes[0]
+    )
+    return given[1] // 8

@@ -1,6 +1,7 @@
 """The few layers that Keras lacks."""
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -94,6 +95,82 @@ class SpectralConv2D(keras.layers.Conv2D):
     def load_own_variables(self, store):
         super().load_own_variables(store)
         self.u.assign(store["u"])
+
+
+@keras.saving.register_keras_serializable("srgan")
+class FoldFrames(keras.layers.Layer):
+    """Frames as pictures of a larger batch: (batch, frames, h, w, c) to (batch * frames, h, w, c)."""
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (-1, *ops.shape(inputs)[2:]))
+
+    def compute_output_shape(self, input_shape):
+        batch, frames, *rest = input_shape
+        return (batch and batch * frames, *rest)
+
+
+@keras.saving.register_keras_serializable("srgan")
+class MergeFrames(keras.layers.Layer):
+    """Every run of `merged` successive frames stacked as channels, the first frame's first.
+
+    (batch * frames, h, w, c) to (batch * (frames - merged + 1), h, w, merged * c).
+    """
+
+    def __init__(self, frames, merged, **kwargs):
+        super().__init__(**kwargs)
+        self.frames, self.merged = frames, merged
+
+    def call(self, inputs):
+        shape = ops.shape(inputs)
+        x = ops.reshape(inputs, (-1, self.frames, *shape[1:]))
+        left = self.frames - self.merged + 1
+        x = ops.concatenate([x[:, start : start + left] for start in range(self.merged)], axis=-1)
+        return ops.reshape(x, (-1, *shape[1:-1], self.merged * shape[-1]))
+
+    def compute_output_shape(self, input_shape):
+        batch, *space, channels = input_shape
+        left = self.frames - self.merged + 1
+        return (batch and batch // self.frames * left, *space, self.merged * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames, "merged": self.merged}
+
+
+@keras.saving.register_keras_serializable("srgan")
+class MiddleFrame(keras.layers.Layer):
+    """The middle one of every `frames` pictures: (batch * frames, h, w, c) to (batch, h, w, c)."""
+
+    def __init__(self, frames, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
+
+    def call(self, inputs):
+        return inputs[self.frames // 2 :: self.frames]
+
+    def compute_output_shape(self, input_shape):
+        batch, *rest = input_shape
+        return (batch and batch // self.frames, *rest)
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames}
+
+
+@keras.saving.register_keras_serializable("srgan")
+class MiddleFrameInitializer(keras.initializers.Initializer):
+    """For a convolution of `merged` stacked frames: at first it lets the middle frame through as it is."""
+
+    def __init__(self, merged):
+        self.merged = merged
+
+    def __call__(self, shape, dtype=None):
+        height, width, channels, filters = shape
+        first = self.merged // 2 * (channels // self.merged)
+        kernel = np.zeros(shape, "float32")
+        kernel[height // 2, width // 2, first : first + filters] = np.eye(filters)
+        return ops.convert_to_tensor(kernel, dtype=dtype)
+
+    def get_config(self):
+        return {"merged": self.merged}
 
 
 def _unit(vector):
