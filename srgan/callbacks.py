@@ -22,7 +22,7 @@ from srgan.metrics import psnr_y
 from srgan.networks.generator import save_generator
 from srgan.sheets import sheet
 
-LOSSES = ("pixel", "content", "adversarial", "artifact", "discriminator")
+LOSSES = ("pixel", "content", "adversarial", "artifact", "lattice", "discriminator")
 COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
 COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
 

@@ -172,6 +172,7 @@ class GanStage(Optimizer):
     artifact_weight: NotNegative = (
         0.0  # of locally discriminative learning, whose steady generator has the momentum `average`
     )
+    lattice_weight: NotNegative = 0.0  # of what repeats from one sub-pixel block to the next
 
     @model_validator(mode="after")
     def _average_is_there(self):

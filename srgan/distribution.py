@@ -199,9 +199,9 @@ def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def batch_mean(x):
-    """The mean of all of `x` over the whole batch, for a replica too."""
-    mean = ops.mean(x)
+def batch_mean(x, axis=None):
+    """The mean of `x`, of all or over axes that include the first, over the whole batch, for a replica too."""
+    mean = ops.mean(x, axis)
     if replicas() == 1:
         return mean
     import tensorflow as tf

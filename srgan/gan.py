@@ -10,8 +10,10 @@ from srgan.losses import (
     content_loss,
     discriminator_loss,
     judged_rightly,
+    lattice_loss,
     pixel_loss,
 )
+from srgan.networks.generator import scale_of
 
 
 class SRGAN(keras.Model):
@@ -31,8 +33,8 @@ class SRGAN(keras.Model):
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight, artifact_weight: of the generator's losses; a loss of weight 0
-            is not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight, lattice_weight: of the generator's losses; a
+            loss of weight 0 is not computed.
         average: momentum of the moving average of the generator's weights that srgan.losses.artifact_loss compares with.
 
     Example:
@@ -56,6 +58,7 @@ class SRGAN(keras.Model):
         adversarial="vanilla",
         adversarial_weight=1e-3,
         artifact_weight=0.0,
+        lattice_weight=0.0,
         average=0.999,
     ):
         super().__init__()
@@ -66,6 +69,7 @@ class SRGAN(keras.Model):
             "content": content_weight,
             "adversarial": adversarial_weight,
             "artifact": artifact_weight,
+            "lattice": lattice_weight,
         }
         self.steady, self.average = None, average
         if artifact_weight:
@@ -107,6 +111,8 @@ class SRGAN(keras.Model):
             found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
         if self.weights_of["artifact"]:
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
+        if self.weights_of["lattice"]:
+            found["loss/lattice"] = lattice_loss(hr, sr, scale_of(self.generator))
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)

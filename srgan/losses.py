@@ -30,6 +30,19 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     return total
 
 
+def lattice_loss(hr, sr, scale):
+    """How much of the difference is a lattice: the same in every block of scale x scale pixels of the batch.
+
+    The mean absolute value, over the sub-pixels of a block, of what each differs by on average from the block's mean. No
+    original has that, up to chance. A GAN's generator does: each sub-pixel has convolutions of its own, and poolings and
+    strides, which lie on the same grid, let a lattice pass as texture.
+    """
+    _, height, width, channels = ops.shape(hr)
+    difference = ops.reshape(sr - hr, (-1, height // scale, scale, width // scale, scale, channels))
+    average = batch_mean(difference, axis=(0, 1, 3))
+    return ops.mean(ops.abs(average - ops.mean(average, axis=(0, 1), keepdims=True)))
+
+
 def artifact_loss(hr, sr, steady, side=7):
     """Mean absolute difference where it looks like an artifact: locally discriminative learning (arXiv 2203.09195, section 3).
 

@@ -181,6 +181,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
             adversarial=options.adversarial,
             adversarial_weight=options.adversarial_weight,
             artifact_weight=options.artifact_weight,
+            lattice_weight=options.lattice_weight,
             average=options.average,
         )
     optimizer = OPTIMIZERS[options.optimizer](

@@ -12,6 +12,7 @@ from srgan.losses import (
     content_loss,
     discriminator_loss,
     judged_rightly,
+    lattice_loss,
     pixel_loss,
 )
 from srgan.muon import Muon, orthogonal
@@ -110,6 +111,18 @@ def test_pixel_and_content_losses_by_hand():
     maps, others = [np.full((1, 2), 4.0, "float32"), np.ones((1, 3), "float32")], [np.zeros((1, 2)), np.zeros((1, 3))]
     assert float(content_loss("mse", maps, others, [1.0, 2.0], 0.5)) == pytest.approx(4.0 + 2 * 0.25)
     assert float(content_loss("l1", maps, others, [1.0, 2.0], "unit")) == pytest.approx(3.0)
+
+
+def test_the_lattice_loss_sees_a_lattice_and_nothing_else():
+    random = np.random.default_rng(0)
+    hr = random.random((2, 32, 40, 3)).astype("float32")
+    lattice = np.tile(random.normal(size=(4, 4, 3)).astype("float32"), (8, 10, 1))
+    expected = np.abs(lattice - lattice.mean((0, 1))).mean()
+    assert float(lattice_loss(hr, hr + lattice, 4)) == pytest.approx(expected, rel=1e-4)
+    assert float(lattice_loss(hr, hr + [0.1, 0.2, 0.3], 4)) == pytest.approx(0, abs=1e-6)  # a colour
+    texture = random.normal(size=hr.shape).astype("float32")
+    assert float(lattice_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
+    assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(0, abs=1e-6)  # not one grid
 
 
 def test_the_artifact_loss_by_hand():
