@@ -4,7 +4,9 @@ The library is imported inside the functions, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -38,6 +40,16 @@ def _run(work):
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+
+
+def _leave(status):
+    """End this process now. Python would first take apart, module by module, what goes with the process anyway: a tenth
+    of a second and more, which is felt in a command that takes one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, by us or by who was to read it
+            stream.flush()
+    os._exit(status)
 
 
 def train(argv=None):
@@ -190,7 +202,8 @@ def upscale(argv=None):
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0
 
-    return _run(work)
+    status = _run(work)
+    return _leave(status) if argv is None else status
 
 
 def _seconds(text):

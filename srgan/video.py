@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from srgan import __version__, pictures
@@ -389,6 +388,8 @@ def _work_folders(target):
 @contextlib.contextmanager
 def _work_folder(target, key):
     """The hidden folder of one run, made and locked."""
+    from filelock import FileLock, Timeout
+
     from srgan import segments
 
     place = target.resolve()
@@ -411,6 +412,8 @@ def _work_folder(target, key):
 
 def _remove(folder):
     """Remove a hidden folder, but for one that another process is at work in."""
+    from filelock import FileLock, Timeout
+
     with contextlib.suppress(Timeout, OSError), FileLock(folder / "lock", timeout=0):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
