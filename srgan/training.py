@@ -391,6 +391,12 @@ def _stores(config):
         "pictures": prepare(training, root, **options, label="training pictures"),
         "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
     }
+    if data.clips or data.validation_clips:
+        from srgan.data.films import choose_clips, prepare_clips  # which needs PyAV
+
+        for key, clips in choose_clips(data).items():
+            label = "training clips" if key == "clips" else "validation clips"
+            stores[key] = prepare_clips(clips, root, frames=config.network.frames, **options, label=label)
     for store in stores.values() if is_first_machine() else []:
         for problem in store.skipped:
             print(f"skipped: {problem}", file=sys.stderr)
