@@ -462,7 +462,9 @@ def _describe(config, output, devices, stores, examples):
     )
     with atomic_path(file) as temporary:
         temporary.write_text(json.dumps(starts, indent=1), encoding="utf-8")
-    clips = "".join(f", {count} {key.replace('_', ' ')}" for key, count in counts.items() if key.endswith("clips"))
+    clips = "".join(
+        f", {count} windows of {key.replace('_', ' ')}" for key, count in counts.items() if key.endswith("clips")
+    )
     print(
         f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; "
         f"{counts['training_pictures']} training and {counts['validation_pictures']} validation pictures{clips}"
