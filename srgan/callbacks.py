@@ -20,6 +20,7 @@ from srgan.errors import SRGANError
 from srgan.images import atomic_path, resize_bicubic, to_float, to_uint8
 from srgan.metrics import psnr_y
 from srgan.networks.generator import save_generator
+from srgan.networks.video import is_recurrent
 from srgan.sheets import sheet
 
 LOSSES = ("pixel", "content", "adversarial", "artifact", "lattice", "discriminator")
@@ -77,7 +78,8 @@ class AfterEpoch(keras.callbacks.Callback):
         rows = []
         for store in (self.store, self.validation):
             for lr, hr in zip(store.lr[: self.samples], store.hr[: self.samples]):
-                rows.append([lr, resize_bicubic(lr, store.size, store.size), upscale_one(self.snapshot, lr), hr])
+                bicubic = bicubic_one(lr, store.size)
+                rows.append([middle_frame(lr), bicubic, upscale_one(self.snapshot, lr), hr])
         if rows:
             folder = self.output / "samples"
             folder.mkdir(exist_ok=True)
@@ -102,13 +104,33 @@ def averaged_weights(model):
 
 
 def validation_psnr_y(store, upscale):
-    """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture, over a store."""
+    """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture or window, over a store or windows."""
     return float(np.mean([psnr_y(hr, upscale(lr), store.scale) for lr, hr in zip(store.lr, store.hr)]))
 
 
 def upscale_one(generator, lr):
-    """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3)."""
-    return to_uint8(np.asarray(generator.predict_on_batch(to_float(lr)[None]), np.float32)[0])
+    """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3).
+
+    Of a window, (frames, h, w, 3), it is the middle frame; a recurrent generator has seen those before it.
+    """
+    given = to_float(lr)[None]
+    if is_recurrent(generator):
+        memory = np.zeros((*given.shape[:1], *given.shape[2:4], generator.inputs[1].shape[-1]), np.float32)
+        for index in range(len(lr) // 2 + 1):
+            sr, memory = generator.predict_on_batch([given[:, index], memory])
+    else:
+        sr = generator.predict_on_batch(given)
+    return to_uint8(np.asarray(sr, np.float32)[0])
+
+
+def bicubic_one(lr, size):
+    """What bicubic interpolation makes of a picture or of the middle frame of a window, uint8 (size, size, 3)."""
+    return resize_bicubic(middle_frame(lr), size, size)
+
+
+def middle_frame(lr):
+    """The middle frame of a window (frames, h, w, 3), or the picture (h, w, 3) itself."""
+    return lr[len(lr) // 2] if lr.ndim == 4 else lr
 
 
 class Checkpoint:

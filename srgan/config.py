@@ -42,6 +42,10 @@ class Data(Section):
         "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
     )
     shrink: Annotated[float, Field(gt=0, le=1)] = 1.0  # resize first, to get rid of JPEG artifacts; where it still fits
+    clips: str | None = (
+        None  # folder of films and of folders of numbered frames; with network.fusion, beside `pictures`
+    )
+    validation_clips: str | None = None  # null: with network.fusion, motion is made from the validation pictures, too
     store: str | None = None  # where prepared pictures are kept; null: srgan/stores in the user's cache folder
 
 
@@ -65,6 +69,20 @@ class SRResNet(Network):
     normalization: Literal["batch", "instance", "none"] = "batch"
     activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
     skip: Literal["none", "bilinear"] = "none"
+    fusion: Literal["none", "early", "late", "slow", "3d", "recurrent"] = (
+        "none"  # where successive frames meet, for films: see srgan.networks.video; none: it takes pictures
+    )
+    frames: Annotated[int, Field(ge=3)] = 5  # odd; how many meet, or for recurrent follow each other in training
+
+    @model_validator(mode="after")
+    def _frames_meet(self):
+        if self.frames % 2 == 0:
+            raise ValueError(f"frames = {self.frames}: must be odd, so that one is the middle")
+        least = {"slow": self.frames // 2 + 1, "3d": 2}.get(self.fusion, 1)  # blocks between the places where they meet
+        if self.blocks < least:
+            raise ValueError(f"blocks = {self.blocks}: must be at least {least} for fusion: {self.fusion}"
+                             + f" of {self.frames} frames" * (self.fusion == "slow"))  # fmt: skip
+        return self
 
 
 class RDN(Network):
@@ -120,6 +138,7 @@ class Batches(Section):
     degradation: Literal["bicubic", "realistic"] = (
         "bicubic"  # how low resolution is made; realistic: blur, noise and JPEG at random, as pictures of the web have them
     )
+    clips: Rate = 0.5  # share of the crops that are cut from data.clips, where these are given
     steps_per_epoch: Count = 1000  # an epoch is this many steps, whatever the number of pictures
     workers: Annotated[int, Field(ge=0)] = 0  # threads that cut batches; 0: the training's own
 
@@ -229,6 +248,19 @@ class Config(Section):
             raise ValueError(f"batches.crop = {crop}: must be a multiple of network.scale = {scale}")
         if crop > size:
             raise ValueError(f"batches.crop = {crop}: must be at most data.size = {size}")
+        if self.fusion == "none":
+            for key in ("clips", "validation_clips"):
+                if (folder := getattr(self.data, key)) is not None:
+                    raise ValueError(
+                        f"data.{key} = {folder!r}: needs a generator over time, as in network.fusion: slow"
+                    )
+        else:
+            if self.batches.degradation != "bicubic":
+                raise ValueError(f"batches.degradation = {self.batches.degradation!r}: must be 'bicubic' with "
+                                 f"network.fusion: {self.fusion}")  # fmt: skip
+            if size < crop + 8 * scale:
+                raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
+                                 f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
         if self.gan.epochs and self.network.discriminator == "unet" and crop % 8:
             raise ValueError(f"batches.crop = {crop}: must be a multiple of 8 for the unet discriminator")
         if self.gan.epochs and self.gan.content_weight:
@@ -277,6 +309,11 @@ class Config(Section):
             return cls.model_validate(tree)
         except ValidationError as error:
             raise UsageError(f"{source}: {_explain(error.errors()[0])}") from error
+
+    @property
+    def fusion(self):
+        """Where the generator's frames meet, "none" for one of pictures."""
+        return getattr(self.network, "fusion", "none")
 
     def flat(self):
         """Every value by its dotted key."""

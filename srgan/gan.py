@@ -24,10 +24,12 @@ class SRGAN(keras.Model):
     settings would, because Adam scales each variable by itself.
 
     Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 ones in [0, 1] at the generator's
-    scale. `fit` takes (lr, hr) batches of uint8, as `srgan.data.batches.Batches` gives them.
+    scale. `fit` takes (lr, hr) batches of uint8, as `srgan.data.batches.Batches` gives them. A generator over time takes
+    and may give frames, (batch, frames, h, w, 3), as `srgan.data.windows.WindowBatches` has them; each frame counts as a
+    picture then.
 
     Args:
-        generator: from srgan.networks.generator.
+        generator: from srgan.networks.generator, or from srgan.networks.video, where over_frames makes it one.
         discriminator: from srgan.networks.discriminator; None to train the generator by pixels only.
         features: from srgan.networks.vgg19; None where content_weight is 0.
         pixel_loss: "mse", "l1" or "charbonnier".
@@ -91,7 +93,7 @@ class SRGAN(keras.Model):
         return self.generator(_to_unit(lr), training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        hr, sr = _to_unit(y), ops.cast(y_pred, "float32")
+        hr, sr = _pictures(_to_unit(y)), _pictures(ops.cast(y_pred, "float32"))
         found = {}
         if self.weights_of["pixel"]:
             found["loss/pixel"] = pixel_loss(self.kinds["pixel"], hr, sr)
@@ -125,7 +127,7 @@ class SRGAN(keras.Model):
                 average.assign(
                     self.average * average + (1 - self.average) * ops.stop_gradient(ops.convert_to_tensor(variable))
                 )
-        return ops.stop_gradient(ops.cast(self.steady(_to_unit(lr), training=False), "float32"))
+        return ops.stop_gradient(_pictures(ops.cast(self.steady(_to_unit(lr), training=False), "float32")))
 
     def _frozen_discriminator(self, sr, training):
         """The discriminator's logits, with a gradient to the pictures and none to its weights."""
@@ -141,3 +143,8 @@ class SRGAN(keras.Model):
 
 def _to_unit(pixels):
     return ops.cast(pixels, "float32") / 255.0
+
+
+def _pictures(x):
+    """Frames, (batch, frames, h, w, 3), as pictures of a larger batch; pictures as they are."""
+    return ops.reshape(x, (-1, *ops.shape(x)[-3:])) if len(x.shape) == 5 else x

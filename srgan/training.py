@@ -29,12 +29,21 @@ import numpy as np
 from filelock import FileLock, Timeout
 from keras import ops
 
-from srgan.callbacks import AfterEpoch, Checkpoint, Progress, StopAtInterrupt, StopAtNaN, validation_psnr_y
+from srgan.callbacks import (
+    AfterEpoch,
+    Checkpoint,
+    Progress,
+    StopAtInterrupt,
+    StopAtNaN,
+    bicubic_one,
+    validation_psnr_y,
+)
 from srgan.config import Config
 from srgan.data.batches import Batches
 from srgan.data.coco import choose_pictures
 from srgan.data.degradation import degraded
 from srgan.data.prepare import default_root, prepare
+from srgan.data.windows import WindowBatches, Windows
 from srgan.distribution import (
     agree,
     build_scope,
@@ -50,15 +59,17 @@ from srgan.distribution import (
 from srgan.engines import find_model
 from srgan.errors import SRGANError, UsageError
 from srgan.gan import SRGAN
-from srgan.images import atomic_path, resize_bicubic
+from srgan.images import atomic_path
 from srgan.muon import Muon
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
+from srgan.networks.video import frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
 
 STAGES = ("pixel", "gan")
 CHANGEABLE = ("batches.workers", "data.store", "distribute", "samples")  # from one start of a run to the next
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
+VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets better
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
 
 
@@ -114,7 +125,7 @@ def _train(config, output, devices):
         with together():
             if is_first_machine() == turn:
                 stores = _stores(config)
-    seen = [config.to_yaml(), _epochs_done(output), *(store.names for store in stores)]
+    seen = [config.to_yaml(), _epochs_done(output), *(store.names for store in stores.values())]
     agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
@@ -123,22 +134,22 @@ def _train(config, output, devices):
             features = build_features(config.gan)
             generator = build_generator(config)
         if config.initial_weights and not any(_epochs_done(output)):
-            path = find_model(config.initial_weights)
-            _copy_weights(load_generator(path), generator, path)
+            _start_from(config.initial_weights, generator)
+    examples = _examples(config, stores)
     with together():
         if is_first_machine():
             with atomic_path(output / "config.yaml") as temporary:
                 temporary.write_text(config.to_yaml(), encoding="utf-8")
-            _describe(config, output, devices, *stores)
+            _describe(config, output, devices, stores, examples)
     for stage in STAGES:
         if getattr(config, stage).epochs:
-            _train_stage(stage, config, output, strategy, generator, features, *stores)
+            _train_stage(stage, config, output, strategy, generator, features, stores, examples)
     return output / "generator.keras"
 
 
 def build_generator(config):
     """The generator of a configuration, in Keras' current precision."""
-    build = GENERATORS[config.network.generator]
+    build = GENERATORS[config.network.generator] if config.fusion == "none" else video_srresnet
     return build(**{key: getattr(config.network, key) for key in inspect.signature(build).parameters})
 
 
@@ -165,6 +176,8 @@ def build_features(options):
 def build_model(stage, config, generator, features=None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
+    if config.fusion == "recurrent":
+        generator = over_frames(generator, config.network.frames)
     if stage == "pixel":
         model = SRGAN(generator, pixel_loss=options.loss, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
     else:
@@ -226,7 +239,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"options": self.options, "steps_per_epoch": self.steps_per_epoch}
 
 
-def _train_stage(stage, config, output, strategy, generator, features, store, validation):
+def _train_stage(stage, config, output, strategy, generator, features, stores, examples):
     """Train one stage, or what is left of it. A finished one only hands its generator on."""
     options, steps = getattr(config, stage), config.batches.steps_per_epoch
     checkpoint = Checkpoint(output / "checkpoint", stage)
@@ -247,21 +260,11 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
     if is_first_machine():
         done = f"continuing after epoch {first_epoch} of {options.epochs}"
         print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")
-    batches = Batches(
-        store,
-        size=config.batches.size,
-        crop=config.batches.crop,
-        steps=steps,
-        seed=(config.seed, STAGES.index(stage)),  # each stage sees its own crops
-        augment=config.batches.augment,
-        degradation=config.batches.degradation,
-        share=machine(),
-        workers=config.batches.workers,
-    )
+    batches = build_batches(stage, config, stores)
     with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
         snapshot = build_generator(config)
     snapshot.compile(jit_compile=_use_xla())
-    after = AfterEpoch(stage, output, checkpoint, snapshot, store, validation, steps=steps, samples=config.samples)
+    after = AfterEpoch(stage, output, checkpoint, snapshot, *examples, steps=steps, samples=config.samples)
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
     with fit_scope(strategy), StopAtInterrupt() as interrupt:
         model.fit(
@@ -281,6 +284,29 @@ def _train_stage(stage, config, output, strategy, generator, features, store, va
     _copy_weights(snapshot, generator, saved)
 
 
+def build_batches(stage, config, stores):
+    """What a stage is trained on; `stores` by the keys of their pictures or clips in the configuration."""
+    options = {
+        "size": config.batches.size,
+        "crop": config.batches.crop,
+        "steps": config.batches.steps_per_epoch,
+        "seed": (config.seed, STAGES.index(stage)),  # each stage sees its own crops
+        "augment": config.batches.augment,
+        "share": machine(),
+        "workers": config.batches.workers,
+    }
+    if config.fusion == "none":
+        return Batches(stores["pictures"], degradation=config.batches.degradation, **options)
+    return WindowBatches(
+        stores["pictures"],
+        stores.get("clips"),
+        frames=config.network.frames,
+        share_of_clips=config.batches.clips,
+        all_frames=config.fusion == "recurrent",
+        **options,
+    )
+
+
 @contextmanager
 def _precision(policy):
     before = keras.config.dtype_policy()
@@ -289,6 +315,20 @@ def _precision(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _start_from(name, generator):
+    """Give the generator the weights of a model; one over time may get those of a generator of pictures."""
+    path = find_model(name)
+    source = load_generator(path)
+    if _is_of_pictures(source) and not _is_of_pictures(generator):
+        start_from_picture(generator, source, path)
+    else:
+        _copy_weights(source, generator, path)
+
+
+def _is_of_pictures(generator):
+    return frames_of(generator) == 1 and not is_recurrent(generator)
 
 
 def _copy_weights(source, generator, path):
@@ -348,18 +388,38 @@ def _stores(config):
     if not validation:
         raise SRGANError("data.validation_count: no picture is left for validation")
     options = {"size": data.size, "scale": scale, "fit": data.fit, "shrink": data.shrink}
-    stores = []
-    for label, pictures in (("training pictures", training), ("validation pictures", validation)):
-        store = prepare(pictures, root, **options, label=label)
-        for problem in store.skipped if is_first_machine() else []:
+    stores = {
+        "pictures": prepare(training, root, **options, label="training pictures"),
+        "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
+    }
+    if data.clips or data.validation_clips:
+        from srgan.data.films import choose_clips, prepare_clips  # which needs PyAV
+
+        for key, clips in choose_clips(data).items():
+            label = "training clips" if key == "clips" else "validation clips"
+            stores[key] = prepare_clips(clips, root, frames=config.network.frames, **options, label=label)
+    for store in stores.values() if is_first_machine() else []:
+        for problem in store.skipped:
             print(f"skipped: {problem}", file=sys.stderr)
-        stores.append(store)
-    if config.batches.degradation == "realistic":  # what is validated and shown; training degrades each crop anew
-        stores = [degraded(store, (config.seed, len(STAGES) + index)) for index, store in enumerate(stores)]
     return stores
 
 
-def _describe(config, output, devices, store, validation):
+def _examples(config, stores):
+    """What is shown of the training, and what is shown and validated: stores of pictures, or a few windows of frames."""
+    kinds, shown = ("pictures", "validation_pictures"), []
+    for index, kind in enumerate(kinds):
+        store, seed = stores[kind], (config.seed, len(STAGES) + index)
+        if config.fusion != "none":
+            clips = stores.get(kind.replace("pictures", "clips"))
+            count = VALIDATION_WINDOWS if kind == "validation_pictures" else max(1, config.samples)
+            store = Windows.of(store, clips, count, frames=config.network.frames, crop=config.batches.crop, seed=seed)
+        elif config.batches.degradation == "realistic":  # training degrades each crop anew
+            store = degraded(store, seed)
+        shown.append(store)
+    return shown
+
+
+def _describe(config, output, devices, stores, examples):
     """Say what is about to happen, and note it in the run folder: an entry for every start of the run.
 
     Raises:
@@ -367,22 +427,24 @@ def _describe(config, output, devices, store, validation):
     """
     file = output / "environment.json"
     starts = json.loads(file.read_text(encoding="utf-8")) if any(_epochs_done(output)) and file.exists() else []
-    stores = [store.folder.name, validation.folder.name]
-    if starts and starts[0]["stores"] != stores:
+    folders = [store.folder.name for store in stores.values()]
+    if starts and starts[0]["stores"] != folders:
         raise SRGANError(
-            f"{output}: the pictures have changed since this run began (data.pictures, data.validation_pictures); "
+            f"{output}: the pictures have changed since this run began ({', '.join(f'data.{key}' for key in stores)}); "
             "put them back to go on, or give another --output"
         )
     if starts:
         bicubic = starts[0]["bicubic_psnr_y"]
     else:
-        bicubic = validation_psnr_y(validation, lambda lr: resize_bicubic(lr, validation.size, validation.size))
+        validation = examples[1]
+        bicubic = validation_psnr_y(validation, lambda lr: bicubic_one(lr, validation.size))
     versions = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     backend = keras.backend.backend()
-    skipped = [*store.skipped, *validation.skipped]
+    skipped = [problem for store in stores.values() for problem in store.skipped]
+    counts = {key if key.startswith("validation") else f"training_{key}": store.count for key, store in stores.items()}
     starts.append(
         {
             "python": platform.python_version(),
@@ -393,17 +455,20 @@ def _describe(config, output, devices, store, validation):
             "precision": config.precision,
             "seed": config.seed,
             "versions": versions,
-            "stores": stores,
-            "training_pictures": store.count,
-            "validation_pictures": validation.count,
+            "stores": folders,
+            **counts,
             "skipped": skipped,
             "bicubic_psnr_y": bicubic,
         }
     )
     with atomic_path(file) as temporary:
         temporary.write_text(json.dumps(starts, indent=1), encoding="utf-8")
+    clips = "".join(
+        f", {count} windows of {key.replace('_', ' ')}" for key, count in counts.items() if key.endswith("clips")
+    )
     print(
-        f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; {store.count} training and "
-        f"{validation.count} validation pictures{f', {len(skipped)} skipped' if skipped else ''}"
+        f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; "
+        f"{counts['training_pictures']} training and {counts['validation_pictures']} validation pictures{clips}"
+        f"{f', {len(skipped)} skipped' if skipped else ''}"
     )
     print(f"run folder {output}; bicubic has a validation PSNR-Y of {bicubic:.2f} dB", flush=True)

@@ -60,6 +60,26 @@ def test_coco_is_the_papers_run():
         ("pixel.epochs=0 gan.epochs=0", "one must be above 0"),
         ("data.validation_pictures=null", "data.validation_annotations: only counts with data.validation_pictures"),
         ("seed=4294967295", "seed = 4294967295: must be less than 4294967295"),
+        (
+            "network.fusion=fast",
+            "network.fusion = 'fast': must be 'none', 'early', 'late', 'slow', '3d' or 'recurrent'",
+        ),
+        ("network.frames=4", "network.frames = 4: must be odd"),
+        ("network.frames=1", "network.frames = 1: must be greater than or equal to 3"),
+        ("network.generator=rdn network.fusion=slow", "network.fusion = 'slow': rdn has no such key"),
+        ("network.fusion=slow network.blocks=2", "network.blocks = 2: must be at least 3 for fusion: slow of 5 frames"),
+        ("network.fusion=3d network.blocks=1", "network.blocks = 1: must be at least 2 for fusion: 3d"),
+        (
+            "network.fusion=late batches.degradation=realistic",
+            "degradation = 'realistic': must be 'bicubic' with network.fus",
+        ),
+        (
+            "network.fusion=late data.size=124",
+            "data.size = 124: must be at least 128 for batches.crop = 96 with network.fus",
+        ),
+        ("data.clips=films", "data.clips = 'films': needs a generator over time, as in network.fusion: slow"),
+        ("data.validation_clips=films", "data.validation_clips = 'films': needs a generator over time"),
+        ("network.fusion=slow batches.clips=0", "batches.clips = 0: must be greater than 0"),
         ("count", "must be key=value"),
         ("data.categories=[a", "the value is not YAML"),
     ],
@@ -79,8 +99,18 @@ def test_each_generator_has_its_own_keys_and_the_defaults_of_its_function(genera
     network = Config.load("coco", [f"network.generator={generator}"]).network.model_dump()
     parameters = inspect.signature(GENERATORS[generator]).parameters
     assert {name: network.get(name) for name in parameters} == {name: p.default for name, p in parameters.items()}
+    over_time = {"fusion", "frames"} if generator == "srresnet" else set()
     shared = {"generator", "discriminator", "discriminator_filters", "discriminator_normalization"}
-    assert set(network) == set(parameters) | shared
+    assert set(network) == set(parameters) | shared | over_time
+
+
+@pytest.mark.parametrize("fusion", ["none", "early", "late", "slow", "3d", "recurrent"])
+def test_a_generator_over_time_takes_its_values_from_the_configuration(fusion, tmp_path):
+    config = Config.load("srgan-video", [f"network.fusion={fusion}", "network.scale=2"])
+    assert config.fusion == fusion and config.network.frames == 5
+    (tmp_path / "copy.yaml").write_text(config.to_yaml())
+    assert Config.load(tmp_path / "copy.yaml") == config
+    assert Config.load("coco", ["network.generator=rdn"]).fusion == "none"
 
 
 def test_a_missing_key_is_named(tmp_path):

@@ -11,6 +11,18 @@ MARGIN = 4  # LR pixels around a crop that are degraded with it, so that filters
 BLOCK = 8  # pixels a side of a JPEG block
 
 
+def endless_order(count, seed):
+    """A function from 0, 1, 2 and so on to all places below `count`, in an order that is drawn anew for each time through."""
+    # One permutation is kept, and not drawn anew for every crop: it is as long as the store.
+    order = lru_cache(2)(lambda turn: np.random.default_rng([*seed, turn]).permutation(count))
+
+    def place(index):
+        turn, position = divmod(index, count)
+        return order(turn)[position]
+
+    return place
+
+
 class Batches(keras.utils.PyDataset):
     """Batches over a store, for `fit`: (lr, hr) of uint8, (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
 
@@ -27,8 +39,7 @@ class Batches(keras.utils.PyDataset):
         self.store, self.size, self.crop, self.steps, self.seed, self.augment = store, size, crop, steps, seed, augment
         self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr}[degradation]
         self.epoch = 0
-        # One permutation is kept, and not drawn anew for every crop: it is as long as the store.
-        self._order = lru_cache(2)(lambda turn: np.random.default_rng([*seed, 0, turn]).permutation(store.count))
+        self._picture = endless_order(store.count, (*seed, 0))
 
     def __len__(self):
         return self.steps
@@ -41,8 +52,7 @@ class Batches(keras.utils.PyDataset):
         return np.stack(lr), np.stack(hr)
 
     def _crop(self, index):
-        turn, position = divmod(index, self.store.count)
-        picture = self._order(turn)[position]
+        picture = self._picture(index)
         random = np.random.default_rng([*self.seed, 1, index])
         scale, side = self.store.scale, self.crop // self.store.scale
         top, left = random.integers(0, self.store.size // scale - side, 2, endpoint=True)

@@ -45,7 +45,7 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
         other = Path(data.validation_pictures).expanduser()
         validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
         validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
-    candidates = _without_copies(candidates, validation)
+    candidates = without_copies(candidates, validation)
     return _take(candidates, data.count, folder, "data.count"), validation
 
 
@@ -63,8 +63,8 @@ def _take(pictures, count, folder, key):
     return pictures[:count]
 
 
-def _without_copies(pictures, others):
-    """`pictures` without those whose bytes are also in `others`. Only files of equal size are read."""
+def without_copies(pictures, others):
+    """The files `pictures` without those whose bytes are also in `others`. Only files of equal size are read."""
     sizes = {}
     for other in others:
         sizes.setdefault(other.stat().st_size, []).append(other)

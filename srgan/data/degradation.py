@@ -24,7 +24,7 @@ Blurs are measured in pixels of the low resolution, so that they mean the same f
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache, cached_property
 
 import numpy as np
@@ -138,7 +138,7 @@ def degraded(store: Store, seed: Sequence[int]) -> Store:
 
     They are made when they are first asked for, one by one, and kept: for the pictures of a validation or a sheet.
     """
-    return _DegradedStore(store.folder, store.count, store.size, store.scale, store.skipped, tuple(seed))
+    return _DegradedStore(*astuple(store), seed=tuple(seed))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 A store is a folder of raw uint8 arrays that are memory-mapped for training:
 
-    hr.bin       (count, size, size, 3)
-    lr.bin       (count, size / scale, size / scale, 3)
-    names.txt    the picture each square comes from, a line each
-    store.json   the count, the settings, and the pictures that were skipped and why
+    hr.bin       (count, size, size, 3), or of clips, by srgan.data.films, (count, frames, size, size, 3)
+    lr.bin       the same with size / scale
+    names.txt    the picture or clip each square comes from, a line each
+    store.json   the count, the settings, and the pictures or clips that were skipped and why
 
 Its name is a digest of the settings and of each source's path, size and time, so a changed setting or picture makes a
 new store. It is built under another name and renamed when it is complete.
@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -46,11 +47,13 @@ class Store:
     size: int
     scale: int
     skipped: list
+    frames: int | None  # of each window, in a store of clips
 
     @classmethod
     def open(cls, folder):
         content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
-        return cls(Path(folder), content["count"], content["size"], content["scale"], content["skipped"])
+        values = (content["count"], content["size"], content["scale"], content["skipped"], content.get("frames"))
+        return cls(Path(folder), *values)
 
     @cached_property
     def hr(self) -> np.memmap:
@@ -65,7 +68,8 @@ class Store:
         return (self.folder / "names.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
     def _map(self, name, side):
-        return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, side, side, 3))
+        frames = () if self.frames is None else (self.frames,)
+        return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, *frames, side, side, 3))
 
 
 def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pictures") -> Store:
@@ -83,26 +87,85 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pic
     Raises:
         SRGANError: no picture can be used, or the disk has too little room.
     """
-    root = Path(root)
     settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
-    folder = root / _key(pictures, settings)
+
+    def build(part):
+        pixels = len(pictures) * size**2 if fit != "tile" else sum(map(_pixels, pictures))
+        check_room(part.parent, pixels, scale, f"{len(pictures)} pictures")
+        with new_store(part, settings, f"{len(pictures)} {label}") as write:
+            _prepare_all(pictures, settings, label, write)
+
+    return make_store(pictures, root, settings, build)
+
+
+def make_store(files, root, settings, build) -> Store:
+    """Open the store of `files` under these settings; where there is none, `build` is given the folder to write it to."""
+    root = Path(root)
+    folder = root / _key(files, settings)
     if not folder.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{folder.name}.lock"):  # a second process waits, and finds the store made
             if not folder.is_dir():
-                _check_room(root, pictures, settings)
                 part = root / f".{folder.name}.part"
                 shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
                 try:
-                    _build(part, pictures, settings, label)
+                    build(part)
                     os.replace(part, folder)
                 finally:
                     shutil.rmtree(part, ignore_errors=True)
     return Store.open(folder)
 
 
+@contextmanager
+def new_store(folder, settings, label):
+    """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with it.
+
+    Raises:
+        SRGANError: there was no pair.
+    """
+    folder.mkdir()
+    count, skipped = 0, []
+    with (
+        open(folder / "hr.bin", "wb") as hr_file,
+        open(folder / "lr.bin", "wb") as lr_file,
+        open(folder / "names.txt", "w", encoding="utf-8", errors="surrogateescape") as names,
+    ):
+
+        def write(name, pairs, problem=None):
+            nonlocal count
+            for hr, lr in pairs:
+                hr_file.write(np.ascontiguousarray(hr))
+                lr_file.write(np.ascontiguousarray(lr))
+                names.write(f"{name}\n")
+                count += 1
+            if problem:
+                skipped.append(problem)
+
+        yield write
+    if not count:
+        reason = f"; the first: {skipped[0]}" if skipped else ""
+        raise SRGANError(f"none of the {label} can be used{reason}")
+    content = {"count": count, **settings, "skipped": skipped}
+    (folder / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
 def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
     """The (hr, lr) pairs of one picture: uint8 (size, size, 3) and (size / scale, size / scale, 3).
+
+    Of tiles, those of one colour are left out: they teach nothing and have no PSNR.
+    """
+    for hr, lr in all_squares(pixels, size=size, scale=scale, fit=fit, shrink=shrink):
+        if fit != "tile" or not is_flat(hr):
+            yield hr, lr
+
+
+def is_flat(pixels):
+    """Whether a picture has one colour."""
+    return (pixels == pixels[0, 0]).all()
+
+
+def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+    """As `squares`, those of one colour too, so that pictures of one size have as many at the same places.
 
     The low resolution is made of the whole picture, so that a square's borders are as true as its middle.
     """
@@ -126,8 +189,7 @@ def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
     for row in range(hr.shape[0] // size):
         for column in range(hr.shape[1] // size):
             square = hr[row * size : (row + 1) * size, column * size : (column + 1) * size]
-            if fit != "tile" or (square != square[0, 0]).any():  # a tile of one colour teaches nothing and has no PSNR
-                yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
+            yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
 
 
 def _key(pictures, settings):
@@ -143,13 +205,16 @@ def _key(pictures, settings):
     return digest.hexdigest()[:24]
 
 
-def _check_room(root, pictures, settings):
-    size, scale = settings["size"], settings["scale"]
-    pixels = len(pictures) * size**2 if settings["fit"] != "tile" else sum(map(_pixels, pictures))
+def check_room(root, pixels, scale, label):
+    """See that there is room for so many pixels of high resolution and what belongs to them.
+
+    Raises:
+        SRGANError: there is not.
+    """
     need, free = pixels * 3 * (1 + 1 / scale**2), shutil.disk_usage(root).free
     if need > free:
         raise SRGANError(
-            f"{root}: preparing {len(pictures)} pictures takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            f"{root}: preparing {label} takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "make room, set data.store to a folder elsewhere, or lower data.count or data.size"
         )
 
@@ -162,8 +227,7 @@ def _pixels(path):
         return 0
 
 
-def _build(part, pictures, settings, label):
-    part.mkdir()
+def _prepare_all(pictures, settings, label, write):
     options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
 
     def work(path):
@@ -172,27 +236,10 @@ def _build(part, pictures, settings, label):
         except SRGANError as error:
             return [], str(error)
 
-    count, skipped = 0, []
-    with (
-        open(part / "hr.bin", "wb") as hr_file,
-        open(part / "lr.bin", "wb") as lr_file,
-        open(part / "names.txt", "w", encoding="utf-8", errors="surrogateescape") as names,
-        tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar,
-    ):
+    with tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar:
         for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):
-            for hr, lr in pairs:
-                hr_file.write(np.ascontiguousarray(hr))
-                lr_file.write(np.ascontiguousarray(lr))
-                names.write(f"{path.name}\n")
-            count += len(pairs)
-            if problem:
-                skipped.append(problem)
+            write(path.name, pairs, problem)
             bar.update()
-    if not count:
-        reason = f"; the first: {skipped[0]}" if skipped else ""
-        raise SRGANError(f"none of the {len(pictures)} {label} can be used{reason}")
-    content = {"count": count, **settings, "skipped": skipped}
-    (part / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _parallel(work, items):

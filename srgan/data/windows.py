@@ -1,0 +1,79 @@
+"""Batches of windows: successive frames, cut from clips or with motion made from pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from srgan.data.batches import Batches, endless_order
+from srgan.data.motion import moving
+
+
+class WindowBatches(Batches):
+    """Batches for a generator over time: lr is uint8 (size, frames, h, w, 3), and hr the middle frame, (size, H, W, 3).
+
+    A window has motion that srgan.data.motion makes from a picture of `store`, or is a crop of one of `clips`, which stays
+    on its place over time. As for pictures each batch is a function of (seed, epoch, step), and the crops have random
+    flips and quarter turns; time may also run backwards.
+
+    Args:
+        store: of pictures.
+        clips: a store of windows of `frames` frames; None: all motion is made.
+        share_of_clips: how many of the crops are cut from clips where there are any.
+        all_frames: let hr be all frames, (size, frames, H, W, 3), as a recurrent generator is trained. None of them is
+            interpolated then.
+    """
+
+    def __init__(self, store, clips=None, *, frames, share_of_clips=0.5, all_frames=False, **options):
+        super().__init__(store, **options)
+        self.frames, self.all_frames, self.clips = frames, all_frames, clips
+        self.share_of_clips = share_of_clips if clips else 0.0
+        self._clip = endless_order(clips.count, (*self.seed, 2)) if clips else None
+
+    def _crop(self, index):
+        random = np.random.default_rng([*self.seed, 1, index])
+        quarter_turns, flip, backwards = random.integers(4), random.integers(2), random.integers(2)
+        # The share is kept by counting, and of either store all is seen before something is seen again.
+        cut = int(index * self.share_of_clips)
+        if int((index + 1) * self.share_of_clips) > cut:
+            lr, hr = self._cut(cut, random)
+        else:
+            lr, hr = self._made(index - cut, random)
+        if self.augment:
+            lr, hr = (np.rot90(pictures, quarter_turns, (1, 2)) for pictures in (lr, hr))
+            lr, hr = (pictures[:: -1 if backwards else 1, :, :: -1 if flip else 1] for pictures in (lr, hr))
+        return lr, hr if self.all_frames else hr[len(hr) // 2]
+
+    def _made(self, index, random):
+        square = self.store.hr[self._picture(index)]
+        other = self.store.hr[random.integers(self.store.count)]
+        return moving(square, other, crop=self.crop, frames=self.frames, scale=self.store.scale, random=random,
+                      turning=not self.all_frames)  # fmt: skip
+
+    def _cut(self, index, random):
+        clip, scale, side = self._clip(index), self.clips.scale, self.crop // self.clips.scale
+        top, left = random.integers(0, self.clips.size // scale - side, 2, endpoint=True)
+        lr = self.clips.lr[clip, :, top : top + side, left : left + side]
+        top, left = top * scale, left * scale
+        return lr, self.clips.hr[clip, :, top : top + self.crop, left : left + self.crop]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A few windows that stay the same, to validate on and to show.
+
+    Attributes:
+        lr: uint8 (count, frames, size / scale, size / scale, 3).
+        hr: uint8 (count, size, size, 3), the middle frames.
+    """
+
+    lr: np.ndarray
+    hr: np.ndarray
+    size: int
+    scale: int
+
+    @classmethod
+    def of(cls, store, clips, count, *, frames, crop, seed):
+        """Windows that depend on `seed` only: of clips where there are any, else with motion made from pictures."""
+        options = {"frames": frames, "share_of_clips": 1.0, "augment": False}
+        lr, hr = WindowBatches(store, clips, size=count, crop=crop, steps=1, seed=seed, **options)[0]
+        return cls(lr, hr, crop, store.scale)
