@@ -26,7 +26,7 @@ except ImportError as error:
         f"flicker needs OpenCV, which cannot be imported ({error}): pip install opencv-python-headless"
     ) from error
 
-_SMALLEST = 8  # pixels a side, DIS' patches
+_SMALLEST = 12  # pixels a side, below which DIS refuses
 
 
 class Motion(NamedTuple):
@@ -51,7 +51,7 @@ def follow(before, after, border=4) -> Motion | None:
     lie at least `border` pixels inside.
 
     Returns:
-        None where there is none to be found: at a scene cut, or where a side has under 8 pixels.
+        None where there is none to be found: at a scene cut, or where a side has under 12 pixels.
     """
     if min(after.shape[:2]) < _SMALLEST or is_cut(before, after):
         return None
