@@ -155,12 +155,12 @@ def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, redu
             yield crop_to_multiple(downscale(pixels, reduce) if reduce > 1 else pixels, scale)
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
-    original, *sources = itertools.tee(originals(), len(methods) + 2)
-    small, *lows = (map(downscale, source, itertools.repeat(scale)) for source in sources)
+    original, source = itertools.tee(originals())
+    small, *lows = itertools.tee(map(downscale, source, itertools.repeat(scale)), len(methods) + 1)
     clips = [_enlarge_clip(method.upscale, low) for method, low in zip(methods, lows, strict=True)]
     for pixels, low, *enlarged in zip(original, small, *clips, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}
-        labels = (method.label for method in methods)
+        labels = [method.label for method in methods]
         yield Scene(Path(path), scale, low, bicubic | dict(zip(labels, enlarged, strict=True)), pixels)
 
 
