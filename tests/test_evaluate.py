@@ -255,6 +255,10 @@ def test_methods_see_a_clips_frames_in_order_and_few_are_held(footage, monkeypat
                     yield seen.pop(0).repeat(4, 0).repeat(4, 1)
             yield from (frame.repeat(4, 0).repeat(4, 1) for frame in seen)
 
+    class Alone:
+        def clip(self, frames):
+            return (frame.repeat(4, 0).repeat(4, 1) for frame in frames)
+
     def opened(*arguments):
         clip = original(*arguments)
         read = clip.pixels
@@ -265,7 +269,7 @@ def test_methods_see_a_clips_frames_in_order_and_few_are_held(footage, monkeypat
     monkeypatch.setattr(scenes, "open_clip", opened)
     methods = [
         scenes.Method("ahead", Path("a"), "", "", Ahead()),
-        scenes.Method("alone", Path("b"), "", "", lambda low: low.repeat(4, 0).repeat(4, 1)),
+        scenes.Method("alone", Path("b"), "", "", Alone()),
     ]
     count = 0
     for scene in scenes.read_clip(footage / "frames", 4, methods, count=9):
