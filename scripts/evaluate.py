@@ -1,25 +1,45 @@
 """Measure models on the literature's test sets and print the table as Markdown, beside bicubic and published figures.
 
     python scripts/evaluate.py --model srresnet --data Set5=benchmarks/Set5 --data Set14=benchmarks/Set14
+    python scripts/evaluate.py --model srresnet --model srgan --clips film.mp4 --start 5.5 --frames 40
 
 A data set is a folder of high-resolution pictures, or has them in a folder HR. Pictures made by any other program are
 measured with the same ruler through --prediction-dir; they are called as the high-resolution ones, with or without
 something behind: baby.png, baby_x4.png, baby-esrgan.png.
+
+A clip is a video file, or a folder of numbered frames. Its scores are the means over its frames, and its flicker is how
+much they change by themselves (srgan/flicker.py). --strip also draws its last frames, and a line of all frames over time.
 """
 
 import argparse
 import sys
+from collections import deque
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from srgan.errors import SRGANError, UsageError
-from srgan.images import read_rgb
+from srgan.images import atomic_path, read_rgb
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, find_pictures, find_set, in_step, load_methods, named_path, read_scene
-from srgan.scores import WITH_ORIGINAL, mean_scores, protocol
+from srgan.scenes import (
+    BICUBIC,
+    find_pictures,
+    find_set,
+    in_step,
+    load_methods,
+    named_path,
+    open_clip,
+    read_clip,
+    read_scene,
+    score_frames,
+)
+from srgan.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
+from srgan.sheets import sheet
+from srgan.video import check_times
 
 SHOWN = ("psnr_y", "ssim_y", "lpips")
+SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
 
 # Ledig et al., CVPR 2017, arXiv 1609.04802, table 2; LPIPS, and ESRGAN's PSNR: Ma et al., CVPR 2020, arXiv 2003.13081,
 # table 1. The latter measured its SSIM by other settings (its bicubic has 0.8245 on Set5), so it is left out here.
@@ -51,10 +71,30 @@ def main(argv=None):
     parser.add_argument(
         "--model", action="append", default=[], help="a shipped model's name or a .keras file; repeatable"
     )
-    parser.add_argument("--data", action="append", required=True, metavar="NAME=PATH", help="a test set; repeatable")
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a test set; repeatable")
+    parser.add_argument(
+        "--clips", nargs="+", action="extend", default=[], metavar="[NAME=]PATH", help="video files, folders of frames"
+    )
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="where to begin in each clip")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="where to stop")
+    parser.add_argument("--frames", type=positive, metavar="N", help="of each clip, at most")
+    parser.add_argument(
+        "--reduce", type=positive, default=1, metavar="N",
+        help="take each frame reduced N times as the original: for clips that are soft or heavily compressed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strip",
+        type=Path,
+        metavar="FILE",
+        help="also draw the clips' last frames, and a line of each frame over time",
+    )
+    parser.add_argument(
+        "--crop", type=int, nargs=4, metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        help="what the strip shows, in pixels of the original (160x160 in the middle)",
+    )  # fmt: skip
     parser.add_argument(
         "--prediction-dir", action="append", default=[], metavar="[NAME=]PATH",
-        help="pictures made by another program, in the folder itself or in one of each set's name; repeatable",
+        help="pictures made by another program for --data, in the folder itself or in one of each set's name; repeatable",
     )  # fmt: skip
     parser.add_argument("--scale", type=int, default=4, help="of the predictions, where no model tells it (4)")
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras")
@@ -71,25 +111,65 @@ def main(argv=None):
         return 130
 
 
+def positive(text):
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def evaluate(arguments):
     sets = dict(map(find_set, arguments.data))
+    clips = dict(map(find_clip, arguments.clips))
     predictions = {name: Path(path) for name, path in map(named_path, arguments.prediction_dir)}
     if len(predictions) < len(arguments.prediction_dir):
         raise UsageError("--prediction-dir: two folders have one name; name them NAME=PATH")
     if len(sets) < len(arguments.data):
         raise UsageError("--data: two sets have one name; name them NAME=PATH")
+    if len(clips) < len(arguments.clips):
+        raise UsageError("--clips: two clips have one name; name them NAME=PATH")
     if missing := [str(folder) for folder in predictions.values() if not folder.is_dir()]:
         raise UsageError(f"{missing[0]}: no such folder of predictions")
+    if not sets and not clips:
+        raise UsageError("nothing to evaluate on: pass --data or --clips")
+    if arguments.strip and not clips:
+        raise UsageError("--strip: shows clips; pass --clips")
+    check_times(arguments.start, arguments.end)
+    if clips:
+        import srgan.clips
+        import srgan.flicker  # noqa: F401  (that their packages are missing is said before any work)
     methods, scale = [], arguments.scale
     if arguments.model:
         methods, scale = load_methods(arguments.model, engine=arguments.engine, precision=arguments.precision)
-    elif not predictions:
-        raise UsageError("nothing to evaluate: pass --model or --prediction-dir")
-    labels = [BICUBIC, *(method.label for method in methods), *predictions]
-    if twice := [label for label in labels if labels.count(label) > 1]:
+    elif clips or not predictions:
+        raise UsageError("nothing to evaluate: pass --model" + ("" if clips else " or --prediction-dir"))
+    labels = [BICUBIC, *(method.label for method in methods)]
+    if twice := [label for label in [*labels, *predictions] if [*labels, *predictions].count(label) > 1]:
         raise UsageError(f"--prediction-dir: {twice[0]} is taken; name the folder NAME=PATH")
     load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
 
+    failed = 0
+    if sets:
+        means, failed = measure_sets(sets, predictions, methods, scale)
+        if not means:
+            raise SRGANError("none of the pictures could be measured")
+        print(f"{markdown(means, [*labels, *predictions])}\n\n{SOURCES}\n")
+    if clips:
+        means, bad = measure_clips(clips, methods, scale, arguments)
+        failed += bad
+        if not means:
+            raise SRGANError("none of the clips could be measured")
+        print(f"{markdown(means, labels, 'Clip')}\n")
+        print(f"{OVER_TIME['flicker'].title}: {OVER_TIME['flicker'].about}.")
+    for key, text in protocol(scale).items():
+        if key in ("low", *SHOWN):
+            print(f"{WITH_ORIGINAL[key].title if key in SHOWN else 'Low resolution'}: {text}.")
+    for method in methods:
+        print(f"{method.label}: SHA-256 {method.sha256}; {method.engine}.")
+    return 1 if failed else 0
+
+
+def measure_sets(sets, predictions, methods, scale):
+    """Each set's mean scores by method, and how many pictures could not be measured."""
     means, failed = {}, 0
     for name, paths in sets.items():
         folders = {
@@ -103,38 +183,116 @@ def evaluate(arguments):
             return scene
 
         pictures = []
-        for _, outcome in in_step(paths, scene_of, lambda scene: scene.scores()):
+        for _, outcome in in_step(paths, scene_of, lambda scene: scene.scores(SHOWN)):
             if isinstance(outcome, SRGANError):
                 failed += 1
                 tqdm.write(f"evaluate: skipped {outcome}", file=sys.stderr)
             else:
                 pictures.append({"scores": outcome})
         if pictures:
-            means[name] = mean_scores(pictures, labels, WITH_ORIGINAL)
-    if not means:
-        raise SRGANError("none of the pictures could be measured")
-    print(markdown(means, labels))
-    print(f"\n{SOURCES}\n")
-    for key, text in protocol(scale).items():
-        if key in ("low", *SHOWN):
-            print(f"{WITH_ORIGINAL[key].title if key in SHOWN else 'Low resolution'}: {text}.")
-    for method in methods:
-        print(f"{method.label}: SHA-256 {method.sha256}; {method.engine}.")
-    return 1 if failed else 0
+            means[name] = mean_scores(pictures, list(pictures[0]["scores"]), SHOWN)
+    return means, failed
 
 
-def markdown(means, labels) -> str:
-    """The table: a row a score of a set, a column a method, the best of those measured here in bold."""
+def measure_clips(clips, methods, scale, arguments):
+    """Each clip's mean scores by method, and the mean of these; and how many clips could not be measured."""
+
+    def notice(line):
+        tqdm.write(f"evaluate: {line}", file=sys.stderr)
+
+    means, rows, failed = {}, [], 0
+    bounds = {"start": arguments.start, "end": arguments.end}
+    for name, path in clips.items():
+        strip = Strip(scale, arguments.crop) if arguments.strip else None
+        try:
+            total = min(filter(None, (open_clip(path, **bounds).count, arguments.frames)), default=None)
+            scenes = read_clip(
+                path, scale, methods, **bounds, count=arguments.frames, reduce=arguments.reduce, notice=notice
+            )
+            if strip:
+                scenes = map(strip.seen, scenes)
+            with tqdm(score_frames(scenes, SHOWN), desc=name, total=total, unit="frame", disable=None) as bar:
+                frames = [{"scores": scores} for scores in bar]
+            if not frames:
+                raise SRGANError(f"{path}: no frames in that time")
+            means[name] = mean_scores(frames, list(frames[0]["scores"]), SCORES)
+            if strip:
+                rows += strip.rows()
+        except SRGANError as error:
+            failed += 1
+            notice(f"skipped {error}")
+    if rows:
+        draw_strip(rows, arguments.strip)
+    if len(means) > 1:
+        labels = list(next(iter(means.values())))
+        means["mean"] = mean_scores([{"scores": mean} for mean in means.values()], labels, SCORES)
+    return means, failed
+
+
+def find_clip(text):
+    """A clip given as NAME=PATH or PATH: its name and its path."""
+    name, path = named_path(text)
+    if not Path(path).exists():
+        raise UsageError(f"{path}: no such clip")
+    return (name if "=" in text or Path(path).is_dir() else Path(path).stem), Path(path)
+
+
+def markdown(means, labels, kind="Set") -> str:
+    """The table: a row a score of a set or clip, a column a method, the best of those measured here in bold."""
     published = [label for label, figures in PUBLISHED.items() if figures.keys() & means.keys()]
-    lines = [["Set", "Score", *labels, *(f"{label} (published)" for label in published)]]
+    lines = [[kind, "Score", *labels, *(f"{label} (published)" for label in published)]]
     lines.append(["---", "---", *["---:"] * (len(labels) + len(published))])
     for name, rows in means.items():
-        for key in SHOWN:
-            metric, values = WITH_ORIGINAL[key], [rows[label][key] for label in labels]
+        for key in rows[labels[0]]:
+            metric, values = SCORES[key], [rows[label][key] for label in labels]
             cells = [f"**{metric.text(v)}**" if metric.is_best(v, values) else metric.text(v) for v in values]
             cells += [metric.text(PUBLISHED[label].get(name, {}).get(key)) for label in published]
             lines.append([name, f"{metric.title} {'↑' if metric.higher_is_better else '↓'}", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class Strip:
+    """A part of a clip's last frames, and its middle line in every frame, in all versions.
+
+    Args:
+        scale: of the versions.
+        crop: left, top, width and height of the part in pixels of the original; None: 160x160 in the middle.
+    """
+
+    def __init__(self, scale, crop=None, frames=4):
+        self.scale, self.crop = scale, crop
+        self.frames, self.lines = deque(maxlen=frames), {}
+
+    def seen(self, scene):
+        """Take what is shown of a frame, and return it."""
+        height, width = scene.original.shape[:2]
+        left, top, across, down = self.crop or (max(0, width - 160) // 2, max(0, height - 160) // 2, 160, 160)
+        box = [side // self.scale for side in (left, top, min(left + across, width), min(top + down, height))]
+        if not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+            raise UsageError(f"--crop: nothing of the {width}x{height} pixels of {scene.path} is in it")
+        parts = {}
+        for label, pixels in scene.versions().items():
+            factor = pixels.shape[1] * self.scale // width
+            x0, y0, x1, y1 = (side * factor for side in box)
+            part = parts[label] = pixels[y0:y1, x0:x1].copy()
+            self.lines.setdefault(label, []).append(part[len(part) // 2].repeat(self.scale // factor, axis=0))
+        self.frames.append(parts)
+        return scene
+
+    def rows(self):
+        """Rows for a sheet, a frame each, and one with the lines from the first frame to the last, downwards."""
+        return [*self.frames, {label: np.stack(lines) for label, lines in self.lines.items()}]
+
+
+def draw_strip(rows, path):
+    labels = list(rows[0])
+    drawn = sheet([[row[label] for label in labels] for row in rows], labels)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            drawn.save(temporary, quality=92)
+    except (OSError, ValueError) as error:
+        raise SRGANError(f"{path}: cannot be written ({error})") from error
 
 
 def read_prediction(folder, path, original, scale):

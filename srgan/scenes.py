@@ -1,6 +1,11 @@
-"""Scenes: a picture in all its versions. They are made one after the other and scored in threads meanwhile."""
+"""Scenes: a picture in all its versions. They are made one after the other and scored in threads meanwhile.
+
+Of a clip every frame is a scene.
+"""
 
 import hashlib
+import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +18,8 @@ from tqdm import tqdm
 
 from srgan.errors import SRGANError, UsageError
 from srgan.images import crop_to_multiple, downscale, read_rgb, resize_bicubic
-from srgan.pictures import READABLE
-from srgan.scores import scores_with_original, scores_without_original
+from srgan.pictures import READABLE, to_8_bits
+from srgan.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
@@ -85,13 +90,16 @@ class Scene:
     enlarged: dict[str, np.ndarray]
     original: np.ndarray | None = None
 
-    def scores(self) -> dict[str, dict[str, float]]:
-        """Each method's figures, by its label: of WITH_ORIGINAL if there is one, else of WITHOUT_ORIGINAL."""
+    def scores(self, keys=tuple(WITH_ORIGINAL)) -> dict[str, dict[str, float]]:
+        """Each method's figures, by its label: those `keys` of WITH_ORIGINAL if there is one, else WITHOUT_ORIGINAL."""
         if self.original is None:
-            take, reference = scores_without_original, self.low
-        else:
-            take, reference = scores_with_original, self.original
-        return {label: take(reference, pixels, self.scale) for label, pixels in self.enlarged.items()}
+            return {
+                label: scores_without_original(self.low, pixels, self.scale) for label, pixels in self.enlarged.items()
+            }
+        return {
+            label: scores_with_original(self.original, pixels, self.scale, keys)
+            for label, pixels in self.enlarged.items()
+        }
 
     def versions(self) -> dict[str, np.ndarray]:
         """Every version by its label, from low to original."""
@@ -116,6 +124,78 @@ def read_scene(path, scale, methods=(), *, low=False) -> Scene:
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
     enlarged |= {method.label: method.upscale(small) for method in methods}
     return Scene(Path(path), scale, small, enlarged, original)
+
+
+def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, reduce=1, notice=lambda line: None):
+    """Yield the frames of a clip as scenes, in order; only as many are held as the methods look ahead.
+
+    Args:
+        path: a video file, or a folder of numbered frames, which are taken as 25 a second.
+        scale, methods: as of `read_scene`; a method that enlarges clips sees the frames in their order.
+        start, end: seconds that bound the frames, or None.
+        count: at most so many frames; None: all.
+        reduce: the originals are the frames reduced by so much, bicubic: for films that are softer, or more damaged by
+            their compression, than their number of pixels says.
+        notice: called with a line on anything that a user should know.
+
+    Raises:
+        SRGANError: it cannot be read, PyAV is missing, or the frames are too small to be scored.
+    """
+    clip = open_clip(path, start, end, notice)
+    width, height = (side // (reduce * scale) * scale for side in (clip.width, clip.height))
+    if min(width, height) < 3 * scale:
+        raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
+
+    def originals():
+        from srgan.clips import on_white
+
+        for frame in itertools.islice(clip.frames(), count):
+            pixels = to_8_bits(clip.pixels(frame))
+            pixels = crop_to_multiple(pixels if pixels.shape[2] == 3 else on_white(pixels), reduce)
+            yield crop_to_multiple(downscale(pixels, reduce) if reduce > 1 else pixels, scale)
+
+    # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
+    original, source = itertools.tee(originals())
+    small, *lows = itertools.tee(map(downscale, source, itertools.repeat(scale)), len(methods) + 1)
+    clips = [_enlarge_clip(method.upscale, low) for method, low in zip(methods, lows, strict=True)]
+    for pixels, low, *enlarged in zip(original, small, *clips, strict=True):
+        bicubic = {BICUBIC: resize_bicubic(low, width, height)}
+        labels = [method.label for method in methods]
+        yield Scene(Path(path), scale, low, bicubic | dict(zip(labels, enlarged, strict=True)), pixels)
+
+
+def _enlarge_clip(upscaler, frames):
+    clip = getattr(upscaler, "clip", None)
+    return clip(frames) if clip else map(upscaler, frames)
+
+
+def open_clip(path, start=None, end=None, notice=lambda line: None):
+    """A `srgan.clips.Film` or `FrameFolder`, whichever is at `path`."""
+    from srgan import clips, video
+
+    if Path(path).is_dir():
+        return clips.FrameFolder(path, video.RATE, start, end)
+    return clips.Film(path, start, end, notice=notice)
+
+
+def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
+    """Yield the scores of each frame of a clip, of every method by its label: `keys` of WITH_ORIGINAL, and its flicker.
+
+    The flicker is NaN at the first frame and at those where a new scene begins.
+
+    Raises:
+        SRGANError: OpenCV is missing.
+    """
+    from srgan.flicker import flicker, follow
+
+    before = None
+    for scene in scenes:
+        scores = scene.scores(keys)
+        motion = follow(before.original, scene.original, scene.scale) if before else None
+        for label, pixels in scene.enlarged.items():
+            scores[label]["flicker"] = flicker(motion, before.enlarged[label], pixels) if motion else math.nan
+        yield scores
+        before = scene
 
 
 def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:

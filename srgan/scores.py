@@ -47,20 +47,23 @@ WITHOUT_ORIGINAL = {
     "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "scaled down again by bicubic, against the input: is it still it?"),
     "blur": Metric("Blur", "", 3, False, "blur effect of Crété-Roffet et al.: 0 is sharp, which may be right or wrong"),
 }
+OVER_TIME = {
+    "flicker": Metric(
+        "Flicker", "levels", 3, False,
+        "luma levels by which successive frames differ along the original's motion, more than those of the original",
+    ),
+}  # fmt: skip
 
 
-def scores_with_original(original, picture, scale) -> dict[str, float]:
-    """The figures of WITH_ORIGINAL for two uint8 pictures of one size (height, width, 3)."""
+def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) -> dict[str, float]:
+    """The figures of WITH_ORIGINAL, or those of `keys`, for two uint8 pictures of one size (height, width, 3)."""
     choose_backend()
     from srgan.lpips import lpips
 
-    return {
-        "psnr_y": metrics.psnr_y(original, picture, scale),
-        "ssim_y": metrics.ssim_y(original, picture, scale),
-        "lpips": lpips(original, picture),
-        "psnr_rgb": metrics.psnr_rgb(original, picture, scale),
-        "ssim_rgb": metrics.ssim_rgb(original, picture, scale),
-    }
+    def take(key):
+        return lpips(original, picture) if key == "lpips" else getattr(metrics, key)(original, picture, scale)
+
+    return {key: take(key) for key in keys}
 
 
 def scores_without_original(low, picture, scale) -> dict[str, float]:
@@ -97,7 +100,7 @@ def protocol(scale, low=False) -> dict:
 
 def table(means) -> str:
     """The mean scores as lines of text, the best of each column marked with an asterisk."""
-    kinds = {**WITH_ORIGINAL, **WITHOUT_ORIGINAL}
+    kinds = {**WITH_ORIGINAL, **WITHOUT_ORIGINAL, **OVER_TIME}
     columns = [["", *means]]
     for key in next(iter(means.values())):
         metric = kinds[key]

@@ -1,15 +1,20 @@
-"""scripts/evaluate.py: its table, predictions of other programs, and the literature's figures by one command."""
+"""scripts/evaluate.py: its tables, of pictures and of clips, other programs' predictions, and the literature's figures."""
 
 import hashlib
+import shutil
+import sys
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from helpers import load_script, run_python
+from helpers import SAMPLE, load_script, run_python
 from PIL import Image
 from skimage import data
 
-from srgan import images, metrics
+from srgan import images, metrics, scenes
 from srgan.errors import SRGANError
+from srgan.flicker import flicker, follow
 
 evaluate = load_script("evaluate")
 
@@ -36,6 +41,34 @@ def benchmark(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A network of 4 filters that is called mine."""
+    from srgan.networks.generator import srresnet
+
+    path = tmp_path_factory.mktemp("own") / "mine" / "generator.keras"
+    path.parent.mkdir()
+    srresnet(filters=4, blocks=1, normalization="none", skip="bilinear").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """12 frames of a pan over a photograph, 10 a second: clip.mkv, without loss, and the folder frames/, 1.png to 12.png."""
+    folder = tmp_path_factory.mktemp("footage")
+    photo = images.read_rgb(SAMPLE / "val" / "raccoon.jpg")
+    (folder / "frames").mkdir()
+    with av.open(str(folder / "clip.mkv"), "w") as film:
+        stream = film.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 98, 66, "bgr0"
+        for index in range(12):
+            frame = photo[300 + index : 366 + index, 400 + 2 * index : 498 + 2 * index]
+            Image.fromarray(frame).save(folder / "frames" / f"{index + 1}.png")
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        film.mux(stream.encode(None))
+    return folder
+
+
 def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -47,14 +80,9 @@ def rows_of(output):
     return {(row[0], row[1].split()[0]): dict(zip(head[2:], row[2:], strict=True)) for row in body}
 
 
-def test_predictions_are_measured_like_models(benchmark, tmp_path, capsys):
-    from srgan.networks.generator import srresnet
-
-    model = tmp_path / "runs" / "mine" / "generator.keras"
-    model.parent.mkdir(parents=True)
-    srresnet(filters=4, blocks=1, normalization="none", skip="bilinear").save(model)
+def test_predictions_are_measured_like_models(benchmark, own, capsys):
     status = evaluate.main(
-        ["--model", str(model), "--data", f"Set2={benchmark / 'Set2'}"]
+        ["--model", str(own), "--data", f"Set2={benchmark / 'Set2'}"]
         + ["--prediction-dir", f"same={benchmark / 'exact'}", "--prediction-dir", str(benchmark / "noisy")]
     )
     printed = capsys.readouterr().out
@@ -72,7 +100,7 @@ def test_predictions_are_measured_like_models(benchmark, tmp_path, capsys):
         noisy = images.read_rgb(benchmark / "noisy" / path.name)[:height, :width]
         expected.append(metrics.psnr_y(original, noisy))
     assert rows["Set2", "PSNR-Y"]["noisy"] == f"{np.mean(expected):.2f}"
-    assert hashlib.sha256(model.read_bytes()).hexdigest() in printed
+    assert hashlib.sha256(own.read_bytes()).hexdigest() in printed
     assert "float32" in printed and "BT.601" in printed
 
 
@@ -92,6 +120,12 @@ def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsy
         (["--data", "{folder}/none", "--prediction-dir", "{folder}/noisy"], 2, "none: no such picture or folder"),
         (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/none"], 2, "none: no such folder of predictions"),
         (["--data", "{folder}/Set2", "--model", "{folder}/none.keras"], 1, "none.keras: no such model"),
+        (["--model", "srresnet"], 2, "nothing to evaluate on: pass --data or --clips"),
+        (["--clips", "{folder}/none.mp4", "--model", "srresnet"], 2, "none.mp4: no such clip"),
+        (["--clips", "{folder}/noisy", "--prediction-dir", "{folder}/noisy"], 2, "nothing to evaluate: pass --model"),
+        (["--clips", "{folder}/noisy", "{folder}/noisy", "--model", "srresnet"], 2, "two clips have one name"),
+        (["--clips", "{folder}/noisy", "--model", "srresnet", "--start", "2", "--end", "1"], 2, "not after the start"),
+        (["--data", "{folder}/Set2", "--model", "srresnet", "--strip", "strip.png"], 2, "pass --clips"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(benchmark, capsys, arguments, status, words):
@@ -144,3 +178,121 @@ def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
         row = rows["Set5", score]
         assert row["bicubic"].strip("*") == figure
         assert float(row["MATLAB"].strip("*")) == pytest.approx(float(figure), abs=0.011)
+
+
+def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, benchmark, capsys):
+    """A file and the folder of its frames, beside a test set; bicubic's figures by hand, and a mean over both."""
+    paths = [str(footage / "clip.mkv"), f"pictures={footage / 'frames'}"]
+    options = ["--model", str(own), "--data", f"Set2={benchmark / 'Set2'}", "--frames", "4"]
+    assert evaluate.main(["--clips", *paths, *options]) == 0
+    from srgan.lpips import lpips
+
+    printed = capsys.readouterr().out
+    before, head, after = printed.partition("| Clip |")
+    of_sets, of_clips = rows_of(before), rows_of(head + after)
+    assert {name for name, _ in of_sets} == {"Set2"}
+    assert list(of_clips) == [
+        (name, score)
+        for name in ("clip", "pictures", "mean")
+        for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Flicker")
+    ]  # fmt: skip
+    assert list(of_clips["clip", "Flicker"]) == ["bicubic", "mine"]
+    originals = [images.read_rgb(footage / "frames" / f"{number}.png")[:64, :96] for number in range(1, 5)]
+    results = [images.resize_bicubic(images.downscale(frame, 4), 96, 64) for frame in originals]
+    pairs = list(zip(originals, results, strict=True))
+    expected = {
+        "PSNR-Y": np.mean([metrics.psnr_y(*pair) for pair in pairs]),
+        "SSIM-Y": np.mean([metrics.ssim_y(*pair) for pair in pairs]),
+        "LPIPS": np.mean([lpips(*pair) for pair in pairs]),
+        "Flicker": np.mean([
+            flicker(follow(*originals[index : index + 2]), *results[index : index + 2]) for index in range(3)
+        ]),
+    }  # fmt: skip
+    for score, value in expected.items():
+        for name in ("clip", "pictures", "mean"):
+            assert float(of_clips[name, score]["bicubic"].strip("*")) == pytest.approx(value, abs=0.0051), (name, score)
+    assert "along the original's motion" in printed
+
+
+def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
+    strip, crop = tmp_path / "new" / "strip.png", ["--crop", "8", "4", "24", "16"]
+    status = evaluate.main(
+        ["--model", str(own), "--clips", str(footage / "clip.mkv"), "--start", "0.5", "--end", "1.05", "--reduce", "2"]
+        + ["--strip", str(strip), *crop]
+    )
+    assert status == 0
+    assert len(rows_of(capsys.readouterr().out)) == 4
+    drawn = np.asarray(Image.open(strip))
+    last = images.read_rgb(footage / "frames" / "11.png")
+    shown = images.downscale(last, 2)[4:20, 8:32]
+    rows = [top for top in range(drawn.shape[0] - 15) if (drawn[top : top + 16, -16 - 24 : -16] == shown).all()]
+    assert len(rows) == 1  # the last panel, inside the margin, of the fourth row
+    below = drawn[rows[0] + 16 + 8 :, -16 - 24 : -16]
+    assert (below[5] == shown[8]).all()  # its middle line is the sixth of the six that the last row is made of
+
+
+def test_a_bad_clip_costs_only_itself(footage, own, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    status = evaluate.main(
+        ["--model", str(own), "--frames", "2", "--clips", str(tmp_path / "bad.mp4"), str(footage / "frames")]
+    )
+    printed = capsys.readouterr()
+    assert status == 1
+    assert printed.err.startswith(f"evaluate: skipped {tmp_path / 'bad.mp4'}: cannot be read as a clip")
+    assert {name for name, _ in rows_of(printed.out)} == {"frames"}
+
+
+def test_methods_see_a_clips_frames_in_order_and_few_are_held(footage, monkeypatch):
+    """One that looks two frames ahead, as video models do, beside one that takes each frame by itself."""
+    given = []
+
+    class Ahead:
+        def clip(self, frames):
+            seen = []
+            for frame in frames:
+                seen.append(frame)
+                if len(seen) == 3:
+                    yield seen.pop(0).repeat(4, 0).repeat(4, 1)
+            yield from (frame.repeat(4, 0).repeat(4, 1) for frame in seen)
+
+    class Alone:
+        def clip(self, frames):
+            return (frame.repeat(4, 0).repeat(4, 1) for frame in frames)
+
+    def opened(*arguments):
+        clip = original(*arguments)
+        read = clip.pixels
+        monkeypatch.setattr(clip, "pixels", lambda frame: given.append(frame) or read(frame))
+        return clip
+
+    original = scenes.open_clip
+    monkeypatch.setattr(scenes, "open_clip", opened)
+    methods = [
+        scenes.Method("ahead", Path("a"), "", "", Ahead()),
+        scenes.Method("alone", Path("b"), "", "", Alone()),
+    ]
+    count = 0
+    for scene in scenes.read_clip(footage / "frames", 4, methods, count=9):
+        count += 1
+        assert len(given) <= count + 3
+        assert (scene.enlarged["ahead"] == scene.enlarged["alone"]).all()
+        assert (scene.low == images.downscale(scene.original, 4)).all()
+        assert (scene.original == images.read_rgb(footage / "frames" / f"{count}.png")[:64, :96]).all()
+    assert count == len(given) == 9
+
+
+def test_a_new_scene_is_no_flicker(footage, tmp_path):
+    for number in range(1, 7):
+        shutil.copy(footage / "frames" / f"{number}.png", tmp_path)
+    for number in (4, 5, 6):
+        Image.fromarray(255 - images.read_rgb(tmp_path / f"{number}.png")).save(tmp_path / f"{number}.png")
+    frames = list(scenes.score_frames(scenes.read_clip(tmp_path, 4), ("psnr_y",)))
+    assert [np.isnan(scores["bicubic"]["flicker"]) for scores in frames] == [True, False, False, True, False, False]
+
+
+def test_without_opencv_it_is_said_before_any_work(footage, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "srgan.flicker")
+    assert evaluate.main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install opencv-python-headless" in line
