@@ -305,8 +305,8 @@ def enlarged(frames, upscaler, skip=0, memory=None, keep=lambda memory: None):
     """
     shown, seen = itertools.tee(frames)  # the network looks ahead
     steps = upscaler.steps((pixels for _, pixels in seen), skip, memory)
-    for (frame, _), (result, memory) in zip(itertools.islice(shown, skip, None), steps):
-        keep(memory)
+    for (frame, _), (result, remembered) in zip(itertools.islice(shown, skip, None), steps):
+        keep(remembered)
         yield frame, result
 
 
