@@ -367,9 +367,9 @@ def _interpolate_openvino(model, other, strength, names):
     ]:
         raise SRGANError(f"{names} are not built alike, so that their weights cannot be interpolated")
     for one, two in zip(operations, others):
-        if one.get_type_name() == "Constant" and one.get_element_type().to_dtype() == np.float32:
-            mixed = strength * one.data + (1 - strength) * two.data
-            one.output(0).replace(opset.constant(mixed.astype(np.float32)).output(0))
+        if one.get_type_name() == "Constant" and np.issubdtype(one.data.dtype, np.floating):  # shipped ones are float16
+            mixed = strength * one.data.astype(np.float32) + (1 - strength) * two.data.astype(np.float32)
+            one.output(0).replace(opset.constant(mixed.astype(one.data.dtype)).output(0))
     model.validate_nodes_and_infer_types()
     return model
 
