@@ -92,7 +92,7 @@ def _per_channel(values, rank, repeats=1):
 def _apply(layer, inputs) -> _Value:
     x = inputs[0]
     repeats = x.shuffle**2  # a channel of the layer stands here as so many channels, one a sub-pixel
-    rank = layer.output.ndim
+    rank, channels = layer.output.ndim, layer.output.shape[-1]
     match layer:
         # What works on each value alone.
         case layers.Rescaling():
@@ -115,15 +115,9 @@ def _apply(layer, inputs) -> _Value:
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
             scale = layer.size[0]
             return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
-        case layers.Conv2D() | layers.Conv3D() if (
-            layer.padding == "same" or set(layer.kernel_size) == {1}
-        ) and layer.groups == 1:
+        case layers.Conv2D() | layers.Conv3D():
             return _convolution(layer, x)
-        case layers.GroupNormalization() if layer.axis in (-1, rank - 1) and layer.groups in (
-            -1,
-            layer.output.shape[-1],
-        ):
-            channels = layer.output.shape[-1]
+        case layers.GroupNormalization() if layer.axis in (-1, rank - 1) and layer.groups in (-1, channels):
             gamma = _weight(layer.gamma) if layer.scale else np.ones(channels, np.float32)
             beta = _weight(layer.beta) if layer.center else np.zeros(channels, np.float32)
             return _Value(opset.group_normalization(x.shuffled().node, gamma, beta, channels, layer.epsilon))
@@ -134,9 +128,9 @@ def _apply(layer, inputs) -> _Value:
             return _Value(opset.batch_norm_inference(x.shuffled().node, gamma, beta, mean, variance, layer.epsilon))
         # What moves frames.
         case FoldFrames():
-            return _Value(_reshaped(opset.transpose(x.node, np.array([0, 2, 1, 3, 4])), -1, layer.output.shape[-1]))
+            return _Value(_reshaped(opset.transpose(x.node, np.array([0, 2, 1, 3, 4])), -1, channels))
         case MergeFrames():
-            channels, left = layer.output.shape[-1], layer.frames - layer.merged + 1
+            left = layer.frames - layer.merged + 1
             clips = _reshaped(x.shuffled().node, -1, layer.frames, channels // layer.merged)
             runs = [_slice(clips, start, start + left, axis=1) for start in range(layer.merged)]
             return _Value(_reshaped(opset.concat(runs, 2), -1, channels))
@@ -165,8 +159,12 @@ def _activation(layer, node):
 
 
 def _convolution(layer, x):
-    if set(layer.strides) != {1} or set(layer.dilation_rate) != {1} or any(size % 2 == 0 for size in layer.kernel_size):
-        raise Inconvertible(f"layer {layer.name} is a convolution with strides, dilation or an even kernel")
+    keeps_size = layer.padding == "same" or set(layer.kernel_size) == {1}
+    even = any(size % 2 == 0 for size in layer.kernel_size)
+    if even or not keeps_size or {*layer.strides, *layer.dilation_rate, layer.groups} != {1}:
+        raise Inconvertible(
+            f"layer {layer.name} is a convolution with strides, dilation, groups, an even kernel or without padding"
+        )
     kernel = _weight(layer.kernel)
     bias = _weight(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
     # Matrix units compute 16 output channels at once: with 3 of them used, most of the work would be lost.

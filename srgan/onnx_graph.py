@@ -88,7 +88,8 @@ def _per_channel(values, rank):
 
 def _apply(graph, layer, inputs):
     """Append what `layer` does to `inputs`; the name of the result."""
-    x, name, rank = inputs[0], layer.name, layer.output.ndim
+    x, name = inputs[0], layer.name
+    rank, channels = layer.output.ndim, layer.output.shape[-1]
     match layer:
         # What works on each value alone.
         case layers.Rescaling():
@@ -110,14 +111,9 @@ def _apply(graph, layer, inputs):
             return graph.add("DepthToSpace", [x], name, blocksize=layer.scale, mode="DCR")
         case layers.UpSampling2D() if layer.interpolation in ("bilinear", "nearest") and len(set(layer.size)) == 1:
             return _enlarge(graph, layer, x)
-        case layers.Conv2D() | layers.Conv3D() if (
-            layer.padding == "same" or set(layer.kernel_size) == {1}
-        ) and layer.groups == 1:
+        case layers.Conv2D() | layers.Conv3D():
             return _convolution(graph, layer, x)
-        case layers.GroupNormalization() if layer.axis in (-1, rank - 1) and layer.groups in (
-            -1,
-            layer.output.shape[-1],
-        ):
+        case layers.GroupNormalization() if layer.axis in (-1, rank - 1) and layer.groups in (-1, channels):
             return graph.add("InstanceNormalization", [x, *_affine(graph, layer)], name, epsilon=layer.epsilon)
         case layers.BatchNormalization() if layer.axis in (-1, rank - 1):
             mean = graph.constant(f"{name}/mean", _weight(layer.moving_mean))
@@ -127,9 +123,9 @@ def _apply(graph, layer, inputs):
         # What moves frames.
         case FoldFrames():
             x = graph.add("Transpose", [x], name, perm=[0, 2, 1, 3, 4])
-            return _reshaped(graph, x, name, -1, layer.output.shape[-1])
+            return _reshaped(graph, x, name, -1, channels)
         case MergeFrames():
-            channels, left = layer.output.shape[-1], layer.frames - layer.merged + 1
+            left = layer.frames - layer.merged + 1
             clips = _reshaped(graph, x, f"{name}/apart", -1, layer.frames, channels // layer.merged)
             runs = [
                 _slice(graph, clips, f"{name}/run{start}", start, start + left, axis=1) for start in range(layer.merged)
@@ -159,8 +155,12 @@ def _activation(graph, layer, x):
 
 
 def _convolution(graph, layer, x):
-    if set(layer.strides) != {1} or set(layer.dilation_rate) != {1} or any(size % 2 == 0 for size in layer.kernel_size):
-        raise Inconvertible(f"layer {layer.name} is a convolution with strides, dilation or an even kernel")
+    keeps_size = layer.padding == "same" or set(layer.kernel_size) == {1}
+    even = any(size % 2 == 0 for size in layer.kernel_size)
+    if even or not keeps_size or {*layer.strides, *layer.dilation_rate, layer.groups} != {1}:
+        raise Inconvertible(
+            f"layer {layer.name} is a convolution with strides, dilation, groups, an even kernel or without padding"
+        )
     kernel = np.moveaxis(_weight(layer.kernel), [-1, -2], [0, 1])
     inputs = [x, graph.constant(f"{layer.name}/kernel", kernel)]
     if layer.use_bias:
