@@ -6,7 +6,8 @@
     python scripts/export.py --model srresnet srresnet          # a folder: SavedModel
 
 In every format the generator takes float32 pictures (batch, height, width, 3) in [0, 1], of any number and size, and
-gives them `scale` times as large, not clipped. What was written is run by its own runtime on photographs of two sizes
+gives them `scale` times as large, not clipped; one of frames takes windows, (batch, frames, height, width, 3), and gives
+the middle frames. What was written is run by its own runtime on photographs of two sizes
 and compared with Keras before it gets its name.
 """
 
@@ -66,6 +67,8 @@ def export(model, output, name=None) -> str:
     if "tensorflow" in chosen.packages and choose_backend() != "tensorflow":
         raise UsageError(f"--format {name} is written by TensorFlow: set KERAS_BACKEND=tensorflow")
     generator = load_float32(model)
+    if len(generator.inputs) > 1:
+        raise SRGANError(f"{model}: is recurrent: what it remembers is passed on by srgan alone; export one of frames")
     with _placed(output) as file:
         try:
             chosen.write(model, file)
@@ -80,7 +83,7 @@ def export(model, output, name=None) -> str:
                 f"{output}: not written, because what was made of {model} differs from Keras by up to "
                 f"{difference:.3g} levels of 255"
             )
-    return f"{output}: {name}, for pictures of any size; differs from Keras by at most {difference:.1g} levels of 255"
+    return f"{output}: {name}, for {'pictures' if generator.inputs[0].ndim == 4 else 'frames'} of any size; differs from Keras by at most {difference:.1g} levels of 255"
 
 
 def _format_of(output):
@@ -141,12 +144,15 @@ def largest_difference(run, generator) -> float:
     """
     import keras
 
+    frames = generator.inputs[0].shape[1:-3]
     corners = [to_float(read_rgb(path)[80:, 80:]) for path in sorted(PHOTOGRAPHS.glob("*.jpg"))[:3]]
     if len(corners) < 3:
         raise SRGANError(f"{PHOTOGRAPHS}: the three photographs to try an exported model on are not there")
     differences = []
     for pictures in ([picture[:37, :45] for picture in corners[:1]], [picture[:50, :22] for picture in corners[1:]]):
         pictures = np.stack(pictures)
+        if frames:  # pans
+            pictures = np.stack([np.roll(pictures, index, axis=2) for index in range(*frames)], axis=1)
         expected = keras.ops.convert_to_numpy(generator(pictures, training=False))
         given = np.asarray(run(pictures))
         if given.shape != expected.shape:
@@ -224,8 +230,11 @@ def load_saved_model(folder):
 
 def write_litert(model, file):
     """From a SavedModel, with LiteRT's own operations only."""
+    import keras
     import tensorflow as tf
 
+    if any(isinstance(layer, keras.layers.Conv3D) for layer in load_float32(model).layers):
+        raise ValueError("LiteRT has no PReLU behind 3D convolutions; .onnx and .xml take them")
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(model, folder)
         file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())

@@ -1,5 +1,8 @@
 """Engines: a generator as a plain function on pictures, float32 (batch, h, w, 3) in [0, 1] to `scale` times the size.
 
+Generators over time (srgan.networks.video) take what they take there: windows of frames, (batch, frames, h, w, 3), or a
+frame and a memory, for which they give a pair, the enlarged frame and the next memory.
+
 `load_engine` gives one of two kinds: OpenVINO, the faster on a CPU, which starts in a fraction of a second because no
 framework is imported, and Keras on any backend, for GPUs. The output is not clipped. Engines may be called from several
 threads at once.
@@ -78,6 +81,13 @@ class Description(NamedTuple):
     scale: int
     receptive_field: int  # how many input pixels away an output pixel still depends on the input; -1: on all of them
     values_per_pixel: int  # the most values that one layer gives, an input pixel
+    frames: int = 1  # that it looks at, at once
+    memory: int = 0  # channels of what a recurrent one remembers
+
+    @property
+    def over_time(self):
+        """Whether other frames count than the one that is enlarged."""
+        return self.frames > 1 or self.memory > 0
 
 
 def describe(generator) -> Description:
@@ -85,31 +95,36 @@ def describe(generator) -> Description:
     from keras import Model, layers, tree
 
     from srgan.networks.generator import scale_of
-    from srgan.networks.layers import PixelShuffle
+    from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle
+    from srgan.networks.video import frames_of, is_recurrent
 
     probe = 64  # pixels
     outputs = [operation.output for operation in generator.operations]
-    shapes = Model(generator.inputs, outputs).compute_output_shape((1, probe, probe, 3))
+    given = [(1, *tensor.shape[1:-3], probe, probe, tensor.shape[-1]) for tensor in generator.inputs]
+    shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle)
     on_each_pixel += (layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate)
+    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame)
     reach, scale = {}, {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
         sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
         before = scale.get(sources[0], 1) if sources else 1
         match layer:
-            case layers.Conv2D():
-                here = max(layer.kernel_size) // 2 * max(layer.dilation_rate) / before
+            case layers.Conv2D() | layers.Conv3D():
+                here = max(layer.kernel_size[-2:]) // 2 * max(layer.dilation_rate[-2:]) / before
             case layers.UpSampling2D():
                 here = 1 / before
             case _:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf
         reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here
-        scale[id(output)] = shape[1] / probe
-    field = reach.get(id(generator.outputs[0]), np.inf)  # not found: from a layer that is used twice
+        scale[id(output)] = shape[-3] / probe
+    field = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
     return Description(
         scale=scale_of(generator),
         receptive_field=int(np.ceil(field)) if np.isfinite(field) else -1,
         values_per_pixel=int(max(np.prod(shape) for shape in shapes) / probe**2),
+        frames=frames_of(generator),
+        memory=generator.inputs[1].shape[-1] if is_recurrent(generator) else 0,
     )
 
 
@@ -251,12 +266,13 @@ class OpenVINOEngine:
         self._request = None  # has buffers as large as its largest picture
         self._lock = threading.Lock()  # one picture takes all cores
 
-    def __call__(self, lr):
+    def __call__(self, *inputs):
         with self._lock:
             try:
                 self._request = self._request or self._compiled.create_infer_request()
-                self._request.infer([np.ascontiguousarray(lr, np.float32)], share_inputs=True)
-                return self._request.get_output_tensor().data.copy()
+                self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
+                results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+                return results if len(results) > 1 else results[0]
             except RuntimeError as error:
                 self._request = None  # its buffers are of no use
                 raise _meant(error) from error
@@ -316,7 +332,9 @@ def save_openvino(model, path, half=False):
 
 
 def _read_description(model):
-    return Description(*(int(model.get_rt_info(["srgan", key]).value) for key in Description._fields))
+    """Its `Description`; what an older file does not say yet is as it was then, by default."""
+    said = [key for key in Description._fields if model.has_rt_info(["srgan", key])]
+    return Description(**{key: int(model.get_rt_info(["srgan", key]).value) for key in said})
 
 
 def _compile_or_import(core, model, settings, hardware, folder):
@@ -349,9 +367,9 @@ def _interpolate_openvino(model, other, strength, names):
     ]:
         raise SRGANError(f"{names} are not built alike, so that their weights cannot be interpolated")
     for one, two in zip(operations, others):
-        if one.get_type_name() == "Constant" and one.get_element_type().to_dtype() == np.float32:
-            mixed = strength * one.data + (1 - strength) * two.data
-            one.output(0).replace(opset.constant(mixed.astype(np.float32)).output(0))
+        if one.get_type_name() == "Constant" and np.issubdtype(one.data.dtype, np.floating):  # shipped ones are float16
+            mixed = strength * one.data.astype(np.float32) + (1 - strength) * two.data.astype(np.float32)
+            one.output(0).replace(opset.constant(mixed.astype(one.data.dtype)).output(0))
     model.validate_nodes_and_infer_types()
     return model
 
@@ -382,11 +400,7 @@ class KerasEngine:
         self._lock = threading.Lock()
         # Traced for pictures of any size, TensorFlow fails in Keras' bilinear upsampling.
         self._generator.compile(run_eagerly=keras.backend.backend() == "tensorflow")
-        # Up to the last layer with weights: after it the picture would lose levels.
-        policy = keras.DTypePolicy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision])
-        last = max(index for index, layer in enumerate(self._generator.layers) if layer.weights)
-        for layer in self._generator.layers[1 : last + 1]:
-            layer.dtype_policy = policy
+        _compute_in(self.precision, self._generator)
 
     @property
     def bytes_per_pixel(self):
@@ -399,12 +413,35 @@ class KerasEngine:
             return self
         return KerasEngine(self.weights[0], precision, *self.weights[1:])
 
-    def __call__(self, lr):
+    def __call__(self, *inputs):
+        inputs = [np.asarray(values, np.float32) for values in inputs]
         with self._lock:
             try:
-                return np.asarray(self._generator.predict_on_batch(np.asarray(lr, np.float32)), np.float32)
+                results = self._generator.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
+                if isinstance(results, (list, tuple)):
+                    return tuple(np.asarray(result, np.float32) for result in results)
+                return np.asarray(results, np.float32)
             except Exception as error:  # each backend has its own
                 raise _meant(error) from error
+
+
+def _compute_in(precision, generator):
+    """Set what the layers compute in. Behind the last weights, and where a picture passes none, it is float32 always: in
+    bfloat16 the picture would lose levels.
+    """
+    from keras import DTypePolicy, layers, tree
+
+    makers = {id(operation.output): operation for operation in generator.operations}
+    exact, before = set(), list(generator.outputs)
+    while before:
+        layer = makers.get(id(before.pop()))
+        if layer in generator.layers and layer not in exact and not layer.weights:
+            exact.add(layer)
+            before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
+    for layer in generator.layers:
+        if not isinstance(layer, layers.InputLayer):
+            rough = precision == "bfloat16" and layer not in exact
+            layer.dtype_policy = DTypePolicy("mixed_bfloat16" if rough else "float32")
 
 
 def _meant(error):

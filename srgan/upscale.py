@@ -1,9 +1,10 @@
-"""Upscaling: whole pictures through an engine, in overlapping tiles, and folders of them."""
+"""Upscaling: whole pictures and the frames of clips through an engine, in overlapping tiles, and folders of them."""
 
 import contextlib
 import itertools
 import logging
 import math
+import operator
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from srgan import images, pictures
+from srgan.cuts import is_cut
 from srgan.engines import load_engine
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
@@ -34,7 +36,7 @@ _log = logging.getLogger("srgan")
 
 
 class Upscaler:
-    """Upscales pictures. One may be used by several threads at once.
+    """Upscales pictures and clips. One may be used by several threads at once.
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
@@ -64,7 +66,7 @@ class Upscaler:
         self._lock = threading.Lock()
 
     def __call__(self, picture, *, on_tile=lambda done, total: None):
-        """Upscale one picture.
+        """Upscale one picture. For a generator over time it stands for all the frames that this looks at.
 
         Args:
             picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
@@ -78,7 +80,8 @@ class Upscaler:
             SRGANError: the network gave no numbers, or not even the smallest tile fits into memory.
         """
         if isinstance(picture, Picture):
-            return replace(picture, pixels=self._upscale(picture.pixels, on_tile))
+            pixels, _ = self._upscale([picture.pixels] * self.engine.description.frames, on_tile=on_tile)
+            return replace(picture, pixels=pixels)
         if isinstance(picture, Image.Image):
             return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
         array = np.asarray(picture)
@@ -89,30 +92,79 @@ class Upscaler:
         pixels = array.reshape(*array.shape[:2], -1)
         if array.dtype.kind == "f":
             pixels = pixels.astype(np.float32)
-        result = self._upscale(pixels, on_tile)
+        result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
         return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
+
+    def clip(self, frames):
+        """Upscale the frames of a clip, each when it is asked for.
+
+        A generator of pictures takes them one by one. One over time sees the frames around each, or remembers those
+        before it, but never across a scene cut: at cuts, as at the clip's ends, the nearest frame of the same scene stands
+        for one that is missing, and what is remembered of a scene ends with it.
+
+        Args:
+            frames: arrays (h, w, 1 to 4) of uint8 or uint16, channels as in a picture's, that stay as they are; taken
+                only as far ahead as the generator looks.
+
+        Yields:
+            The frames upscaled, in their order.
+
+        Raises:
+            SRGANError: as for a picture.
+        """
+        for result, _ in self.steps(frames):
+            yield result
+
+    def steps(self, frames, skip=0, memory=None):
+        """Upscale a clip as `clip` does, for those who stop and go on in the middle.
+
+        Args:
+            frames: see `clip`.
+            skip: how many frames, at the beginning, are there for those after them only.
+            memory: what was remembered with the frame before the first that is not skipped; None: nothing.
+
+        Yields:
+            Pairs of a frame upscaled and what is remembered with it, float32 (h, w, memory), None if nothing ever is.
+        """
+        description = self.engine.description
+        last, before = 0, ()
+        scenes = _scenes(frames, is_cut if description.over_time else lambda before, after: False)
+        for index, (scene, window) in enumerate(_windows(scenes, description.frames // 2)):
+            if index >= skip:
+                memory = memory if scene == last else None
+                if description.memory or not before or any(map(operator.is_not, window, before)):
+                    result, memory = self._upscale(window, memory)
+                    before = window
+                yield result, memory
+            last = scene
 
     def size(self, width, height):
         """The size of the result for a picture of that size."""
         return max(1, round(width * self.scale)), max(1, round(height * self.scale))
 
-    def _upscale(self, pixels, on_tile):
-        height, width, channels = pixels.shape
+    def _upscale(self, frames, memory=None, on_tile=lambda done, total: None):
+        """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
+        height, width, channels = frames[0].shape
         new_width, new_height = self.size(width, height)
         if channels in (1, 3):
-            return _resized(self._upscale_colour(pixels, on_tile), new_width, new_height)
-        colour, alpha = pixels[..., :-1], pixels[..., -1:]
-        result = np.empty((new_height, new_width, channels), pixels.dtype)
-        colour = images.fill_transparent(colour, alpha[..., 0])
-        result[..., :-1] = _resized(self._upscale_colour(colour, on_tile), new_width, new_height)
-        result[..., -1:] = _resized(alpha, new_width, new_height)
-        return result
+            colour, memory = self._upscale_colour(frames, memory, on_tile)
+            return _resized(colour, new_width, new_height), memory
+        filled = [images.fill_transparent(frame[..., :-1], frame[..., -1]) for frame in frames]
+        colour, memory = self._upscale_colour(filled, memory, on_tile)
+        result = np.empty((new_height, new_width, channels), colour.dtype)
+        result[..., :-1] = _resized(colour, new_width, new_height)
+        result[..., -1:] = _resized(frames[len(frames) // 2][..., -1:], new_width, new_height)
+        return result, memory
 
-    def _upscale_colour(self, pixels, on_tile):
-        engine = self.engine if pixels.dtype == np.uint8 else self._exact()
-        scale, levels = engine.description.scale, _levels(pixels.dtype)
-        height, width, channels = pixels.shape
-        result = np.empty((height * scale, width * scale, channels), pixels.dtype)
+    def _upscale_colour(self, frames, memory, on_tile):
+        dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
+        engine = self.engine if dtype == np.uint8 else self._exact()
+        scale, levels = engine.description.scale, _levels(dtype)
+        result = np.empty((height * scale, width * scale, channels), dtype)
+        remembered = None
+        if engine.description.memory:
+            remembered = np.empty((height, width, engine.description.memory), np.float32)
+            memory = np.zeros_like(remembered) if memory is None else memory
         whole = engine.description.receptive_field < 0
         limit = self.tile or affordable_tile(engine, whole)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
@@ -128,9 +180,14 @@ class Upscaler:
             )
         while todo:
             window, core = todo.pop()
-            lr = np.broadcast_to(pixels[window.slices()], (window.height, window.width, 3))
+            shape = window.height, window.width, 3
+            lr = np.stack([np.broadcast_to(frame[window.slices()], shape) for frame in frames])
+            lr = lr.astype(np.float32) / np.float32(levels)
+            inputs = [lr if len(frames) == 1 else lr[None]]
+            if remembered is not None:
+                inputs.append(memory[window.slices()][None])
             try:
-                sr = self._compute(engine, lr.astype(np.float32)[None] / np.float32(levels))[0]
+                sr, after = self._compute(engine, *inputs)
             except MemoryError as error:
                 limit = max(window.width, window.height) // 2
                 if limit < SMALLEST_TILE:
@@ -142,19 +199,23 @@ class Upscaler:
                 continue
             inner = sr[core.within(window).times(scale).slices()]
             result[core.times(scale).slices()] = _quantised(
-                inner if channels == 3 else inner.mean(-1, keepdims=True), pixels.dtype
+                inner if channels == 3 else inner.mean(-1, keepdims=True), dtype
             )
+            if remembered is not None:
+                remembered[core.slices()] = after[core.within(window).slices()]
             on_tile(total - len(todo), total)
-        return result
+        return result, remembered
 
-    def _compute(self, engine, lr):
-        sr = engine(lr)
-        if not np.isfinite(sr).all() and engine.precision != "float32":
+    def _compute(self, engine, *inputs):
+        """What the engine makes of one tile: the picture, and what it remembers, else None."""
+        results = engine(*inputs)
+        if not _are_numbers(results) and engine.precision != "float32":
             _log.warning("%s gave values that are no numbers: computing again in float32", engine.precision)
-            sr = self._exact()(lr)
-        if not np.isfinite(sr).all():
+            results = self._exact()(*inputs)
+        if not _are_numbers(results):
             raise SRGANError("the network gave values that are no numbers: its weights are damaged")
-        return sr
+        sr, after = results if isinstance(results, tuple) else (results, [None])
+        return sr[0], after[0]
 
     def _exact(self):
         """The engine in float32."""
@@ -180,6 +241,53 @@ def _quantised(values, dtype):
         values *= _levels(dtype)
         np.rint(values, out=values)
     return values.astype(dtype, copy=False)
+
+
+def _are_numbers(results):
+    return all(np.isfinite(values).all() for values in (results if isinstance(results, tuple) else [results]))
+
+
+# Frames. --------------------------------------------------------------------------------------------------------------
+
+
+def _scenes(frames, is_cut):
+    """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
+    scene, before = 0, None
+    for frame in frames:
+        if (
+            frame.ndim != 3
+            or not 1 <= frame.shape[2] <= 4
+            or frame.dtype not in (np.uint8, np.uint16)
+            or not frame.size
+        ):
+            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
+        if before is not None and frame is not before:
+            if np.array_equal(frame, before):
+                frame = before
+            else:
+                scene += is_cut(before, frame)
+        before = frame
+        yield scene, frame
+
+
+def _windows(scenes, reach):
+    """Yield each frame's scene and the 2 reach + 1 frames around it, the nearest of its scene for others' and for none.
+
+    Args:
+        scenes: pairs of a scene's number and a frame; taken `reach` ahead.
+    """
+    near = deque(maxlen=2 * reach + 1)
+    beyond = [(None, None)] * reach
+    for pair in itertools.chain(beyond, scenes, beyond):
+        near.append(pair)
+        if len(near) < near.maxlen:
+            continue
+        scene, middle = near[reach]
+        before, after = [middle], [middle]
+        for index in range(1, reach + 1):
+            for side, (other, frame) in ((before, near[reach - index]), (after, near[reach + index])):
+                side.append(frame if other == scene else side[-1])
+        yield scene, [*reversed(before[1:]), *after]
 
 
 # Tiles. ---------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ What a clip is, is decided by the names (`split`); PyAV is imported only where t
 import contextlib
 import glob
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -44,6 +45,7 @@ READABLE = WRITABLE - {".gif"} | {
 _CONTAINERS = ", ".join(sorted(suffix[1:] for suffix in WRITABLE))
 RATE = 25  # frames a second of a folder of frames
 
+_MEMORY = "memory-"  # what the names of kept memories begin with
 _FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
 _log = logging.getLogger("srgan")
 
@@ -251,15 +253,20 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
     counts = Counter(frames=0, replaced=0)
     if writer.kept:
         _log.info("%s: goes on after %d frames", target, writer.kept)
+    description = upscaler.engine.description
+    memories = _Memories(writer)
+    begin, memory = memories.last() if description.memory else (writer.kept, None)
+    around = min(begin, max(description.frames // 2, int(description.memory > 0)))  # frames before it that still count
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
             tqdm(total=clip.count, initial=writer.kept, unit="frame", disable=None, leave=False, smoothing=0.1)
         )
         # Decoding, the network and, in this thread, encoding go on side by side, each at most two frames ahead.
-        read = stack.enter_context(contextlib.closing(ahead(_read(clip, writer.kept, keep_alpha, counts))))
-        results = stack.enter_context(contextlib.closing(ahead(enlarged(read, upscaler))))
+        read = stack.enter_context(contextlib.closing(ahead(_read(clip, begin - around, keep_alpha, counts))))
+        steps = enlarged(read, upscaler, around, memory, memories.keep)
+        results = stack.enter_context(contextlib.closing(ahead(steps)))
         try:
-            writer.write(results, on_frame=bar.update)
+            writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=bar.update)
         except (KeyboardInterrupt, SystemExit):
             bar.close()
             _log.info("%s: stopped; the same command goes on after %d frames", target, writer.kept)
@@ -267,8 +274,8 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
     return counts
 
 
-def _read(clip, kept, keep_alpha, counts):
-    """Yield the frames that follow the ones that are kept, with their pixels.
+def _read(clip, first, keep_alpha, counts):
+    """Yield the frames from number `first` on, counted from 0, with their pixels.
 
     The others are decoded, too: only so every frame gets what it got in a run from the beginning, whatever the file's
     key frames are like, and it takes a small part of the time that the network took.
@@ -277,7 +284,7 @@ def _read(clip, kept, keep_alpha, counts):
     for number, frame in enumerate(clip.frames()):
         counts["frames"] += 1
         counts["replaced"] += frame.damaged
-        if number < kept:
+        if number < first:
             continue
         if frame.picture is not picture:
             picture, pixels = frame.picture, clip.pixels(frame)
@@ -288,17 +295,17 @@ def _read(clip, kept, keep_alpha, counts):
         yield frame, pixels
 
 
-def enlarged(frames, upscaler):
+def enlarged(frames, upscaler, skip=0, memory=None, keep=lambda memory: None):
     """Yield the pairs (frame, pixels) of a clip with the pixels upscaled.
 
-    A generator of pictures needs one frame at a time. One that sees 2k + 1 frames would take its window of `frames`
-    here; nothing else would change.
+    Args:
+        skip, memory: see `srgan.Upscaler.steps`.
+        keep: called with what is remembered with a frame, before that is passed on.
     """
-    before = result = None
-    for frame, pixels in frames:
-        if before is None or pixels is not before and not np.array_equal(pixels, before):
-            result = upscaler(pixels)
-        before = pixels
+    shown, seen = itertools.tee(frames)  # the network looks ahead
+    steps = upscaler.steps((pixels for _, pixels in seen), skip, memory)
+    for (frame, _), (result, remembered) in zip(itertools.islice(shown, skip, None), steps):
+        keep(remembered)
         yield frame, result
 
 
@@ -332,6 +339,43 @@ def ahead(items, depth=2):
 
 
 # What is kept between runs. -------------------------------------------------------------------------------------------
+
+
+class _Memories:
+    """What a recurrent generator remembers, kept in the writer's folder for a run that goes on: as large as the features
+    of a frame, so with every `SEGMENT`-th frame only.
+
+    It is kept before that frame is passed on. So of the frames that a writer has, a run can begin again behind the last
+    with a memory, and computes what follows just as it was.
+    """
+
+    def __init__(self, writer):
+        self._writer = writer
+        self._number = 0  # of frames that are behind what is remembered
+
+    def last(self):
+        """Behind how many frames, not more than the writer has, a run can begin, and with which memory."""
+        self._number = max(self._numbers(), default=0)
+        return self._number, np.load(self._file(self._number)) if self._number else None
+
+    def keep(self, memory):
+        from srgan import segments
+
+        self._number += 1
+        if memory is None or self._number % segments.SEGMENT:
+            return
+        with segments.saying_what_failed(self._writer.folder), atomic_path(self._file(self._number)) as temporary:
+            np.save(temporary, memory)
+        for number in sorted(self._numbers())[:-1]:
+            self._file(number).unlink()
+
+    def _numbers(self):
+        """Those kept and not behind the writer's last frame: there can be later ones, which it has yet to get."""
+        numbers = (int(file.stem.removeprefix(_MEMORY)) for file in self._writer.folder.glob(f"{_MEMORY}*.npy"))
+        return [number for number in numbers if number <= self._writer.kept]
+
+    def _file(self, number):
+        return self._writer.folder / f"{_MEMORY}{number:06}.npy"
 
 
 def _key(source, upscaler, encoding, segment, options):
@@ -406,7 +450,8 @@ def _work_folder(target, key):
     finally:
         lock.release()
         with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
-            if all(file.name in ("lock", "tile") for file in folder.iterdir()):  # nothing is finished
+            # Nothing is finished.
+            if all(file.name in ("lock", "tile") or file.name.startswith(_MEMORY) for file in folder.iterdir()):
                 _remove(folder)
 
 

@@ -20,6 +20,9 @@ NETWORKS = {
     "rdn": ("rdn", {"blocks": 2, "layers_per_block": 1, "growth": 4, "scale": 2}),
     "rrdb": ("rrdb", {"blocks": 1, "growth": 4, "scale": 2}),
     "compact": ("compact", {"blocks": 1, "activation": "relu"}),
+    "slow": ("video_srresnet", {"fusion": "slow", "frames": 3, "blocks": 2, "scale": 2}),
+    "3d": ("video_srresnet", {"fusion": "3d", "frames": 3, "blocks": 3, "scale": 2}),
+    "recurrent": ("video_srresnet", {"fusion": "recurrent", "blocks": 1, "scale": 2}),
 }
 
 
@@ -27,9 +30,10 @@ def make_generator(path, name, seed=0):
     """Save a generator whose every weight, statistic and slope differs from what it starts with."""
     load_keras()
     from srgan.networks.generator import GENERATORS
+    from srgan.networks.video import video_srresnet
 
     kind, options = NETWORKS[name]
-    generator = GENERATORS[kind](filters=4, **options)
+    generator = (GENERATORS | {"video_srresnet": video_srresnet})[kind](filters=4, **options)
     random = np.random.default_rng(seed)
     for variable in generator.variables:
         shape = variable.shape
@@ -53,7 +57,7 @@ def generators(tmp_path_factory):
 def run_onnx(file, pictures):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    assert [value.shape[1:] for value in session.get_inputs()] == [["height", "width", 3]]
+    assert [value.shape[1:] for value in session.get_inputs()] == [[*pictures.shape[1:-3], "height", "width", 3]]
     return session.run(["sr"], {"lr": pictures})[0]
 
 
@@ -94,7 +98,8 @@ FORMATS = {
 # and more of OpenVINO is in test_engines.py.
 @pytest.mark.parametrize(
     ("network", "ending"),
-    [(network, ".onnx") for network in NETWORKS]
+    [(network, ".onnx") for network in NETWORKS if network != "recurrent"]
+    + [("3d", ".xml"), ("slow", ".tflite")]
     + [("srresnet", ".tflite"), ("instance", ".tflite"), ("compact", ".tflite")]
     + [("srresnet", ".xml"), ("rdn", ".xml"), ("compact", "")],
 )
@@ -112,6 +117,8 @@ def test_each_runtime_computes_what_keras_computes(network, ending, generators, 
     # Another size than the script tries, and another number of pictures.
     pictures = [to_float(read_rgb(path)[60:89, 50:92]) for path in sorted(SAMPLE.glob("val/*.jpg"))]
     pictures = np.stack(pictures[:3])
+    if generator.inputs[0].ndim == 5:
+        pictures = np.stack([np.roll(pictures, 2 * index, axis=2) for index in range(3)], axis=1)
     expected = np.asarray(generator(pictures, training=False))
     given = run(output, pictures)
     assert given.shape == expected.shape and expected.std() > 0.01
@@ -195,6 +202,13 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_a_recurrent_network_is_refused(ending, generators, tmp_path, capsys):
+    needs(*FORMATS[ending][1])
+    status, line = one_line(["--model", generators["recurrent"][1], tmp_path / f"mine{ending}"], capsys)
+    assert status == 1 and "recurrent.keras: is recurrent" in line and not list(tmp_path.iterdir())
+
+
 def test_a_network_that_cannot_be_written_is_named_with_its_layer(tmp_path, capsys):
     needs("onnx", "onnxruntime")
     keras = load_keras()
@@ -236,7 +250,7 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
         ("GroupNormalization", {"groups": 2}),
         ("UpSampling2D", {"size": (1, 2)}),
         ("UpSampling2D", {"interpolation": "bicubic"}),
-        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "tanh"}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "softplus"}),
         ("Conv2D", {"filters": 4, "kernel_size": 3}),
         ("Conv2D", {"filters": 4, "kernel_size": 2, "padding": "same"}),
         ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}),

@@ -466,7 +466,7 @@ def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upsc
     Image.fromarray(scene(1)[0]).save("a.png")
     Image.fromarray(scene(1)[0]).save("folder/1.png")
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    monkeypatch.setattr(Upscaler, "__call__", None)
+    monkeypatch.setattr(Upscaler, "_upscale", None)
     status, lines = upscale(*arguments)
     assert status == 2 and len(lines) == 1 and message in lines[0], lines
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
@@ -554,11 +554,11 @@ SLOW = """
 import sys, time, resource
 from srgan import cli, segments, upscale
 segments.SEGMENT = 4
-quick = upscale.Upscaler.__call__
+quick = upscale.Upscaler._upscale
 def slow(*arguments, **options):
     time.sleep({seconds})
     return quick(*arguments, **options)
-upscale.Upscaler.__call__ = slow
+upscale.Upscaler._upscale = slow
 if {bytes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
 sys.exit(cli.upscale(sys.argv[1:]))

@@ -7,11 +7,15 @@ from srgan.runtime import load_keras
 
 
 def make_model(path, seed=0, network="srresnet", **settings):
-    """Save a small generator. Random weights, statistics and slopes everywhere, so that a seam or a mistake would show."""
+    """Save a small generator. Random weights, statistics and slopes everywhere, so that a seam or a mistake would show,
+    and every frame counts; with the setting `fusion` it is one over time.
+    """
     load_keras()
     from srgan.networks.generator import GENERATORS
+    from srgan.networks.video import video_srresnet
 
-    generator = GENERATORS[network](**{"filters": 4, "blocks": 1} | settings)
+    make = video_srresnet if "fusion" in settings else GENERATORS[network]
+    generator = make(**{"filters": 4, "blocks": 1} | settings)
     random = np.random.default_rng(seed)
     for variable in generator.variables:
         shape = variable.shape
