@@ -110,9 +110,9 @@ def main(argv=None):
     return 0
 
 
-def run(output, changes):
+def run(output, changes, config="coco-cpu.yaml"):
     """Train in `output`, or see that this is done, and return the generator's path."""
-    command = [sys.executable, "-c", TRAIN, "--config", "coco-cpu.yaml", "--output", str(output), "--set", *changes]
+    command = [sys.executable, "-c", TRAIN, "--config", config, "--output", str(output), "--set", *changes]
     print(output.name, flush=True)
     if subprocess.run(command, check=False).returncode:
         raise SRGANError(f"{output}: the run failed")
@@ -143,7 +143,7 @@ def tables(runs, pictures):
     objectives = [["Discriminator and losses", *titles()], ["---", *["---:"] * len(SHOWN)]]
     objectives += [["pixel stage alone", *scores(plain.label)]]
     objectives += [[title, *scores(by_title[title].label)] for title, _ in GAN.values()]
-    return {"generators": _markdown(generators), "objectives": _markdown(objectives)}
+    return {"generators": markdown(generators), "objectives": markdown(objectives)}
 
 
 TEXT = """# Every variant at one short budget
@@ -201,7 +201,7 @@ def seconds_a_megapixel(methods, side=224, rounds=3):
     return best
 
 
-def _markdown(lines):
+def markdown(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -26,13 +26,13 @@ LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
 @dataclass(frozen=True)
 class Method:
-    """A model: its label, its file and that file's SHA-256, what runs it, and a function that upscales uint8 pictures."""
+    """A model: its label, its file and that file's SHA-256, what runs it, and its `srgan.Upscaler`."""
 
     label: str
     path: Path
     sha256: str
     engine: str
-    upscale: Callable[[np.ndarray], np.ndarray]
+    upscale: Callable
 
 
 def load_methods(models=None, **options) -> tuple[list[Method], int]:
@@ -157,16 +157,11 @@ def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, redu
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
     original, source = itertools.tee(originals())
     small, *lows = itertools.tee(map(downscale, source, itertools.repeat(scale)), len(methods) + 1)
-    clips = [_enlarge_clip(method.upscale, low) for method, low in zip(methods, lows, strict=True)]
+    clips = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
     for pixels, low, *enlarged in zip(original, small, *clips, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}
         labels = [method.label for method in methods]
         yield Scene(Path(path), scale, low, bicubic | dict(zip(labels, enlarged, strict=True)), pixels)
-
-
-def _enlarge_clip(upscaler, frames):
-    clip = getattr(upscaler, "clip", None)
-    return clip(frames) if clip else map(upscaler, frames)
 
 
 def open_clip(path, start=None, end=None, notice=lambda line: None):

@@ -300,4 +300,4 @@ def scale_of(generator: keras.Model) -> int:
     given = keras.Model(generator.inputs, generator.outputs[0]).compute_output_shape(
         shapes if len(shapes) > 1 else shapes[0]
     )
-    return given[1] // 8
+    return given[-2] // 8

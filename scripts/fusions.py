@@ -1,0 +1,106 @@
+"""Train every fusion over time for the same short time and write what comes of it as a table.
+
+    python scripts/fusions.py --clips bikes.mp4 carphone_pristine.mp4 --set data.pictures=data/photos
+
+Each is a run of configs/srgan-video.yaml in OUTPUT/NAME, from the shipped srresnet on; it goes on where it was stopped, and
+a finished one is only measured again. "frame by frame" is the same for a generator of pictures.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from evaluate import SCORES, find_clip, measure_clips, positive
+from variants import markdown, run, seconds_a_megapixel
+
+from srgan.errors import SRGANError
+from srgan.images import atomic_path
+from srgan.networks.video import FUSIONS
+from srgan.runtime import load_keras
+from srgan.scenes import BICUBIC, load_methods
+
+FRAME_BY_FRAME = "frame by frame"
+SHIPPED = ("srresnet", "srgan")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", nargs="+", required=True, metavar="[NAME=]PATH", help="what is measured")
+    parser.add_argument("--frames", type=positive, default=20, metavar="N", help="of each clip, at most (20)")
+    parser.add_argument("--reduce", type=positive, default=1, metavar="N", help="take the frames reduced N times")
+    parser.add_argument("--output", type=Path, default=Path("runs/fusions"), help="folder of the runs")
+    parser.add_argument("--table", type=Path, default=Path("docs/video.md"))
+    parser.add_argument("--steps", type=positive, default=200, metavar="N", help="of each (200)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
+    parser.set_defaults(start=None, end=None, strip=None)
+    arguments = parser.parse_args(argv)
+    command = shlex.join(["python", "scripts/fusions.py", *(sys.argv[1:] if argv is None else argv)])
+    budget = [f"batches.steps_per_epoch={arguments.steps}", "pixel.epochs=1", f"pixel.warmup_steps={arguments.steps // 10}",
+              "pixel.average=0.98"]  # fmt: skip
+    try:
+        clips = dict(map(find_clip, arguments.clips))
+        runs = {
+            name: run(
+                arguments.output / name, [*budget, *arguments.set, f"network.fusion={fusion}"], "srgan-video.yaml"
+            )
+            for name, fusion in {"pictures": "none", **dict(zip(FUSIONS, FUSIONS))}.items()
+        }
+        text = TEXT.format(
+            command=command, steps=arguments.steps, clips=", ".join(clips), **tables(runs, clips, arguments)
+        )
+    except SRGANError as error:
+        print(f"fusions: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    with atomic_path(arguments.table) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def tables(runs, clips, arguments):
+    """The table of the mean over the clips, and that of each clip's PSNR-Y, as Markdown."""
+    load_keras()
+    from srgan.networks.generator import load_generator
+
+    methods, scale = load_methods([*SHIPPED, *map(str, runs.values())])
+    means, failed = measure_clips(clips, methods, scale, arguments)
+    if failed:
+        raise SRGANError("a clip could not be measured")
+    mean, seconds = means.get("mean") or next(iter(means.values())), seconds_a_megapixel(methods)
+    titles = [f"{FRAME_BY_FRAME}, {name} as shipped" for name in SHIPPED]
+    titles += [FRAME_BY_FRAME if name == "pictures" else name for name in runs]
+    heads = [f"{score.title} {'↑' if score.higher_is_better else '↓'}" for score in SCORES.values()]
+    lines = [["Fusion", "Parameters", "Seconds an LR megapixel", *heads], ["---", *["---:"] * (2 + len(heads))]]
+    lines += [["bicubic", "", "", *(score.text(mean[BICUBIC][key]) for key, score in SCORES.items())]]
+    each = [["PSNR-Y, dB", *clips], ["---", *["---:"] * len(clips)]]
+    each += [["bicubic", *(SCORES["psnr_y"].text(means[clip][BICUBIC]["psnr_y"]) for clip in clips)]]
+    for title, method in zip(titles, methods, strict=True):
+        parameters = f"{load_generator(method.path).count_params() / 1e6:.2f} M"
+        scores = [score.text(mean[method.label][key]) for key, score in SCORES.items()]
+        lines.append([title, parameters, f"{seconds[method.label]:.1f}", *scores])
+        each.append([title, *(SCORES["psnr_y"].text(means[clip][method.label]["psnr_y"]) for clip in clips)])
+    return {"table": markdown(lines), "each": markdown(each)}
+
+
+TEXT = """# Every fusion over time at one short budget
+
+Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/video.py), and what a few minutes of
+training make of it. All start as the shipped srresnet, which looks at single frames, and see {steps} batches of motion made from
+photographs (configs/srgan-video.yaml); "frame by frame" is srresnet itself, trained for as long on the same pictures.
+
+    {command}
+
+The mean over {clips}, none of which was trained on; flicker is in levels of 255 (srgan/flicker.py). Seconds are of one
+machine, through the default engine: only their ratios mean anything.
+
+{table}
+
+{each}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
