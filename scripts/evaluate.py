@@ -1,17 +1,18 @@
 """Measure models on the literature's test sets and print the table as Markdown, beside bicubic and published figures.
 
     python scripts/evaluate.py --model srresnet --data Set5=benchmarks/Set5 --data Set14=benchmarks/Set14
-    python scripts/evaluate.py --model srresnet --model srgan --clips film.mp4 --start 5.5 --frames 40
+    python scripts/evaluate.py --model srresnet --model srgan --clips film.mp4@5.5 other.mp4 --frames 40
 
 A data set is a folder of high-resolution pictures, or has them in a folder HR. Pictures made by any other program are
 measured with the same ruler through --prediction-dir; they are called as the high-resolution ones, with or without
 something behind: baby.png, baby_x4.png, baby-esrgan.png.
 
-A clip is a video file, or a folder of numbered frames. Its scores are the means over its frames, and its flicker is how
+A clip is a video file, or a folder of numbered frames, from its beginning or from @SECONDS on. Its scores are the means over its frames, and its flicker is how
 much they change by themselves (srgan/flicker.py). --strip also draws its last frames, and a line of all frames over time.
 """
 
 import argparse
+import re
 import sys
 from collections import deque
 from pathlib import Path
@@ -36,7 +37,6 @@ from srgan.scenes import (
 )
 from srgan.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
 from srgan.sheets import sheet
-from srgan.video import check_times
 
 SHOWN = ("psnr_y", "ssim_y", "lpips")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
@@ -73,10 +73,9 @@ def main(argv=None):
     )
     parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a test set; repeatable")
     parser.add_argument(
-        "--clips", nargs="+", action="extend", default=[], metavar="[NAME=]PATH", help="video files, folders of frames"
-    )
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="where to begin in each clip")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="where to stop")
+        "--clips", nargs="+", action="extend", default=[], metavar="[NAME=]PATH[@SECONDS]",
+        help="video files, folders of frames, and where to begin in them",
+    )  # fmt: skip
     parser.add_argument("--frames", type=positive, metavar="N", help="of each clip, at most")
     parser.add_argument(
         "--reduce", type=positive, default=1, metavar="N",
@@ -133,7 +132,6 @@ def evaluate(arguments):
         raise UsageError("nothing to evaluate on: pass --data or --clips")
     if arguments.strip and not clips:
         raise UsageError("--strip: shows clips; pass --clips")
-    check_times(arguments.start, arguments.end)
     if clips:
         import srgan.clips
         import srgan.flicker  # noqa: F401  (that their packages are missing is said before any work)
@@ -201,13 +199,12 @@ def measure_clips(clips, methods, scale, arguments):
         tqdm.write(f"evaluate: {line}", file=sys.stderr)
 
     means, rows, failed = {}, [], 0
-    bounds = {"start": arguments.start, "end": arguments.end}
-    for name, path in clips.items():
+    for name, (path, start) in clips.items():
         strip = Strip(scale, arguments.crop) if arguments.strip else None
         try:
-            total = min(filter(None, (open_clip(path, **bounds).count, arguments.frames)), default=None)
+            total = min(filter(None, (open_clip(path, start).count, arguments.frames)), default=None)
             scenes = read_clip(
-                path, scale, methods, **bounds, count=arguments.frames, reduce=arguments.reduce, notice=notice
+                path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, notice=notice
             )
             if strip:
                 scenes = map(strip.seen, scenes)
@@ -230,11 +227,13 @@ def measure_clips(clips, methods, scale, arguments):
 
 
 def find_clip(text):
-    """A clip given as NAME=PATH or PATH: its name and its path."""
+    """A clip given as [NAME=]PATH[@SECONDS]: its name, and its path with the second to begin at, or None."""
     name, path = named_path(text)
-    if not Path(path).exists():
+    found = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)", path)
+    path, start = (Path(found[1]), float(found[2])) if found and not Path(path).exists() else (Path(path), None)
+    if not path.exists():
         raise UsageError(f"{path}: no such clip")
-    return (name if "=" in text or Path(path).is_dir() else Path(path).stem), Path(path)
+    return (name if "=" in text else path.name if path.is_dir() else path.stem), (path, start)
 
 
 def markdown(means, labels, kind="Set") -> str:

@@ -26,14 +26,14 @@ SHIPPED = ("srresnet", "srgan")
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", nargs="+", required=True, metavar="[NAME=]PATH", help="what is measured")
+    parser.add_argument("--clips", nargs="+", required=True, metavar="[NAME=]PATH[@SECONDS]", help="what is measured")
     parser.add_argument("--frames", type=positive, default=20, metavar="N", help="of each clip, at most (20)")
     parser.add_argument("--reduce", type=positive, default=1, metavar="N", help="take the frames reduced N times")
     parser.add_argument("--output", type=Path, default=Path("runs/fusions"), help="folder of the runs")
     parser.add_argument("--table", type=Path, default=Path("docs/video.md"))
     parser.add_argument("--steps", type=positive, default=200, metavar="N", help="of each (200)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
-    parser.set_defaults(start=None, end=None, strip=None)
+    parser.set_defaults(strip=None)
     arguments = parser.parse_args(argv)
     command = shlex.join(["python", "scripts/fusions.py", *(sys.argv[1:] if argv is None else argv)])
     budget = [f"batches.steps_per_epoch={arguments.steps}", "pixel.epochs=1", f"pixel.warmup_steps={arguments.steps // 10}",

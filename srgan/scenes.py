@@ -126,13 +126,13 @@ def read_scene(path, scale, methods=(), *, low=False) -> Scene:
     return Scene(Path(path), scale, small, enlarged, original)
 
 
-def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, reduce=1, notice=lambda line: None):
+def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, notice=lambda line: None):
     """Yield the frames of a clip as scenes, in order; only as many are held as the methods look ahead.
 
     Args:
         path: a video file, or a folder of numbered frames, which are taken as 25 a second.
         scale, methods: as of `read_scene`; a method that enlarges clips sees the frames in their order.
-        start, end: seconds that bound the frames, or None.
+        start: the second to begin at; None: the first frame.
         count: at most so many frames; None: all.
         reduce: the originals are the frames reduced by so much, bicubic: for films that are softer, or more damaged by
             their compression, than their number of pixels says.
@@ -141,7 +141,7 @@ def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, redu
     Raises:
         SRGANError: it cannot be read, PyAV is missing, or the frames are too small to be scored.
     """
-    clip = open_clip(path, start, end, notice)
+    clip = open_clip(path, start, notice)
     width, height = (side // (reduce * scale) * scale for side in (clip.width, clip.height))
     if min(width, height) < 3 * scale:
         raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
@@ -164,13 +164,13 @@ def read_clip(path, scale, methods=(), *, start=None, end=None, count=None, redu
         yield Scene(Path(path), scale, low, bicubic | dict(zip(labels, enlarged, strict=True)), pixels)
 
 
-def open_clip(path, start=None, end=None, notice=lambda line: None):
+def open_clip(path, start=None, notice=lambda line: None):
     """A `srgan.clips.Film` or `FrameFolder`, whichever is at `path`."""
     from srgan import clips, video
 
     if Path(path).is_dir():
-        return clips.FrameFolder(path, video.RATE, start, end)
-    return clips.Film(path, start, end, notice=notice)
+        return clips.FrameFolder(path, video.RATE, start)
+    return clips.Film(path, start, notice=notice)
 
 
 def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:

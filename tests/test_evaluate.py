@@ -124,7 +124,6 @@ def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsy
         (["--clips", "{folder}/none.mp4", "--model", "srresnet"], 2, "none.mp4: no such clip"),
         (["--clips", "{folder}/noisy", "--prediction-dir", "{folder}/noisy"], 2, "nothing to evaluate: pass --model"),
         (["--clips", "{folder}/noisy", "{folder}/noisy", "--model", "srresnet"], 2, "two clips have one name"),
-        (["--clips", "{folder}/noisy", "--model", "srresnet", "--start", "2", "--end", "1"], 2, "not after the start"),
         (["--data", "{folder}/Set2", "--model", "srresnet", "--strip", "strip.png"], 2, "pass --clips"),
     ],
 )
@@ -217,7 +216,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
 def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
     strip, crop = tmp_path / "new" / "strip.png", ["--crop", "8", "4", "24", "16"]
     status = evaluate.main(
-        ["--model", str(own), "--clips", str(footage / "clip.mkv"), "--start", "0.5", "--end", "1.05", "--reduce", "2"]
+        ["--model", str(own), "--clips", f"{footage / 'clip.mkv'}@0.5", "--frames", "6", "--reduce", "2"]
         + ["--strip", str(strip), *crop]
     )
     assert status == 0
