@@ -44,7 +44,9 @@ def video_srresnet(
     if fusion == "recurrent":
         return _recurrent(blocks, activation, body, picture)
     inputs = keras.Input((frames, None, None, 3), name="lr")
-    middle = MiddleFrame(frames, name="middle_frame")(FoldFrames(name="frames")(inputs))
+    # In float32, as what is computed with it at the end: see srgan.networks.generator._picture.
+    folded = FoldFrames(dtype="float32", name="frames")(inputs)
+    middle = MiddleFrame(frames, dtype="float32", name="middle_frame")(folded)
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
     if fusion == "3d":
         x = layers.Conv3D(filters, 9, padding="same", name="head_conv")(x)
