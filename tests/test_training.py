@@ -312,7 +312,7 @@ def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_pat
     assert not equal(weights, [np.array(variable) for variable in model.generator.variables])
     model.optimizer.finalize_variable_values(model.trainable_variables)  # Keras' own way to the averages
     assert equal(weights, [np.array(variable) for variable in model.generator.variables])
-    _, validation = training._stores(config)
+    _, validation = training._examples(config, training._stores(config))
     score = callbacks.validation_psnr_y(validation, lambda lr: callbacks.upscale_one(saved, lr))
     assert float(rows(tmp_path / "run")[0]["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
 
