@@ -14,7 +14,7 @@ from pathlib import Path
 from evaluate import SCORES, find_clip, measure_clips, positive
 from variants import markdown, run, seconds_a_megapixel
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 from srgan.images import atomic_path
 from srgan.networks.video import FUSIONS
 from srgan.runtime import load_keras
@@ -22,6 +22,7 @@ from srgan.scenes import BICUBIC, load_methods
 
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED = ("srresnet", "srgan")
+NO_CLIPS = ("data.clips=null", "data.validation_clips=null")  # a generator of pictures takes none
 
 
 def main(argv=None):
@@ -40,9 +41,13 @@ def main(argv=None):
               "pixel.average=0.98"]  # fmt: skip
     try:
         clips = dict(map(find_clip, arguments.clips))
+        if len(clips) < len(arguments.clips):
+            raise UsageError("--clips: two clips have one name; name them NAME=PATH")
         runs = {
             name: run(
-                arguments.output / name, [*budget, *arguments.set, f"network.fusion={fusion}"], "srgan-video.yaml"
+                arguments.output / name,
+                [*budget, *arguments.set, f"network.fusion={fusion}", *(NO_CLIPS if fusion == "none" else [])],
+                "srgan-video.yaml",
             )
             for name, fusion in {"pictures": "none", **dict(zip(FUSIONS, FUSIONS))}.items()
         }
@@ -65,11 +70,12 @@ def tables(runs, clips, arguments):
     load_keras()
     from srgan.networks.generator import load_generator
 
-    methods, scale = load_methods([*SHIPPED, *map(str, runs.values())])
+    models = [*SHIPPED, *map(str, runs.values())]
+    methods, scale = load_methods(models, precision="float32")
     means, failed = measure_clips(clips, methods, scale, arguments)
     if failed:
         raise SRGANError("a clip could not be measured")
-    mean, seconds = means.get("mean") or next(iter(means.values())), seconds_a_megapixel(methods)
+    mean, seconds = means.get("mean") or next(iter(means.values())), seconds_a_megapixel(load_methods(models)[0])
     titles = [f"{FRAME_BY_FRAME}, {name} as shipped" for name in SHIPPED]
     titles += [FRAME_BY_FRAME if name == "pictures" else name for name in runs]
     heads = [f"{score.title} {'↑' if score.higher_is_better else '↓'}" for score in SCORES.values()]
@@ -88,8 +94,9 @@ def tables(runs, clips, arguments):
 TEXT = """# Every fusion over time at one short budget
 
 Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/video.py), and what a few minutes of
-training make of it. All start as the shipped srresnet, which looks at single frames, and see {steps} batches of motion made from
-photographs (configs/srgan-video.yaml); "frame by frame" is srresnet itself, trained for as long on the same pictures.
+training make of it: {steps} steps of configs/srgan-video.yaml, with what the command sets. All start as the shipped srresnet,
+which looks at single frames; "frame by frame" is srresnet itself, trained by the same number of steps on the photographs. It
+is no ranking: what passes between frames takes far longer to be learnt.
 
     {command}
 

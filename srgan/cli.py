@@ -29,6 +29,8 @@ def _parser(name, description, epilog=None):
 
 def _run(work):
     """Run `work()` and return the exit status: its own or 0, or that of the error it raised, said in one line."""
+    if sys.stderr is None:  # closed, and nobody to hear
+        sys.stderr = open(os.devnull, "w")
     try:
         return work() or 0
     except SRGANError as error:
@@ -46,7 +48,7 @@ def _leave(status):
     """End this process now. Python would first take apart, module by module, what goes with the process anyway: a tenth
     of a second and more, which is felt in a command that takes one.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         with contextlib.suppress(OSError, ValueError):  # closed, by us or by who was to read it
             stream.flush()
     os._exit(status)

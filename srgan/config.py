@@ -258,7 +258,7 @@ class Config(Section):
             if self.batches.degradation != "bicubic":
                 raise ValueError(f"batches.degradation = {self.batches.degradation!r}: must be 'bicubic' with "
                                  f"network.fusion: {self.fusion}")  # fmt: skip
-            if size < crop + 8 * scale:
+            if size < crop + 8 * scale:  # twice what the bicubic kernel sees beside a crop: see srgan.data.motion
                 raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
                                  f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
         if self.gan.epochs and self.network.discriminator == "unet" and crop % 8:

@@ -15,9 +15,9 @@ _DIFFERENCE = 20
 def is_cut(before, after) -> bool:
     """Whether a new scene begins with `after`: two successive frames (h, w, c) of uint8 or uint16 differ as a whole.
 
-    Frames of different sizes belong to different scenes.
+    Frames of different sizes or depths belong to different scenes.
     """
-    if before.shape != after.shape:
+    if before.shape != after.shape or before.dtype != after.dtype:
         return True
     small = [resize(frame, _SIDE, _SIDE).astype(np.float32) for frame in (before, after)]
     return float(np.abs(small[0] - small[1]).mean()) * 255 / np.iinfo(after.dtype).max > _DIFFERENCE

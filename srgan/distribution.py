@@ -220,3 +220,5 @@ def share_statistics(network):
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
+            elif isinstance(layer, keras.Model):  # a recurrent generator, in what goes through the frames
+                share_statistics(layer)

@@ -13,7 +13,6 @@ from srgan.losses import (
     lattice_loss,
     pixel_loss,
 )
-from srgan.networks.generator import scale_of
 
 
 class SRGAN(keras.Model):
@@ -114,7 +113,7 @@ class SRGAN(keras.Model):
         if self.weights_of["artifact"]:
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
         if self.weights_of["lattice"]:
-            found["loss/lattice"] = lattice_loss(hr, sr, scale_of(self.generator))
+            found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(x)[-2])
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)

@@ -1,4 +1,4 @@
-"""Scenes: a picture in all its versions. They are made one after the other and scored in threads meanwhile.
+"""Scenes: a picture in all its versions. They are made one after the other, and pictures are scored in threads meanwhile.
 
 Of a clip every frame is a scene.
 """
@@ -176,16 +176,19 @@ def open_clip(path, start=None, notice=lambda line: None):
 def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
     """Yield the scores of each frame of a clip, of every method by its label: `keys` of WITH_ORIGINAL, and its flicker.
 
-    The flicker is NaN at the first frame and at those where a new scene begins.
+    The flicker is NaN at the first frame and at those where a new scene begins, PSNR at those of one colour.
 
     Raises:
         SRGANError: OpenCV is missing.
     """
+    from srgan.data.prepare import is_flat
     from srgan.flicker import flicker, follow
 
     before = None
     for scene in scenes:
         scores = scene.scores(keys)
+        if is_flat(scene.original):  # a black frame, say: whoever gets it right has an infinite PSNR
+            scores = {label: {**figures, "psnr_y": math.nan} for label, figures in scores.items()}
         motion = follow(before.original, scene.original, scene.scale) if before else None
         for label, pixels in scene.enlarged.items():
             scores[label]["flicker"] = flicker(motion, before.enlarged[label], pixels) if motion else math.nan

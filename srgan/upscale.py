@@ -107,7 +107,7 @@ class Upscaler:
                 only as far ahead as the generator looks.
 
         Yields:
-            The frames upscaled, in their order.
+            The frames upscaled, in their order; for a frame that only repeats its predecessor the same array again.
 
         Raises:
             SRGANError: as for a picture.
@@ -262,7 +262,7 @@ def _scenes(frames, is_cut):
         ):
             raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
         if before is not None and frame is not before:
-            if np.array_equal(frame, before):
+            if frame.dtype == before.dtype and np.array_equal(frame, before):
                 frame = before
             else:
                 scene += is_cut(before, frame)
@@ -592,6 +592,11 @@ def _write(picture, target, stream_suffix, options):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"picture{stream_suffix}"
         pictures.write_picture(picture, path, **options)
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        try:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise SRGANError(f"standard output: cannot be written ({error.strerror})") from error

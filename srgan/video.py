@@ -352,6 +352,8 @@ class _Memories:
     def __init__(self, writer):
         self._writer = writer
         self._number = 0  # of frames that are behind what is remembered
+        for part in writer.folder.glob(f".{_MEMORY}*"):
+            part.unlink()  # left by a process that was killed while it wrote
 
     def last(self):
         """Behind how many frames, not more than the writer has, a run can begin, and with which memory."""

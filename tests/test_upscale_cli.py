@@ -3,10 +3,12 @@
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,6 +206,23 @@ def test_a_terminal_sees_a_bar(many, model, tmp_path):
     assert process.returncode == 0
     assert re.search(rb"\d/3 \[.*picture" if many else rb"\d/4 \[.*tile", seen), seen
     assert seen.rstrip().endswith(b"done, 0 skipped, 0 failed")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_works_without_anyone_to_hear_it(closed, tmp_path, model):
+    command = shlex.join(
+        [sys.executable, "-c", CODE, str(save(tmp_path / "a.png")), str(tmp_path / "b.png"), "--model", str(model)]
+    )
+    assert subprocess.run(f"{command} {closed}", shell=True).returncode == 0
+    assert Image.open(tmp_path / "b.png").size
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_behind_standard_output_is_an_error(tmp_path, model):
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run([sys.executable, "-c", CODE, str(save(tmp_path / "a.png")), "-", "--model", str(model)],
+                             stdout=full, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert run.returncode == 1 and "standard output: cannot be written" in run.stderr and "Traceback" not in run.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

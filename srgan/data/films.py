@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from srgan.clips import Film, FrameFolder, frame_files, on_white
+from srgan.clips import frame_files, on_white
 from srgan.cuts import is_cut
 from srgan.data.coco import without_copies
 from srgan.data.prepare import FORMAT, Store, all_squares, check_room, is_flat, make_store, new_store
 from srgan.errors import SRGANError
 from srgan.pictures import to_8_bits
+from srgan.scenes import open_clip
+from srgan.video import READABLE, WRITABLE
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
-SUFFIXES |= {".ogv", ".wmv", ".flv", ".3gp", ".y4m"}
+SUFFIXES = READABLE | WRITABLE
 
 
 def choose_clips(data) -> dict[str, list[Path]]:
@@ -32,8 +33,8 @@ def choose_clips(data) -> dict[str, list[Path]]:
     keys = [key for key in ("clips", "validation_clips") if getattr(data, key) is not None]
     chosen = {key: _in_folder(Path(getattr(data, key)).expanduser(), key) for key in keys}
     if len(chosen) == 2:
-        others = [_files(clip)[0] for clip in chosen["validation_clips"]]
-        chosen["clips"] = [clip for clip in chosen["clips"] if without_copies(_files(clip)[:1], others)]
+        others = [file for clip in chosen["validation_clips"] for file in _files(clip)]
+        chosen["clips"] = [clip for clip in chosen["clips"] if _is_other(_files(clip), others)]
         if not chosen["clips"]:
             raise SRGANError(f"data.clips = {data.clips!r}: all of its clips are in data.validation_clips, too")
     return chosen
@@ -55,6 +56,11 @@ def _is_clip(path):
     if path.name.startswith("."):
         return False
     return bool(frame_files(path)) if path.is_dir() else path.suffix.lower() in SUFFIXES
+
+
+def _is_other(files, others):
+    """Whether most of a clip is no copy: two folders may begin with the same black frame."""
+    return len(without_copies(files, others)) > len(files) / 2
 
 
 def _files(clip):
@@ -96,7 +102,7 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
                         used = used or bool(pairs)
                         write(path.name, pairs)
                 except SRGANError as error:
-                    problem = str(error)
+                    problem = f"{error}; what comes before is used" if used else str(error)
                 if not (used or problem):
                     problem = f"{path}: has no {frames} successive frames of one scene"
                 write(path.name, [], problem)
@@ -107,7 +113,7 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
 def _open(path):
     """The clip and None, or None and why it cannot be read."""
     try:
-        return (FrameFolder(path, rate=25) if path.is_dir() else Film(path)), None
+        return open_clip(path), None
     except SRGANError as error:
         return None, str(error)
 

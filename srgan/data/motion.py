@@ -21,7 +21,7 @@ Range = tuple[float, float]  # the ends, between which all values are equally li
 class Motion:
     """Everything that `moving` draws from. Single numbers are probabilities, but for the first four of size."""
 
-    speed: float = 2.0  # LR pixels a frame, at most
+    speed: float = 2.0  # LR pixels a frame, at most, in the middle of the window
     bend: float = 0.15  # LR pixels a frame, at most, by which the speed changes from one frame to the next
     turn: float = 0.012  # radians a frame, at most
     zoom: float = 0.012  # of the size a frame, at most
@@ -36,8 +36,8 @@ def moving(square, other, *, crop, frames, scale, random, turning=True, motion=M
     """A window of successive frames, cut at random from a still picture.
 
     Args:
-        square: uint8 (size, size, 3), what the camera sees. The motion is slowed down where it would leave it: for all of
-            it, size is crop + scale * ((frames - 1) * motion.speed + 2 * MARGIN) or more. It must be crop + 4 * MARGIN * scale.
+        square: uint8 (size, size, 3), what the camera sees. The motion is slowed down where it would leave it: for nearly
+            all, size is crop + scale * ((frames - 1) * motion.speed + 2 * MARGIN) or more. It must be crop + 4 * MARGIN * scale.
         other: another picture, of which a piece moves in front.
         crop: pixels a side of the high resolution, a multiple of `scale`.
         frames: how many, odd.

@@ -1,11 +1,14 @@
 """Batches of windows: successive frames, cut from clips or with motion made from pictures."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from srgan.data.batches import Batches, endless_order
 from srgan.data.motion import moving
+from srgan.data.prepare import is_flat
+from srgan.errors import SRGANError
 
 
 class WindowBatches(Batches):
@@ -73,7 +76,18 @@ class Windows:
 
     @classmethod
     def of(cls, store, clips, count, *, frames, crop, seed):
-        """Windows that depend on `seed` only: of clips where there are any, else with motion made from pictures."""
+        """Windows that depend on `seed` only: of clips where there are any, else with motion made from pictures.
+
+        Those of one colour, which have no PSNR, are passed over.
+
+        Raises:
+            SRGANError: there are hardly any others.
+        """
         options = {"frames": frames, "share_of_clips": 1.0, "augment": False}
-        lr, hr = WindowBatches(store, clips, size=count, crop=crop, steps=1, seed=seed, **options)[0]
+        batches = WindowBatches(store, clips, size=1, crop=crop, steps=20 * count, seed=seed, **options)
+        windows = (batches[step] for step in range(len(batches)))
+        found = list(islice(((lr[0], hr[0]) for lr, hr in windows if not is_flat(hr[0])), count))
+        if len(found) < count:
+            raise SRGANError("data.validation_pictures, data.validation_clips: nearly all of them is of one colour")
+        lr, hr = map(np.stack, zip(*found))
         return cls(lr, hr, crop, store.scale)

@@ -60,11 +60,11 @@ def video_srresnet(
             x = MergeFrames(frames, frames, name="merge")(x)
         x = layers.Conv2D(filters, 9, padding="same", name="head_conv")(x)
         x = head = make_activation(activation, "head_act")(x)
-    left = 1 if fusion == "early" else frames
+    left, merges = 1 if fusion == "early" else frames, _merges(fusion, frames, blocks)
     for index in range(blocks + 1):
         if index > (BLOCKS_3D if fusion == "3d" else 0):
             x = residual_block(x, f"block{index}", activation=activation, **body)
-        if merged := _merges(fusion, frames, blocks).get(index):
+        if merged := merges.get(index):
             name = f"merge{index}"
             initializer = MiddleFrameInitializer(merged)
             x = MergeFrames(left, merged, name=name)(x)
@@ -158,6 +158,12 @@ def start_from_picture(generator, picture_generator, source):
             ) from None
     if theirs:
         raise SRGANError(f"{misfit}: it also has {next(iter(theirs))}")
+    # Without weights: activations, and whether there is a skip from input to output.
+    kinds, wanted = ({layer.name: type(layer).__name__ for layer in model.layers if not layer.weights}
+                     for model in (picture_generator, generator))  # fmt: skip
+    for name, kind in kinds.items():
+        if wanted.get(name) != kind:
+            raise SRGANError(f"{misfit}: its {name} is {kind}, not {wanted.get(name, 'there')}")
 
 
 def _widened(weight, shape):
