@@ -154,6 +154,7 @@ class Optimizer(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # linear from 0
     beta_1: Fraction = 0.9
     beta_2: Fraction = 0.999
+    clip_norm: NotNegative = 0.0  # a longer gradient, of all weights together, is shortened to it; 0: none is
     average: Fraction = 0.0  # momentum of a moving average of the weights, used to validate and save; 0: none
 
     @model_validator(mode="after")

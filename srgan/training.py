@@ -201,6 +201,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
         Schedule(options, config.batches.steps_per_epoch),
         beta_1=options.beta_1,
         beta_2=options.beta_2,
+        global_clipnorm=options.clip_norm or None,
         use_ema=options.average > 0,
         ema_momentum=options.average,
     )

@@ -317,6 +317,18 @@ def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_pat
     assert float(rows(tmp_path / "run")[0]["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
 
 
+def test_a_long_gradient_is_shortened(tiny):
+    def length(*changes):
+        config = tiny("pixel.warmup_steps=0", *changes)
+        model = training.build_model("pixel", config, training.build_generator(config))
+        random = np.random.default_rng(0)
+        model.train_on_batch(*(random.integers(0, 256, (2, side, side, 3), np.uint8) for side in (8, 32)))
+        return np.sqrt(sum(np.sum(np.square(momentum)) for momentum in model.optimizer._momentums)) / 0.1  # 1 - beta_1
+
+    assert length() > 2e-3
+    assert length("pixel.clip_norm=1e-3") == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_learning_rates_follow_their_schedule(tiny):
     def rates(*changes):
         stage = tiny("batches.steps_per_epoch=10", "pixel.learning_rate=1e-3", *changes).pixel
