@@ -30,13 +30,13 @@ from srgan.scenes import (
     in_step,
     load_methods,
     named_path,
-    open_clip,
     read_clip,
     read_scene,
     score_frames,
 )
 from srgan.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
 from srgan.sheets import sheet
+from srgan.video import RATE
 
 SHOWN = ("psnr_y", "ssim_y", "lpips")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
@@ -194,6 +194,7 @@ def measure_sets(sets, predictions, methods, scale):
 
 def measure_clips(clips, methods, scale, arguments):
     """Each clip's mean scores by method, and the mean of these; and how many clips could not be measured."""
+    from srgan.clips import open_clip
 
     def notice(line):
         tqdm.write(f"evaluate: {line}", file=sys.stderr)
@@ -202,7 +203,7 @@ def measure_clips(clips, methods, scale, arguments):
     for name, (path, start) in clips.items():
         strip = Strip(scale, arguments.crop) if arguments.strip else None
         try:
-            total = min(filter(None, (open_clip(path, start).count, arguments.frames)), default=None)
+            total = min(filter(None, (open_clip(path, RATE, start).count, arguments.frames)), default=None)
             scenes = read_clip(
                 path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, notice=notice
             )

@@ -83,7 +83,8 @@ def export(model, output, name=None) -> str:
                 f"{output}: not written, because what was made of {model} differs from Keras by up to "
                 f"{difference:.3g} levels of 255"
             )
-    return f"{output}: {name}, for {'pictures' if generator.inputs[0].ndim == 4 else 'frames'} of any size; differs from Keras by at most {difference:.1g} levels of 255"
+    what = "pictures" if generator.inputs[0].ndim == 4 else "frames"
+    return f"{output}: {name}, for {what} of any size; differs from Keras by at most {difference:.1g} levels of 255"
 
 
 def _format_of(output):

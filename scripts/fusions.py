@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from evaluate import SCORES, find_clip, measure_clips, positive
-from variants import markdown, run, seconds_a_megapixel
+from variants import markdown, publish, run, seconds_a_megapixel
 
 from srgan.errors import SRGANError, UsageError
-from srgan.images import atomic_path
 from srgan.networks.video import FUSIONS
 from srgan.runtime import load_keras
 from srgan.scenes import BICUBIC, load_methods
@@ -39,7 +38,8 @@ def main(argv=None):
     command = shlex.join(["python", "scripts/fusions.py", *(sys.argv[1:] if argv is None else argv)])
     budget = [f"batches.steps_per_epoch={arguments.steps}", "pixel.epochs=1", f"pixel.warmup_steps={arguments.steps // 10}",
               "pixel.average=0.98"]  # fmt: skip
-    try:
+
+    def text():
         clips = dict(map(find_clip, arguments.clips))
         if len(clips) < len(arguments.clips):
             raise UsageError("--clips: two clips have one name; name them NAME=PATH")
@@ -51,18 +51,11 @@ def main(argv=None):
             )
             for name, fusion in {"pictures": "none", **dict(zip(FUSIONS, FUSIONS))}.items()
         }
-        text = TEXT.format(
+        return TEXT.format(
             command=command, steps=arguments.steps, clips=", ".join(clips), **tables(runs, clips, arguments)
         )
-    except SRGANError as error:
-        print(f"fusions: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    with atomic_path(arguments.table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(text)
-    return 0
+
+    return publish("fusions", text, arguments.table)
 
 
 def tables(runs, clips, arguments):

@@ -74,7 +74,8 @@ def main(argv=None):
     pixel_steps, gan_steps = arguments.steps
     warmup = pixel_steps // 10
     shared = ["batches.size=8", "batches.crop=64", "pixel.average=0.9", "gan.average=0.9", *arguments.set]
-    try:
+
+    def text():
         test_set, pictures = find_set(arguments.data)
         runs = {}
         for name, (title, changes) in PIXEL.items():
@@ -90,7 +91,7 @@ def main(argv=None):
                 f"initial_weights={start}",
             ]
             runs[title] = run(arguments.output / name, [*shared, *budget, *changes])
-        text = TEXT.format(
+        return TEXT.format(
             command=shlex.join(["python", "scripts/variants.py", *(sys.argv[1:] if argv is None else argv)]),
             pixel_steps=pixel_steps,
             warmup=warmup,
@@ -99,14 +100,22 @@ def main(argv=None):
             set=test_set,
             **tables(runs, pictures),
         )
+
+    return publish("variants", text, arguments.table)
+
+
+def publish(program, text, table):
+    """Write what `text()` gives as the file `table` and print it. Returns the exit status."""
+    try:
+        page = text()
     except SRGANError as error:
-        print(f"variants: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    with atomic_path(arguments.table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(text)
+    with atomic_path(table) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(page)
     return 0
 
 

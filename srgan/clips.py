@@ -365,6 +365,13 @@ class FrameFolder:
         return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
 
 
+def open_clip(path, rate, start=None, end=None, notice=lambda line: None):
+    """A `Film`, or of a folder a `FrameFolder` of `rate` frames a second: the rest is theirs."""
+    if path.is_dir():
+        return FrameFolder(path, rate, start, end)
+    return Film(path, start, end, notice)
+
+
 def frame_files(folder):
     """The pictures in a folder that are frames. A GIF is none, but what an earlier run may have made of the others."""
     names = (name for name in folder.iterdir() if name.suffix.lower() in pictures.READABLE - {".gif"})

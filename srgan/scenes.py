@@ -141,36 +141,28 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, noti
     Raises:
         SRGANError: it cannot be read, PyAV is missing, or the frames are too small to be scored.
     """
-    clip = open_clip(path, start, notice)
+    from srgan import clips
+    from srgan.video import RATE
+
+    clip = clips.open_clip(Path(path), RATE, start, None, notice)
     width, height = (side // (reduce * scale) * scale for side in (clip.width, clip.height))
     if min(width, height) < 3 * scale:
         raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
 
     def originals():
-        from srgan.clips import on_white
-
         for frame in itertools.islice(clip.frames(), count):
             pixels = to_8_bits(clip.pixels(frame))
-            pixels = crop_to_multiple(pixels if pixels.shape[2] == 3 else on_white(pixels), reduce)
+            pixels = crop_to_multiple(pixels if pixels.shape[2] == 3 else clips.on_white(pixels), reduce)
             yield crop_to_multiple(downscale(pixels, reduce) if reduce > 1 else pixels, scale)
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
     original, source = itertools.tee(originals())
     small, *lows = itertools.tee(map(downscale, source, itertools.repeat(scale)), len(methods) + 1)
-    clips = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
-    for pixels, low, *enlarged in zip(original, small, *clips, strict=True):
+    results = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
+    for pixels, low, *enlarged in zip(original, small, *results, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}
         labels = [method.label for method in methods]
         yield Scene(Path(path), scale, low, bicubic | dict(zip(labels, enlarged, strict=True)), pixels)
-
-
-def open_clip(path, start=None, notice=lambda line: None):
-    """A `srgan.clips.Film` or `FrameFolder`, whichever is at `path`."""
-    from srgan import clips, video
-
-    if Path(path).is_dir():
-        return clips.FrameFolder(path, video.RATE, start)
-    return clips.Film(path, start, notice=notice)
 
 
 def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:

@@ -209,10 +209,7 @@ def upscale_clip(
         raise SRGANError(f"{source}: no such file")
     if target.exists() and source.samefile(target):
         raise UsageError(f"{source}: would be written over itself; choose another output")
-    if source.is_dir():
-        clip = clips.FrameFolder(source, rate, start, end)
-    else:
-        clip = clips.Film(source, start, end, notice=_log.warning)
+    clip = clips.open_clip(source, rate, start, end, _log.warning)
     if max_pixels and clip.width * clip.height > max_pixels:
         raise SRGANError(
             f"{source}: {clip.width} x {clip.height} are more than {max_pixels / 1e6:g} million pixels a frame; "

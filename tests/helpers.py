@@ -1,10 +1,13 @@
 """What several test modules need: the checkout's pictures, scripts as modules, and commands as real processes."""
 
+import csv
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample"
@@ -31,3 +34,21 @@ def run_command(name, *arguments, **options):
     """Run one of the package's commands (train, upscale, compare) in a process of its own."""
     code = f"import sys; from srgan.cli import {name}; sys.exit({name}(sys.argv[1:]))"
     return run_python("-c", code, *arguments, **options)
+
+
+def rows(output):
+    """The lines of a run's log, as dictionaries."""
+    with open(output / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def saved_weights(output, name="generator.keras"):
+    """The weights of the generator that a run has saved."""
+    from srgan.networks.generator import load_generator
+
+    return [np.array(variable) for variable in load_generator(output / name).variables]
+
+
+def equal(one, other):
+    """Whether two lists of weights are the same to the bit."""
+    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))

@@ -12,7 +12,7 @@ from helpers import SAMPLE, load_script, run_python
 from PIL import Image
 from skimage import data
 
-from srgan import images, metrics, scenes
+from srgan import clips, images, metrics, scenes
 from srgan.errors import SRGANError
 from srgan.flicker import flicker, follow
 
@@ -264,8 +264,8 @@ def test_methods_see_a_clips_frames_in_order_and_few_are_held(footage, monkeypat
         monkeypatch.setattr(clip, "pixels", lambda frame: given.append(frame) or read(frame))
         return clip
 
-    original = scenes.open_clip
-    monkeypatch.setattr(scenes, "open_clip", opened)
+    original = clips.open_clip
+    monkeypatch.setattr(clips, "open_clip", opened)
     methods = [
         scenes.Method("ahead", Path("a"), "", "", Ahead()),
         scenes.Method("alone", Path("b"), "", "", Alone()),

@@ -1,6 +1,5 @@
 """Whole runs: what they leave behind, and that nothing that stops them costs anything. With real processes."""
 
-import csv
 import json
 import shutil
 import signal
@@ -10,25 +9,12 @@ from importlib.util import find_spec
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, SAMPLE, run_command, run_python
+from helpers import ROOT, SAMPLE, equal, rows, run_command, run_python, saved_weights
 from PIL import Image
 
 from srgan import callbacks, training
 from srgan.errors import SRGANError, UsageError
 from srgan.networks.generator import load_generator
-
-
-def rows(output):
-    with open(output / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def final_weights(output, name="generator.keras"):
-    return [np.array(variable) for variable in load_generator(output / name).variables]
-
-
-def equal(one, other):
-    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
 
 
 def logged(folder, tag):
@@ -89,22 +75,22 @@ def test_a_run_says_what_it_does_and_nothing_else(finished):
 
 def test_the_gan_starts_from_the_pretrained_generator(finished, tmp_path):
     folder, _ = finished
-    pixel, gan = final_weights(folder / "run", "generator-pixel.keras"), final_weights(folder / "run")
+    pixel, gan = saved_weights(folder / "run", "generator-pixel.keras"), saved_weights(folder / "run")
     assert not equal(pixel, gan)
     # The same run with a GAN stage that hardly moves ends where the pixel stage ended.
     run = run_command("train", "--config", folder / "tiny.yaml", "--output", tmp_path / "run",
                       "--set", "gan.learning_rate=1e-12")  # fmt: skip
     assert run.returncode == 0, run.stderr
-    for before, after in zip(pixel, final_weights(tmp_path / "run")):
+    for before, after in zip(pixel, saved_weights(tmp_path / "run")):
         np.testing.assert_allclose(before, after, atol=1e-6)
 
 
 def test_the_same_command_on_a_finished_run_changes_nothing(finished):
     folder, _ = finished
-    before = final_weights(folder / "run"), rows(folder / "run")
+    before = saved_weights(folder / "run"), rows(folder / "run")
     run = run_command("train", "--config", folder / "tiny.yaml", "--output", folder / "run")
     assert run.returncode == 0 and "epoch 1/" not in run.stdout
-    assert equal(before[0], final_weights(folder / "run")) and before[1] == rows(folder / "run")
+    assert equal(before[0], saved_weights(folder / "run")) and before[1] == rows(folder / "run")
 
 
 KILLED = """
@@ -156,7 +142,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
     continued = run_command("train", *arguments)
     assert continued.returncode == 0, continued.stderr
-    assert equal(final_weights(tmp_path / "run"), final_weights(folder / "run"))
+    assert equal(saved_weights(tmp_path / "run"), saved_weights(folder / "run"))
     timeless = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in rows(o)]
         for o in (tmp_path / "run", folder / "run")
@@ -171,7 +157,7 @@ def test_threads_that_cut_batches_change_nothing(finished, tmp_path):
         "train", "--config", folder / "tiny.yaml", "--output", tmp_path / "run", "--set", "batches.workers=2"
     )
     assert run.returncode == 0, run.stderr
-    assert equal(final_weights(tmp_path / "run"), final_weights(folder / "run"))
+    assert equal(saved_weights(tmp_path / "run"), saved_weights(folder / "run"))
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
@@ -220,7 +206,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, 
                                          r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
         training.train(config, tmp_path / "run")
     assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
-    assert all(np.isfinite(array).all() for array in final_weights(tmp_path / "run"))
+    assert all(np.isfinite(array).all() for array in saved_weights(tmp_path / "run"))
 
 
 def test_another_configuration_is_refused_by_its_keys(finished):
@@ -274,7 +260,7 @@ def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_pa
     generator = folder / "run" / "generator.keras"
     built = training.build_generator(tiny())
     training._copy_weights(load_generator(generator), built, generator)
-    assert equal(final_weights(folder / "run"), [np.array(v) for v in built.variables])
+    assert equal(saved_weights(folder / "run"), [np.array(v) for v in built.variables])
     with pytest.raises(
         SRGANError,
         match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)",
@@ -297,10 +283,10 @@ def test_a_run_starts_from_initial_weights_and_needs_them_only_then(tiny, finish
     start = shutil.copy(finished[0] / "run" / "generator.keras", tmp_path / "start.keras")
     config = tiny("pixel.epochs=1", "gan.epochs=0", "pixel.learning_rate=1e-12", f"initial_weights={start}")
     training.train(config, tmp_path / "run")
-    theirs, ours = (final_weights(folder / "run") for folder in (finished[0], tmp_path))
+    theirs, ours = (saved_weights(folder / "run") for folder in (finished[0], tmp_path))
     assert all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(theirs, ours, strict=True))
     start.unlink()
-    assert training.train(config, tmp_path / "run").exists() and equal(ours, final_weights(tmp_path / "run"))
+    assert training.train(config, tmp_path / "run").exists() and equal(ours, saved_weights(tmp_path / "run"))
 
 
 def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_path):

@@ -74,7 +74,10 @@ def test_a_generator_of_pictures_that_does_not_fit_is_refused(picture_generator)
     generator = video_srresnet(fusion="slow", frames=3, filters=4, blocks=3)
     with pytest.raises(SRGANError, match="p.keras: does not fit .*: it also has block4_conv1/kernel"):
         start_from_picture(generator, picture_generator, "p.keras")
-    for other, said in (({"skip": "none"}, "its skip_upsample is UpSampling2D, not there"), ({"activation": "leaky_relu"}, "head_act/alpha")):
+    for other, said in (
+        ({"skip": "none"}, "its skip_upsample is UpSampling2D, not there"),
+        ({"activation": "leaky_relu"}, "head_act/alpha"),
+    ):
         generator = video_srresnet(fusion="slow", frames=3, **SMALL, **other)
         with pytest.raises(SRGANError, match=f"p.keras: does not fit .*: .*{said}"):
             start_from_picture(generator, picture_generator, "p.keras")

@@ -1,12 +1,11 @@
 """Training over time: made motion, windows of real clips, and whole runs of every fusion."""
 
-import csv
 import shutil
 
 import keras
 import numpy as np
 import pytest
-from helpers import SAMPLE
+from helpers import SAMPLE, equal, rows, saved_weights
 from PIL import Image
 
 from srgan import callbacks, training
@@ -261,19 +260,6 @@ def test_a_clip_is_not_in_both_splits(clips, tmp_path):
 # -- whole runs
 
 
-def rows(output):
-    with open(output / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def weights(output, name="generator.keras"):
-    return [np.array(variable) for variable in load_generator(output / name).variables]
-
-
-def equal(one, other):
-    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
-
-
 @pytest.fixture(scope="module")
 def few_windows():
     with pytest.MonkeyPatch.context() as patch:
@@ -325,11 +311,11 @@ def test_a_stopped_run_on_clips_ends_with_the_weights_of_one_that_was_not(
     assert len(rows(tmp_path / "stopped")) == 1
     keras.utils.set_random_seed(99)
     training.train(config, tmp_path / "stopped")
-    assert equal(weights(whole), weights(tmp_path / "stopped"))
+    assert equal(saved_weights(whole), saved_weights(tmp_path / "stopped"))
     # A network of the same fusion starts as itself, and one of another is refused.
     generator = training.build_generator(config)
     training._start_from(whole, generator)
-    assert equal(weights(whole), [np.array(variable) for variable in generator.variables])
+    assert equal(saved_weights(whole), [np.array(variable) for variable in generator.variables])
     with pytest.raises(SRGANError, match="does not fit the network of the configuration"):
         training._start_from(whole, training.build_generator(tiny(*SMALL, "network.fusion=late")))
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from srgan.clips import frame_files, on_white
+from srgan.clips import frame_files, on_white, open_clip
 from srgan.cuts import is_cut
 from srgan.data.coco import without_copies
 from srgan.data.prepare import FORMAT, Store, all_squares, check_room, is_flat, make_store, new_store
 from srgan.errors import SRGANError
 from srgan.pictures import to_8_bits
-from srgan.scenes import open_clip
-from srgan.video import READABLE, WRITABLE
+from srgan.video import RATE, READABLE, WRITABLE
 
 SUFFIXES = READABLE | WRITABLE
 
@@ -113,7 +112,7 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
 def _open(path):
     """The clip and None, or None and why it cannot be read."""
     try:
-        return open_clip(path), None
+        return open_clip(path, RATE), None
     except SRGANError as error:
         return None, str(error)
 
