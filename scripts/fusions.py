@@ -21,6 +21,7 @@ from srgan.scenes import BICUBIC, load_methods
 
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED = ("srresnet", "srgan")
+THAWED = ("none", "early", "3d")  # where frames meet in layers that a generator of pictures has, too
 NO_CLIPS = ("data.clips=null", "data.validation_clips=null")  # a generator of pictures takes none
 
 
@@ -46,7 +47,13 @@ def main(argv=None):
         runs = {
             name: run(
                 arguments.output / name,
-                [*budget, *arguments.set, f"network.fusion={fusion}", *(NO_CLIPS if fusion == "none" else [])],
+                [
+                    *budget,
+                    *arguments.set,
+                    f"network.fusion={fusion}",
+                    *(["pixel.freeze=none"] if fusion in THAWED else []),
+                    *(NO_CLIPS if fusion == "none" else []),
+                ],
                 "srgan-video.yaml",
             )
             for name, fusion in {"pictures": "none", **dict(zip(FUSIONS, FUSIONS))}.items()

@@ -115,8 +115,12 @@ def upscale_one(generator, lr):
     """
     given = to_float(lr)[None]
     if is_recurrent(generator):
+        from srgan.flow import move_memory
+
         memory = np.zeros((*given.shape[:1], *given.shape[2:4], generator.inputs[1].shape[-1]), np.float32)
         for index in range(len(lr) // 2 + 1):
+            if index:
+                memory = move_memory(np.asarray(memory)[0], lr[index - 1], lr[index])[None]
             sr, memory = generator.predict_on_batch([given[:, index], memory])
     else:
         sr = generator.predict_on_batch(given)

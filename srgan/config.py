@@ -174,6 +174,7 @@ class PixelStage(Optimizer):
     """The first stage: the generator alone, by the difference of pixels."""
 
     loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    freeze: Literal["none", "picture"] = "none"  # picture: what initial_weights has of a generator of pictures stays
 
 
 class GanStage(Optimizer):
@@ -262,6 +263,12 @@ class Config(Section):
             if size < crop + 8 * scale:  # twice what the bicubic kernel sees beside a crop: see srgan.data.motion
                 raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
                                  f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
+        if self.pixel.freeze == "picture":
+            if self.fusion not in ("late", "slow", "recurrent"):
+                raise ValueError("pixel.freeze = 'picture': only counts with network.fusion: late, slow or recurrent, "
+                                 "which have layers of their own")  # fmt: skip
+            if self.initial_weights is None:
+                raise ValueError("pixel.freeze = 'picture': needs initial_weights, which are to stay as they are")
         if self.gan.epochs and self.network.discriminator == "unet" and crop % 8:
             raise ValueError(f"batches.crop = {crop}: must be a multiple of 8 for the unet discriminator")
         if self.gan.epochs and self.gan.content_weight:

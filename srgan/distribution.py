@@ -166,11 +166,15 @@ def feed(batches, strategy):
 
     # With a strategy Keras takes a batch before the first epoch, to look at it. Its threads for a PyDataset would then
     # hand out batches of that time for ever; a dataset starts anew with each epoch.
-    shapes = [array.shape for array in batches[0]]
+    first = batches[0]
+    flat = keras.tree.flatten(first)
 
     def cut(step):
-        arrays = tf.numpy_function(lambda step: batches[int(step)], [step], [tf.uint8] * len(shapes))
-        return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes))
+        arrays = tf.numpy_function(
+            lambda step: keras.tree.flatten(batches[int(step)]), [step], [array.dtype for array in flat]
+        )
+        arrays = [tf.ensure_shape(array, like.shape) for array, like in zip(arrays, flat)]
+        return keras.tree.pack_sequence_as(first, arrays)
 
     steps = tf.data.Dataset.range(len(batches))
     return steps.map(cut, num_parallel_calls=max(1, batches.workers)).prefetch(tf.data.AUTOTUNE)

@@ -95,7 +95,8 @@ def describe(generator) -> Description:
     from keras import Model, layers, tree
 
     from srgan.networks.generator import scale_of
-    from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle
+    from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle
+    from srgan.networks.recall import Blend, Difference, Doubt, Evidence, Shortfall
     from srgan.networks.video import frames_of, is_recurrent
 
     probe = 64  # pixels
@@ -104,7 +105,7 @@ def describe(generator) -> Description:
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle)
     on_each_pixel += (layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate)
-    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame)
+    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, Evidence, Difference, Blend)
     reach, scale = {}, {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
         sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
@@ -114,6 +115,10 @@ def describe(generator) -> Description:
                 here = max(layer.kernel_size[-2:]) // 2 * max(layer.dilation_rate[-2:]) / before
             case layers.UpSampling2D():
                 here = 1 / before
+            case Doubt():
+                here = 1
+            case Shortfall():
+                here = 2
             case _:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf
         reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here

@@ -1,9 +1,9 @@
 """Flicker: how much the frames of an enlarged clip change by themselves, and not because the scene does.
 
-The motion is found in the original, by an optical flow: DIS (Kroeger et al., arXiv 1603.03590) of OpenCV. Along it
-successive frames are compared, which Lai et al. (arXiv 1808.00449, section 4.2, the warping error) do with the result
-alone. That charges a result for what the flow gets wrong and for what no flow explains (shadows, gleams, grain), and a
-perfect result is not at 0. Here it is: at every pixel only the change beyond the original's own is counted.
+The motion is found in the original, by srgan.flow. Along it successive frames are compared, which Lai et al. (arXiv
+1808.00449, section 4.2, the warping error) do with the result alone. That charges a result for what the flow gets wrong
+and for what no flow explains (shadows, gleams, grain), and a perfect result is not at 0. Here it is: at every pixel only
+the change beyond the original's own is counted.
 
 The other way round, the change of the error, |(r' - r) - (o' - o)|, was measured, too, and left: where detail is missing
 in the result, the original's own mistakes of flow count as if the result had made them. On three films a Gaussian
@@ -16,17 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.cuts import is_cut
-from srgan.errors import SRGANError
+from srgan.flow import flow, moved, places
 from srgan.metrics import luma
-
-try:
-    import cv2
-except ImportError as error:
-    raise SRGANError(
-        f"flicker needs OpenCV, which cannot be imported ({error}): pip install opencv-python-headless"
-    ) from error
-
-_SMALLEST = 12  # pixels a side, below which DIS refuses
 
 
 class Motion(NamedTuple):
@@ -53,15 +44,15 @@ def follow(before, after, border=4) -> Motion | None:
     Returns:
         None where there is none to be found: at a scene cut, or where a side has under 12 pixels.
     """
-    if min(after.shape[:2]) < _SMALLEST or is_cut(before, after):
+    if is_cut(before, after):
         return None
     height, width = after.shape[:2]
     grey = [np.rint(luma(frame)).astype(np.uint8) for frame in (before, after)]
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back, forth = dis.calc(grey[1], grey[0], None), dis.calc(grey[0], grey[1], None)
-    pixel = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    back, forth, pixel = flow(grey[1], grey[0]), flow(grey[0], grey[1]), places(height, width)
+    if back is None:
+        return None
     origin = pixel + back
-    forth = cv2.remap(forth, origin, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    forth = moved(forth, origin, smooth=False)
     agree = _squared(back + forth) < 0.01 * (_squared(back) + _squared(forth)) + 0.5
     first, last = border, np.array([width, height], np.float32) - 1 - border
     inside = [((place >= first) & (place <= last)).all(axis=-1) for place in (pixel, origin)]
@@ -88,8 +79,7 @@ def flicker(motion, before, after) -> float:
 
 
 def _change(origin, before, after):
-    moved = cv2.remap(luma(before).astype(np.float32), origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.abs(luma(after).astype(np.float32) - moved)
+    return np.abs(luma(after).astype(np.float32) - moved(luma(before).astype(np.float32), origin))
 
 
 def _squared(vectors):

@@ -24,8 +24,8 @@ class SRGAN(keras.Model):
 
     Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 ones in [0, 1] at the generator's
     scale. `fit` takes (lr, hr) batches of uint8, as `srgan.data.batches.Batches` gives them. A generator over time takes
-    and may give frames, (batch, frames, h, w, 3), as `srgan.data.windows.WindowBatches` has them; each frame counts as a
-    picture then.
+    and may give frames, (batch, frames, h, w, 3), as `srgan.data.windows.WindowBatches` has them, and a recurrent one their
+    motion, too; each frame counts as a picture then.
 
     Args:
         generator: from srgan.networks.generator, or from srgan.networks.video, where over_frames makes it one.
@@ -89,7 +89,7 @@ class SRGAN(keras.Model):
         self.built = True  # generator and discriminator come built
 
     def call(self, lr, training=None):
-        return self.generator(_to_unit(lr), training=training)
+        return self.generator(_given(lr), training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         hr, sr = _pictures(_to_unit(y)), _pictures(ops.cast(y_pred, "float32"))
@@ -113,7 +113,7 @@ class SRGAN(keras.Model):
         if self.weights_of["artifact"]:
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
         if self.weights_of["lattice"]:
-            found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(x)[-2])
+            found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2])
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
@@ -126,7 +126,7 @@ class SRGAN(keras.Model):
                 average.assign(
                     self.average * average + (1 - self.average) * ops.stop_gradient(ops.convert_to_tensor(variable))
                 )
-        return ops.stop_gradient(_pictures(ops.cast(self.steady(_to_unit(lr), training=False), "float32")))
+        return ops.stop_gradient(_pictures(ops.cast(self.steady(_given(lr), training=False), "float32")))
 
     def _frozen_discriminator(self, sr, training):
         """The discriminator's logits, with a gradient to the pictures and none to its weights."""
@@ -138,6 +138,13 @@ class SRGAN(keras.Model):
             training=training,
         )
         return logits
+
+
+def _given(x):
+    """What the generator is given: pictures in [0, 1], and with frames their motion as it is."""
+    if not isinstance(x, (list, tuple)):
+        return _to_unit(x)
+    return [_to_unit(x[0]), *x[1:]]
 
 
 def _to_unit(pixels):

@@ -15,7 +15,8 @@ from keras import layers
 from openvino import opset13 as opset
 
 from srgan.engines import Inconvertible
-from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle
+from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle
+from srgan.networks.recall import Blend, Difference, Doubt, Evidence, Shortfall
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
 
@@ -102,6 +103,8 @@ def _apply(layer, inputs) -> _Value:
             return x._replace(node=opset.prelu(x.node, np.tile(_weight(layer.alpha).reshape(-1), repeats)))
         case layers.LeakyReLU():
             return x._replace(node=opset.prelu(x.node, np.float32([layer.negative_slope])))
+        case layers.ReLU() if layer.max_value and not layer.threshold and not layer.negative_slope:
+            return x._replace(node=opset.clamp(x.node, 0.0, layer.max_value))
         case layers.ReLU() if layer.max_value is None and not layer.threshold and not layer.negative_slope:
             return x._replace(node=opset.relu(x.node))
         case layers.Activation():
@@ -136,6 +139,35 @@ def _apply(layer, inputs) -> _Value:
             return _Value(_reshaped(opset.concat(runs, 2), -1, channels))
         case MiddleFrame():
             return _Value(_slice(x.shuffled().node, layer.frames // 2, _END, layer.frames, axis=0))
+        # What compares with a memory: see srgan.networks.recall.
+        case PixelUnshuffle():
+            return _Value(opset.space_to_depth(x.shuffled().node, "blocks_first", layer.scale))
+        case Shortfall():
+            result, lr = (x.shuffled().node for x in inputs)
+            kernel = np.ascontiguousarray(layer.kernel.transpose(3, 2, 0, 1), np.float32)
+            ones = opset.add(opset.multiply(result, np.float32(0)), np.float32(1))
+            reduced, inside = (
+                opset.convolution(node, kernel, [1, 1], [2, 2], [2, 2], [1, 1]) for node in (result, ones)
+            )
+            return _Value(opset.subtract(lr, opset.divide(reduced, inside)))
+        case Evidence():
+            alone, lr, shortfall = (x.shuffled().node for x in inputs)
+            copies = layer.input[0].shape[-1] // layer.input[1].shape[-1]
+            detail = opset.subtract(alone, opset.concat([lr] * copies, 1))
+            lr, shortfall = opset.subtract(lr, np.float32(0.5)), opset.multiply(shortfall, np.float32(10))
+            return _Value(opset.concat([detail, lr, shortfall], 1))
+        case Difference():
+            alone, memory = (x.shuffled().node for x in inputs)
+            difference = opset.multiply(opset.subtract(memory, alone), np.float32(5))
+            return _Value(opset.select(_is_there(memory), difference, np.float32(0)))
+        case Doubt():
+            size = opset.reduce_mean(opset.absolute(x.node), np.array([1]), keep_dims=True)
+            return _Value(opset.avg_pool(size, [1, 1], [1, 1], [1, 1], [3, 3], exclude_pad=True))
+        case Blend():
+            picture, memory, logits, doubt = (x.shuffled().node for x in inputs)
+            trust = opset.sigmoid(opset.subtract(logits, opset.multiply(doubt, 20 * _weight(layer.slope))))
+            trust = opset.select(_is_there(memory), trust, np.float32(0))
+            return _Value(opset.add(picture, opset.multiply(trust, opset.subtract(memory, picture))))
         # What joins.
         case layers.Add() if len({x.shuffle for x in inputs}) == 1:
             return x._replace(node=functools.reduce(opset.add, [x.node for x in inputs]))
@@ -178,6 +210,10 @@ def _convolution(layer, x):
     node = opset.convolution(x.node, kernel, ones, margin, margin, ones)
     node = opset.add(node, _per_channel(bias, layer.output.ndim))
     return x._replace(node=_activation(layer, node))
+
+
+def _is_there(memory):
+    return opset.greater(opset.reduce_max(memory, np.array([1]), keep_dims=True), np.float32(0))
 
 
 def _slice(node, start, stop, step=1, *, axis):

@@ -64,7 +64,7 @@ from srgan.muon import Muon
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
 from srgan.networks.vgg19 import vgg19_features
-from srgan.networks.video import frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
+from srgan.networks.video import OWN, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
 
 STAGES = ("pixel", "gan")
 CHANGEABLE = ("batches.workers", "data.store", "distribute", "samples")  # from one start of a run to the next
@@ -176,6 +176,8 @@ def build_features(options):
 def build_model(stage, config, generator, features=None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
+    for layer in generator.layers:
+        layer.trainable = getattr(options, "freeze", "none") == "none" or layer.name.startswith(OWN)
     if config.fusion == "recurrent":
         generator = over_frames(generator, config.network.frames)
     if stage == "pixel":

@@ -127,16 +127,20 @@ class Upscaler:
             Pairs of a frame upscaled and what is remembered with it, float32 (h, w, memory), None if nothing ever is.
         """
         description = self.engine.description
-        last, before = 0, ()
+        if description.memory:
+            from srgan.flow import move_memory  # which needs OpenCV
+        last, before, previous = 0, (), None
         scenes = _scenes(frames, is_cut if description.over_time else lambda before, after: False)
         for index, (scene, window) in enumerate(_windows(scenes, description.frames // 2)):
             if index >= skip:
                 memory = memory if scene == last else None
+                if memory is not None:
+                    memory = move_memory(memory, previous, window[0])
                 if description.memory or not before or any(map(operator.is_not, window, before)):
                     result, memory = self._upscale(window, memory)
                     before = window
                 yield result, memory
-            last = scene
+            last, previous = scene, window[0]
 
     def size(self, width, height):
         """The size of the result for a picture of that size."""

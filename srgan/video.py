@@ -339,8 +339,8 @@ def ahead(items, depth=2):
 
 
 class _Memories:
-    """What a recurrent generator remembers, kept in the writer's folder for a run that goes on: as large as the features
-    of a frame, so with every `SEGMENT`-th frame only.
+    """What a recurrent generator remembers, kept in the writer's folder for a run that goes on: a frame of the result as
+    float32, so with every `SEGMENT`-th frame only.
 
     It is kept before that frame is passed on. So of the frames that a writer has, a run can begin again behind the last
     with a memory, and computes what follows just as it was.

@@ -106,11 +106,20 @@ def test_each_generator_has_its_own_keys_and_the_defaults_of_its_function(genera
 
 @pytest.mark.parametrize("fusion", ["none", "early", "late", "slow", "3d", "recurrent"])
 def test_a_generator_over_time_takes_its_values_from_the_configuration(fusion, tmp_path):
-    config = Config.load("srgan-video", [f"network.fusion={fusion}", "network.scale=2"])
+    changes = [f"network.fusion={fusion}", "network.scale=2"]
+    if fusion in ("none", "early", "3d"):
+        with pytest.raises(
+            UsageError, match="pixel.freeze = 'picture': only counts with network.fusion: late, slow or rec"
+        ):
+            Config.load("srgan-video", changes)
+        changes.append("pixel.freeze=none")
+    config = Config.load("srgan-video", changes)
     assert config.fusion == fusion and config.network.frames == 5
     (tmp_path / "copy.yaml").write_text(config.to_yaml())
     assert Config.load(tmp_path / "copy.yaml") == config
     assert Config.load("coco", ["network.generator=rdn"]).fusion == "none"
+    with pytest.raises(UsageError, match="pixel.freeze = 'picture': needs initial_weights"):
+        Config.load("srgan-video", ["initial_weights=null"])
 
 
 def test_a_missing_key_is_named(tmp_path):

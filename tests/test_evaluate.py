@@ -291,7 +291,8 @@ def test_a_new_scene_is_no_flicker(footage, tmp_path):
 
 def test_without_opencv_it_is_said_before_any_work(footage, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "srgan.flicker")
+    for name in ("srgan.flicker", "srgan.flow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     assert evaluate.main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install opencv-python-headless" in line

@@ -1,5 +1,6 @@
 """Training over time: made motion, windows of real clips, and whole runs of every fusion."""
 
+import itertools
 import shutil
 
 import keras
@@ -14,6 +15,7 @@ from srgan.data.motion import Motion, _path, _seen, moving
 from srgan.data.prepare import prepare
 from srgan.data.windows import WindowBatches, Windows
 from srgan.errors import SRGANError
+from srgan.flow import origin
 from srgan.images import downscale, read_rgb, resize_bicubic
 from srgan.networks.generator import load_generator, save_generator, srresnet
 from srgan.networks.video import FUSIONS
@@ -123,6 +125,23 @@ def batches(store, clips=None, **options):
     return WindowBatches(store, clips, **{"frames": 3, "size": 4, "crop": 32, "steps": 3, "seed": (0, 1), **options})
 
 
+def pairs(batch):
+    """The windows of a batch for a recurrent generator, without their motion."""
+    (lr, _), hr = batch
+    return zip(lr, hr)
+
+
+def test_the_motion_of_a_batch_is_nearly_what_is_found(store):
+    (lr, origins), hr = batches(store, all_frames=True, size=16)[0]
+    assert origins.shape == (16, 2, 32, 32, 2) and origins.dtype == np.float32
+    found = np.stack([[origin(*pair, 4) for pair in itertools.pairwise(frames)] for frames in lr])
+    astray = np.abs(origins - found).mean((1, 2, 3, 4))
+    assert 0 < astray.min() and 0.1 < astray.mean() < 0.5 and len(set(astray)) == 16
+    again = batches(store, all_frames=True, size=16)
+    np.testing.assert_array_equal(again[0][0][1], origins)
+    assert not np.array_equal(again[1][0][1], origins)
+
+
 def test_batches_of_made_motion_are_a_function_of_seed_epoch_and_step(store):
     first, again = batches(store), batches(store)
     first.epoch = again.epoch = 3
@@ -144,7 +163,7 @@ def test_batches_of_made_motion_are_a_function_of_seed_epoch_and_step(store):
 def test_augmentation_turns_all_frames_alike_and_time_around(store):
     plain, augmented, seen = batches(store, augment=False, all_frames=True), batches(store, all_frames=True), set()
     for step in range(12):
-        for (lr, hr), (turned_lr, turned_hr) in zip(zip(*plain[step]), zip(*augmented[step])):
+        for (lr, hr), (turned_lr, turned_hr) in zip(pairs(plain[step]), pairs(augmented[step])):
             ways = [(k, flip, time) for k in range(4) for flip in (1, -1) for time in (1, -1)
                     if np.array_equal(np.rot90(hr, k, (1, 2))[::time, :, ::flip], turned_hr)]  # fmt: skip
             assert any(np.array_equal(np.rot90(lr, k, (1, 2))[::t, :, ::flip], turned_lr) for k, flip, t in ways)
@@ -229,7 +248,7 @@ def test_half_of_the_crops_are_of_clips_and_stay_on_their_place(clips, store, tm
 
     cut = prepare_clips(choose_clips(data(clips[0]))["clips"], tmp_path, frames=3, size=64, scale=4, fit="tile")
     found = 0
-    for lr, hr in zip(*batches(store, cut, size=16, augment=False, all_frames=True)[0]):
+    for lr, hr in pairs(batches(store, cut, size=16, augment=False, all_frames=True)[0]):
         for window, low in zip(cut.hr, cut.lr):
             patch = np.lib.stride_tricks.sliding_window_view(window, (32, 32), axis=(1, 2))[:, ::4, ::4]
             same = (patch == hr.transpose(0, 3, 1, 2)[:, None, None]).all(axis=(0, 3, 4, 5))
@@ -333,6 +352,18 @@ def test_a_recurrent_generator_is_trained_against_a_discriminator(tiny, start, f
     assert float(row["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
     sheet = Image.open(output / "samples" / "gan-0001.png")
     assert sheet.width > 4 * 32 and sheet.height > 2 * 32
+
+
+def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_discriminator(tiny, start, few_windows, tmp_path):
+    config = tiny(*SMALL, "network.fusion=recurrent", "pixel.freeze=picture", "pixel.learning_rate=1e-2", f"initial_weights={start}",
+                  "gan.epochs=1", "gan.learning_rate=1e-2")  # fmt: skip
+    output = training.train(config, tmp_path / "run").parent
+    begun = {variable.path: np.array(variable) for variable in load_generator(start).variables}
+    for name, frozen in (("generator-pixel", True), ("generator", False)):
+        weights = {v.path: np.array(v) for v in load_generator(output / f"{name}.keras").variables}
+        for path, value in begun.items():
+            assert np.array_equal(weights.pop(path), value) == frozen, path
+        assert weights["recall_mend/kernel"].any() and all(path.startswith("recall") for path in weights)
 
 
 def test_windows_to_validate_on_are_always_the_same(store):

@@ -18,6 +18,7 @@ from srgan import segments, upscale
 from srgan.cuts import is_cut
 from srgan.engines import Description, KerasEngine, OpenVINOEngine, load_engine
 from srgan.errors import SRGANError, UsageError
+from srgan.flow import move_memory
 from srgan.upscale import Upscaler
 
 KINDS = ("early", "recurrent")  # one that takes windows, and the one with a memory
@@ -68,11 +69,11 @@ def largest(one, other):
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_openvino_computes_what_keras_computes(fusion, models):
     engine, keras_engine = OpenVINOEngine(models(fusion), "float32"), KerasEngine(models(fusion), "float32")
-    frames, memory = (1, 4) if fusion == "recurrent" else (5, 0)
+    frames, memory = (1, 48) if fusion == "recurrent" else (5, 0)
     assert engine.description == keras_engine.description
     assert (engine.description.frames, engine.description.memory, engine.description.scale) == (frames, memory, 4)
     clips = np.stack([pan(5), pan(5, picture=data.coffee())]).astype(np.float32) / 255
-    inputs = [clips] if frames > 1 else [clips[:, 0], np.random.default_rng(0).uniform(-1, 1, (2, 24, 32, 4))]
+    inputs = [clips] if frames > 1 else [clips[:, 0], np.random.default_rng(0).random((2, 24, 32, 48))]
     results = [engine(*inputs), keras_engine(*inputs)]
     results = [values if memory else (values,) for values in results]
     for given, wanted in zip(*results, strict=True):
@@ -94,13 +95,14 @@ def test_the_receptive_field_is_what_the_output_depends_on(kind, upscalers):
     dot = black.copy()
     dot[1, 32, 32] = 1
     if kind == "recurrent":
-        memory = np.zeros((1, 65, 65, 4), np.float32)
+        memory = np.zeros((1, 65, 65, 48), np.float32)
         difference = np.abs(engine(dot[1:2], memory)[0] - engine(black[1:2], memory)[0])
     else:
         difference = np.abs(engine(dot[None]) - engine(black[None]))
     rows = np.flatnonzero(difference.max((0, 2, 3)))
     assert (32 - reach) * scale <= rows[0] and rows[-1] < (33 + reach) * scale
-    assert rows[-1] - rows[0] > 2 * (reach - 2) * scale
+    less = 14 if kind == "recurrent" else 2  # at whose end are kernels of bicubic interpolation, small at their borders
+    assert rows[-1] - rows[0] > 2 * (reach - less) * scale
 
 
 def test_files_from_before_there_were_frames_are_for_pictures():
@@ -135,14 +137,16 @@ def test_a_window_ends_where_its_scene_does(upscalers):
 
 def test_a_memory_ends_with_its_scene(upscalers):
     frames, upscaler = scenes(), upscalers["recurrent"]
-    empty = memory = np.zeros((1, 24, 32, 4), np.float32)
+    empty = memory = np.zeros((1, 24, 32, 48), np.float32)
     without = []
     for index, sr in enumerate(upscaler.clip(frames)):
         lr = frames[index][None].astype(np.float32) / 255
+        if index:
+            memory = move_memory(memory[0], frames[index - 1], frames[index])[None]
         expected, memory = upscaler.engine(lr, empty if index == 4 else memory)
         np.testing.assert_array_equal(sr, rounded(expected[0]))
         without.append(np.abs(upscaler(frames[index]).astype(int) - sr).max())
-    assert without[0] == without[4] == 0 and min(without[1:4] + without[5:]) > 8
+    assert without[0] == without[4] == 0 and min(without[1:4] + without[5:]) > 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,7 +154,7 @@ def test_a_clip_is_its_scenes_one_after_the_other(kind, upscalers):
     frames, clip = scenes(), upscalers[kind].clip
     apart = [*clip(frames[:4]), *clip(frames[4:])]
     assert largest(clip(frames), apart) == 0
-    assert largest(clip(pan(6)), [*clip(pan(6)[:3]), *clip(pan(6)[3:])]) > 8  # no cut there
+    assert largest(clip(pan(6)), [*clip(pan(6)[:3]), *clip(pan(6)[3:])]) > 2  # no cut there
 
 
 @pytest.mark.parametrize(("kind", "ahead"), [("early", 2), ("recurrent", 0)])

@@ -273,6 +273,8 @@ def load_generator(path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise SRGANError(f"{path}: not a Keras model (a .keras file, as srgan-train writes it, is expected)")
     try:
+        import srgan.networks.recall  # noqa: F401  the layers of a recurrent one are registered there
+
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise SRGANError(f"{path}: cannot be loaded as a Keras model ({str(error).splitlines()[0]})") from error

@@ -41,6 +41,30 @@ class PixelShuffle(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("srgan")
+class PixelUnshuffle(keras.layers.Layer):
+    """The way back from PixelShuffle: (batch, scale h, scale w, c) to (batch, h, w, scale² c)."""
+
+    def __init__(self, scale, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, inputs):
+        _, height, width, channels = ops.shape(inputs)
+        scale = self.scale
+        x = ops.reshape(inputs, (-1, height // scale, scale, width // scale, scale, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(x, (-1, height // scale, width // scale, scale**2 * channels))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        scale = self.scale
+        return (batch, height and height // scale, width and width // scale, scale**2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("srgan")
 class SubPixelInitializer(keras.initializers.Initializer):
     """Draws one kernel and repeats it for the scale² sub-pixels, so that training starts without a checkerboard.
 

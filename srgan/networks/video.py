@@ -2,10 +2,12 @@
 
 All but the recurrent one take 2k + 1 successive frames, (batch, frames, h, w, 3) in [0, 1], and give the middle one
 enlarged, (batch, scale h, scale w, 3). The recurrent one takes a frame and a memory, and gives the enlarged frame and the
-memory for the next, so that a clip may have any length.
+memory for the next, so that a clip may have any length. The memory is that frame, (batch, h, w, 3 scale²) in [0, 1], and
+whoever passes it on moves it along the motion first, by srgan.flow; an empty one is 0.
 
 Layers that a generator of pictures has, too, have its names, and `start_from_picture` takes their weights from one: the
-middle frame is then enlarged just as that does it, and what the other frames tell is still to be learnt.
+middle frame is then enlarged just as that does it, and what the other frames tell is still to be learnt. Only the
+recurrent one blends the frame with its memory from the start.
 """
 
 import keras
@@ -14,9 +16,18 @@ from keras import layers, ops
 
 from srgan.errors import SRGANError
 from srgan.networks.generator import end_of_body, make_activation, picture_from_body, residual_block
-from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, MiddleFrameInitializer
+from srgan.networks.layers import (
+    FoldFrames,
+    MergeFrames,
+    MiddleFrame,
+    MiddleFrameInitializer,
+    PixelShuffle,
+    PixelUnshuffle,
+)
+from srgan.networks.recall import MoveAlong, recalled
 
 FUSIONS = ("early", "late", "slow", "3d", "recurrent")
+OWN = ("merge", "recall", "remember")  # what the names of layers begin with that no generator of pictures has
 BLOCKS_3D = 2  # how many of the residual blocks, from the first, have 3D convolutions
 
 
@@ -29,7 +40,7 @@ def video_srresnet(
     - "late": behind the residual blocks, which every frame has gone through by itself.
     - "slow": by threes, k times, evenly over the residual blocks.
     - "3d": in 3D convolutions (Tran et al., arXiv 1412.0767) of 9 x 9 x 9 and, in the first two blocks, 3 x 3 x 3.
-    - "recurrent": each frame meets a memory, (batch, h, w, filters) in [-1, 1], that the frame before it left.
+    - "recurrent": each frame, enlarged, meets the enlarged frame before it: see srgan.networks.recall.
 
     Args:
         fusion: one of `FUSIONS`.
@@ -85,21 +96,17 @@ def _merges(fusion, frames, blocks):
 
 def _recurrent(blocks, activation, body, picture):
     lr = keras.Input((None, None, 3), name="lr")
-    memory = keras.Input((None, None, body["filters"]), name="memory")
+    memory = keras.Input((None, None, 3 * picture["scale"] ** 2), name="memory")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(lr)
     x = layers.Conv2D(body["filters"], 9, padding="same", name="head_conv")(x)
     x = head = make_activation(activation, "head_act")(x)
-    recalled = layers.Conv2D(
-        body["filters"], 3, padding="same", kernel_initializer="zeros", name="recall_conv"
-    )(memory)  # fmt: skip
-    x = layers.Add(name="recall_add")([x, recalled])
     for index in range(1, blocks + 1):
         x = residual_block(x, f"block{index}", activation=activation, **body)
     x = end_of_body(x, head, **body)
-    remembered = layers.Conv2D(body["filters"], 3, padding="same", name="remember_conv")(x)
-    # Bounded, so that it cannot grow over a long clip; float32, so that it is what was computed wherever it is kept.
-    remembered = layers.Activation("tanh", dtype="float32", name="remember_act")(remembered)
-    return keras.Model([lr, memory], [picture_from_body(x, lr, **picture), remembered], name="video_recurrent")
+    sr = picture_from_body(x, lr, **picture)
+    own = {key: picture[key] for key in ("scale", "activation")}
+    sr, remembered = recalled(sr, memory, lr, **own, **body)
+    return keras.Model([lr, memory], [sr, remembered], name="video_recurrent")
 
 
 def is_recurrent(generator) -> bool:
@@ -116,18 +123,27 @@ def frames_of(generator) -> int:
 def over_frames(generator, frames) -> keras.Model:
     """What is trained: the generator itself, or a recurrent one that goes through `frames` successive frames.
 
-    The latter takes (batch, frames, h, w, 3) and gives (batch, frames, scale h, scale w, 3), all of them enlarged,
-    beginning with an empty memory. It shares the generator's weights.
+    The latter takes (batch, frames, h, w, 3) and, for all frames but the first, where each pixel of the result was in the
+    frame before, (batch, frames - 1, scale h, scale w, 2); it gives (batch, frames, scale h, scale w, 3), all of them
+    enlarged, beginning with an empty memory. No gradient goes back from a frame to those before it. It shares the
+    generator's weights.
     """
     if not is_recurrent(generator):
         return generator
-    inputs = keras.Input((frames, None, None, 3), name="lr")
-    memory = ops.zeros_like(inputs[:, 0, :, :, :1]) * ops.zeros((generator.inputs[1].shape[-1],))
+    lr = keras.Input((frames, None, None, 3), name="lr")
+    origins = keras.Input((frames - 1, None, None, 2), name="origins")
+    channels = generator.inputs[1].shape[-1]
+    scale = round((channels / 3) ** 0.5)
+    memory = ops.zeros_like(lr[:, 0, :, :, :1]) * ops.zeros((channels,))
     results = []
     for index in range(frames):
-        sr, memory = generator([inputs[:, index], memory])
+        if index:
+            enlarged = PixelShuffle(scale, dtype="float32")(memory)
+            enlarged = MoveAlong(dtype="float32")([enlarged, origins[:, index - 1]])
+            memory = PixelUnshuffle(scale, dtype="float32")(enlarged)
+        sr, memory = generator([lr[:, index], memory])
         results.append(sr)
-    return keras.Model(inputs, ops.stack(results, axis=1), name=f"{generator.name}_over_frames")
+    return keras.Model([lr, origins], ops.stack(results, axis=1), name=f"{generator.name}_over_frames")
 
 
 def start_from_picture(generator, picture_generator, source):
@@ -141,11 +157,10 @@ def start_from_picture(generator, picture_generator, source):
     Raises:
         SRGANError: they do not belong together; the first weight that does not fit is named.
     """
-    own = ("merge", "recall", "remember")  # layers that only a generator over time has; they start neutral
     misfit = f"{source}: does not fit the network of the configuration"
     theirs = {variable.path: variable for variable in picture_generator.variables}
     for variable in generator.variables:
-        if variable.path.startswith(own):
+        if variable.path.startswith(OWN):
             continue
         other = theirs.pop(variable.path, None)
         if other is None:
