@@ -95,8 +95,11 @@ TEXT = """# Every fusion over time at one short budget
 
 Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/video.py), and what a few minutes of
 training make of it: {steps} steps of configs/srgan-video.yaml, with what the command sets. All start as the shipped srresnet,
-which looks at single frames; "frame by frame" is srresnet itself, trained by the same number of steps on the photographs. It
-is no ranking: what passes between frames takes far longer to be learnt.
+which looks at single frames; "frame by frame" is srresnet itself, trained by the same number of steps on the photographs.
+Of late, slow and recurrent only the layers that srresnet lacks are trained, which early and 3d do not have.
+
+Frames that are stacked (all but the last) have to learn what motion is, which takes far longer than this: of them it is no
+ranking. The recurrent one is told (srgan/flow.py), and is ahead at once.
 
     {command}
 

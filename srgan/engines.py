@@ -31,7 +31,7 @@ from srgan.runtime import load_keras
 
 WEIGHTS = Path(__file__).parent / "weights"
 # The first that is there is the default: srgan is crisper, but its textures still show a lattice.
-SHIPPED = ("srgan-photo", "srresnet", "srgan")
+SHIPPED = ("srgan-photo", "srresnet", "srgan", "srgan-video")
 ENGINES = ("auto", "openvino", "keras")
 PRECISIONS = ("auto", "float32", "bfloat16")
 

@@ -83,7 +83,7 @@ def test_neither_loss_moves_the_other_network(kind, discriminator, normalization
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_losses_by_hand(kind):
     real, fake = np.array([[2.0], [0.5]], "float32"), np.array([[-1.0], [0.25]], "float32")
-    softplus = lambda x: np.log1p(np.exp(x)).mean()  # noqa: E731
+    softplus = lambda x: np.log1p(np.exp(x)).mean()
     expected = {
         "vanilla": (softplus(-fake), softplus(-real) + softplus(fake)),
         "relativistic": (

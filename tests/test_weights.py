@@ -4,8 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from skimage import data
 
+from srgan import Upscaler
 from srgan.engines import SHIPPED, WEIGHTS
+from srgan.images import downscale
+from srgan.metrics import psnr_y
 
 MODELS = [name for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()]
 
@@ -34,3 +38,17 @@ def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
     assert means["psnr_y"] == pytest.approx(psnr_y, abs=0.02)
     assert means["ssim_y"] == pytest.approx(ssim_y, abs=0.001)
     assert means["lpips"] == pytest.approx(lpips, abs=0.002)
+
+
+@pytest.mark.skipif("srgan-video" not in MODELS, reason="it is not shipped")
+def test_the_frames_before_tell_more_and_a_long_clip_does_not_run_away():
+    """Over 120 frames of a camera that goes to and fro; a memory that feeds on itself would be far off by then."""
+    places = [round(40 + 30 * np.sin(index / 9)) for index in range(120)]
+    hr = [np.ascontiguousarray(data.chelsea()[60:188, 100 + place : 260 + place]) for place in places]
+    lr = [downscale(frame, 4) for frame in hr]
+    alone = Upscaler("srresnet", engine="openvino")
+    gains = [
+        psnr_y(high, sr) - psnr_y(high, alone(low))
+        for high, low, sr in zip(hr, lr, Upscaler("srgan-video", engine="openvino").clip(lr), strict=True)
+    ]
+    assert min(gains) > -0.1 and np.mean(gains[5:20]) > 0.2 and np.mean(gains[-20:]) > 0.2, np.round(gains, 2)
