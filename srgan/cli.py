@@ -221,11 +221,12 @@ _seconds.__name__ = "time"  # what argparse calls it
 
 def _log_to_stderr():
     """Show what the library logs, one line each, above a progress bar where there is one."""
-    from tqdm import tqdm
 
     class Handler(logging.Handler):
         def emit(self, record):
-            tqdm.write(f"srgan: {record.getMessage()}", file=sys.stderr)
+            shown = sys.modules.get("tqdm")  # only what shows a bar imports it: it takes as long as a small picture's tile
+            write = shown.tqdm.write if shown else print
+            write(f"srgan: {record.getMessage()}", file=sys.stderr)
 
     logging.getLogger("srgan").handlers = [Handler()]
     logging.getLogger("srgan").setLevel(logging.INFO)

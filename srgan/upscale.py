@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from srgan import images, pictures
 from srgan.cuts import is_cut
@@ -71,7 +70,7 @@ class Upscaler:
         Args:
             picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
                 (h, w, 4) RGB and alpha, of uint8, uint16, or floats in [0, 1]; or a `srgan.pictures.Picture`.
-            on_tile: called after each tile with the number of tiles done and their total.
+            on_tile: called before the first tile and after each with the number of tiles done and their total.
 
         Returns:
             The same kind of thing, upscaled. Floats are clipped to [0, 1].
@@ -182,6 +181,7 @@ class Upscaler:
             _log.warning(
                 "this model looks at the whole picture at once, so that its %d tiles may differ in tone", total
             )
+        on_tile(0, total)
         while todo:
             window, core = todo.pop()
             shape = window.height, window.width, 3
@@ -527,10 +527,19 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
         kind = pictures.WRITABLE[suffix.lower()]
         if channels in (2, 4) and kind in pictures.WITHOUT_ALPHA:
             _log.info("%s: %s has no transparency, it is laid on white", source, kind)
-        return upscaler(picture, on_tile=show_tile if len(todo) == 1 else lambda done, total: None)
+        return upscaler(picture, on_tile=show if len(todo) == 1 else lambda done, total: None)
 
-    def show_tile(done, total):
-        if bar.total != total:  # known with the first tile, and other when memory runs out
+    def show(done, total):
+        """The progress over the pictures, or over the tiles of one. With one tile there is none, and tqdm is not imported."""
+        nonlocal bar
+        if total == 1:
+            return
+        if bar is None:
+            from tqdm import tqdm
+
+            unit = "picture" if len(todo) > 1 else "tile"
+            bar = stack.enter_context(tqdm(total=total, unit=unit, disable=None, leave=False))
+        if bar.total != total:  # when memory runs out there are more tiles
             bar.reset(total)
         bar.update(done - bar.n)
 
@@ -545,16 +554,18 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
         except SRGANError as error:
             fail(source, error)
         if len(todo) > 1:
-            bar.update()
+            show(bar.n + 1, len(todo))
 
-    last = None  # what is being written
+    bar = last = None  # what is being written
     computed = deque()  # two small pictures at most: what comes before and after the network is done beside the other's
     with (
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(2) as computer,
         ThreadPoolExecutor(1) as writer,
-        tqdm(total=len(todo), unit="picture" if len(todo) > 1 else "tile", disable=None, leave=False) as bar,
+        contextlib.ExitStack() as stack,
     ):
+        if len(todo) > 1:
+            show(0, len(todo))
         read = reader.submit(_read, todo[0][0], max_pixels)
         upscaler = make_upscaler()
         for index, (source, target) in enumerate(todo):
