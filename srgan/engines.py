@@ -162,6 +162,13 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         raise UsageError(f"strength: {strength} is not between 0 and 1")
     path = find_model(model)
     pixel_path = _pixel_trained(path, pixel_model) if strength < 1 else None
+    loaded = _load(path, engine, precision, pixel_path, strength)
+    if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
+        raise SRGANError(f"{path}: a recurrent generator of another version, which remembers something else: train it again")
+    return loaded
+
+
+def _load(path, engine, precision, pixel_path, strength):
     if engine == "keras":
         return KerasEngine(path, precision, pixel_path, strength)
     if engine == "auto" and (_cuda_devices() or find_spec("openvino") is None):
@@ -431,10 +438,12 @@ class KerasEngine:
 
 
 def _compute_in(precision, generator):
-    """Set what the layers compute in. Behind the last weights, and where a picture passes none, it is float32 always: in
-    bfloat16 the picture would lose levels.
+    """Set what the layers compute in. Behind the last weights, and where a picture passes none or is compared with a memory,
+    it is float32 always: in bfloat16 the picture would lose levels.
     """
     from keras import DTypePolicy, layers, tree
+
+    from srgan.networks.recall import EXACT, ROUGH
 
     makers = {id(operation.output): operation for operation in generator.operations}
     exact, before = set(), list(generator.outputs)
@@ -445,7 +454,8 @@ def _compute_in(precision, generator):
             before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
     for layer in generator.layers:
         if not isinstance(layer, layers.InputLayer):
-            rough = precision == "bfloat16" and layer not in exact
+            compares = layer.name.startswith(EXACT) and not layer.name.startswith(ROUGH)
+            rough = precision == "bfloat16" and layer not in exact and not compares
             layer.dtype_policy = DTypePolicy("mixed_bfloat16" if rough else "float32")
 
 

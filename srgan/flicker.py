@@ -42,7 +42,7 @@ def follow(before, after, border=4) -> Motion | None:
     lie at least `border` pixels inside.
 
     Returns:
-        None where there is none to be found: at a scene cut, or where a side has under 12 pixels.
+        None where there is none to be found: at a scene cut, or where a side has under 16 pixels.
     """
     if is_cut(before, after):
         return None

@@ -11,14 +11,15 @@ except ImportError as error:
         f"motion between frames needs OpenCV, which cannot be imported ({error}): pip install opencv-python-headless"
     ) from error
 
-_SMALLEST = 12  # pixels a side, below which DIS refuses
+_SMALLEST = 16  # pixels a side, below which DIS refuses, or crashes where the other one is long
+_LARGEST = 2**15 - 2  # pixels a side that OpenCV can move
 
 
 def flow(grey, other) -> np.ndarray | None:
     """How far each pixel is from where it is in another frame: both uint8 (h, w); float32 (h, w, 2), x and y in pixels.
 
     Returns:
-        None where a side has under 12 pixels, too few to find motion in.
+        None where a side has under 16 pixels, too few to find motion in.
     """
     if min(grey.shape) < _SMALLEST:
         return None
@@ -34,7 +35,12 @@ def moved(picture, origin, smooth=True) -> np.ndarray:
     """A picture, float32 (h, w) or (h, w, c), whose every pixel is taken from `origin`, (h, w, 2).
 
     By bicubic interpolation, or by bilinear if not `smooth`. What lies outside is as the nearest pixel inside.
+
+    Raises:
+        SRGANError: it is larger than OpenCV can move.
     """
+    if max(picture.shape[:2]) > _LARGEST:
+        raise SRGANError(f"motion is not followed in frames of over {_LARGEST} pixels a side: use a model of pictures")
     kernel = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
     return cv2.remap(picture, origin, None, kernel, borderMode=cv2.BORDER_REPLICATE)
 

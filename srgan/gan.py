@@ -62,7 +62,7 @@ class SRGAN(keras.Model):
         lattice_weight=0.0,
         average=0.999,
     ):
-        super().__init__()
+        super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
         self.generator, self.discriminator, self.features = generator, discriminator, features
         self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
         self.weights_of = {

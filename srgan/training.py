@@ -121,6 +121,8 @@ def _own(output):
 def _train(config, output, devices):
     keras.config.set_dtype_policy(config.precision)
     # Whatever may be missing is found out now, not after days of the first stage.
+    if config.fusion == "recurrent":
+        import srgan.flow  # noqa: F401  needs OpenCV
     for turn in (True, False):  # the first machine prepares the pictures, and the others find them prepared
         with together():
             if is_first_machine() == turn:

@@ -133,8 +133,8 @@ class Upscaler:
         for index, (scene, window) in enumerate(_windows(scenes, description.frames // 2)):
             if index >= skip:
                 memory = memory if scene == last else None
-                if memory is not None:
-                    memory = move_memory(memory, previous, window[0])
+                if memory is not None and window[0] is not previous:
+                    memory = move_memory(memory, _seen(previous), _seen(window[0]))
                 if description.memory or not before or any(map(operator.is_not, window, before)):
                     result, memory = self._upscale(window, memory)
                     before = window
@@ -152,8 +152,7 @@ class Upscaler:
         if channels in (1, 3):
             colour, memory = self._upscale_colour(frames, memory, on_tile)
             return _resized(colour, new_width, new_height), memory
-        filled = [images.fill_transparent(frame[..., :-1], frame[..., -1]) for frame in frames]
-        colour, memory = self._upscale_colour(filled, memory, on_tile)
+        colour, memory = self._upscale_colour(list(map(_seen, frames)), memory, on_tile)
         result = np.empty((new_height, new_width, channels), colour.dtype)
         result[..., :-1] = _resized(colour, new_width, new_height)
         result[..., -1:] = _resized(frames[len(frames) // 2][..., -1:], new_width, new_height)
@@ -233,6 +232,11 @@ def _resized(pixels, width, height):
     """Bicubic to a size; floats are clipped to [0, 1] again."""
     pixels = images.resize(pixels, width, height)
     return np.clip(pixels, 0.0, 1.0) if pixels.dtype.kind == "f" else pixels
+
+
+def _seen(frame):
+    """The colours of a frame, (h, w, 1 or 3), those that can be seen in place of those that are transparent."""
+    return frame if frame.shape[-1] in (1, 3) else images.fill_transparent(frame[..., :-1], frame[..., -1])
 
 
 def _levels(dtype):

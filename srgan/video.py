@@ -383,9 +383,14 @@ def _key(source, upscaler, encoding, segment, options):
     from av import library_versions
 
     engine = upscaler.engine
+    versions = [__version__, av_version, sorted(library_versions.items()), _engine_version(engine)]
+    if engine.description.memory:
+        from srgan.flow import cv2  # which is missed now, before anything is begun, or finds the motion
+
+        versions.append(cv2.__version__)
     described = {
         "format": [_FORMAT, segment],
-        "versions": [__version__, av_version, sorted(library_versions.items()), _engine_version(engine)],
+        "versions": versions,
         "source": _identity(source),
         "model": [
             hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights

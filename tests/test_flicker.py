@@ -116,6 +116,6 @@ def test_what_was_hidden_is_left_out(photo):
 
 def test_where_there_is_no_motion_to_find(pan):
     assert follow(pan[0], 255 - pan[1]) is None  # a cut
-    assert follow(pan[0][:11], pan[1][:11]) is None
-    still = pan[0][:12, :12]
-    assert np.isnan(flicker(follow(still, still, border=6), still, still))  # nothing inside the border
+    assert follow(pan[0][:15], pan[1][:15]) is None
+    still = pan[0][:16, :16]
+    assert np.isnan(flicker(follow(still, still, border=8), still, still))  # nothing inside the border

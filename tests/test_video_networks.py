@@ -6,6 +6,7 @@ from helpers import SAMPLE
 from srgan.engines import find_model
 from srgan.errors import SRGANError
 from srgan.flow import move_memory, origin, places
+from srgan.gan import SRGAN
 from srgan.images import downscale, read_rgb, resize_bicubic, to_float, to_uint8
 from srgan.metrics import psnr_y
 from srgan.networks.generator import load_generator, save_generator, scale_of, srresnet
@@ -63,6 +64,29 @@ def test_a_recurrent_one_starts_better_than_the_generator_of_pictures():
         alone = to_uint8(np.array(pictures.predict_on_batch(given)[0]))
         gains.append(psnr_y(high, to_uint8(np.array(sr[0]))) - psnr_y(high, alone))
     assert gains[0] > 0 and min(gains[2:]) > gains[0] + 0.05, gains
+
+
+def test_in_training_motion_keeps_its_fractions_in_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = SRGAN(over_frames(video_srresnet(fusion="recurrent", **SMALL), 2), pixel_weight=1.0, content_weight=0.0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    lr = np.stack([PHOTO[40:80, 60:100], PHOTO[41:81, 61:101]])[None]
+    origins = (places(160, 160) + np.float32(0.3))[None, None]
+    given, wanted = model((lr, origins)), model.generator([lr.astype("float32") / 255, origins])
+    np.testing.assert_array_equal(np.array(given), np.array(wanted))
+    coarse = np.array(keras.ops.cast(keras.ops.cast(origins, "bfloat16"), "float32"))
+    assert not np.array_equal(np.array(model((lr, coarse))), np.array(wanted))
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 40), (3, 200), (40, 3), (4, 4), (3, 3), (1, 1)])
+def test_motion_of_tiny_frames(height, width):
+    """OpenCV's flow crashes on some of these."""
+    random = np.random.default_rng(0)
+    before, after = random.integers(0, 256, (2, height, width, 3), np.uint8)
+    memory = random.random((height, width, 48)).astype("float32")
+    assert move_memory(memory, before, after).shape == memory.shape
 
 
 @pytest.mark.parametrize("scale", [2, 4])

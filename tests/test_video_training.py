@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -158,6 +159,10 @@ def test_batches_of_made_motion_are_a_function_of_seed_epoch_and_step(store):
         share.epoch = 3
     for array, *parts in zip(first[2], *(share[2] for share in shares)):
         assert np.array_equal(array, np.concatenate(parts))
+    moving, *parts = (keras.tree.flatten(batches(store, all_frames=True, **share)[2])
+                      for share in ({}, {"share": (0, 2)}, {"share": (1, 2)}))  # fmt: skip
+    assert [array.shape[1] for array in moving] == [3, 2, 3]  # the frames, their motion, the original ones
+    assert all(np.array_equal(array, np.concatenate(halves)) for array, *halves in zip(moving, *parts))
 
 
 def test_augmentation_turns_all_frames_alike_and_time_around(store):
@@ -364,6 +369,14 @@ def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_
         for path, value in begun.items():
             assert np.array_equal(weights.pop(path), value) == frozen, path
         assert weights["recall_mend/kernel"].any() and all(path.startswith("recall") for path in weights)
+
+
+def test_without_opencv_a_recurrent_generator_is_not_begun(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "srgan.flow", raising=False)
+    with pytest.raises(SRGANError, match="pip install opencv-python-headless"):
+        training.train(tiny(*SMALL, "network.fusion=recurrent"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_windows_to_validate_on_are_always_the_same(store):

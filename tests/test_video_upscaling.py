@@ -19,7 +19,9 @@ from srgan.cuts import is_cut
 from srgan.engines import Description, KerasEngine, OpenVINOEngine, load_engine
 from srgan.errors import SRGANError, UsageError
 from srgan.flow import move_memory
+from srgan.networks.layers import PixelShuffle
 from srgan.upscale import Upscaler
+from srgan.video import upscale_clip
 
 KINDS = ("early", "recurrent")  # one that takes windows, and the one with a memory
 FUSIONS = {"early": 2, "late": 2, "slow": 4, "3d": 2, "recurrent": 2}  # and how many blocks each needs
@@ -147,6 +149,40 @@ def test_a_memory_ends_with_its_scene(upscalers):
         np.testing.assert_array_equal(sr, rounded(expected[0]))
         without.append(np.abs(upscaler(frames[index]).astype(int) - sr).max())
     assert without[0] == without[4] == 0 and min(without[1:4] + without[5:]) > 2
+
+
+def test_colours_that_are_transparent_have_no_motion(upscalers):
+    frames, random = pan(3), np.random.default_rng(0)
+    alpha = np.where(random.random((24, 32, 1)) < 0.4, 0, 255).astype(np.uint8)
+    hidden = [np.where(alpha > 0, frame, random.integers(0, 256, frame.shape)).astype(np.uint8) for frame in frames]
+    given, wanted = (list(upscalers["recurrent"].clip([np.dstack([frame, alpha]) for frame in clip]))
+                     for clip in (hidden, frames))  # fmt: skip
+    assert largest([sr[..., :3] for sr in given], [sr[..., :3] for sr in wanted]) == 0
+
+
+def test_a_memory_of_another_kind_is_refused(tmp_path):
+    """One of features, as recurrent generators once had."""
+    import keras
+
+    lr, memory = keras.Input((None, None, 3)), keras.Input((None, None, 8))
+    x = keras.layers.Conv2D(48, 3, padding="same")(keras.layers.Concatenate()([lr, memory]))
+    remembered = keras.layers.Conv2D(8, 3, padding="same")(x)
+    keras.Model([lr, memory], [PixelShuffle(4)(x), remembered]).save(tmp_path / "old.keras")
+    for engine in ("openvino", "keras"):
+        with pytest.raises(SRGANError, match="old.keras: a recurrent generator of another version"):
+            load_engine(tmp_path / "old.keras", engine=engine)
+
+
+def test_without_opencv_no_clip_is_begun(models, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "srgan.flow", raising=False)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index, frame in enumerate(pan(3)):
+        Image.fromarray(frame).save(folder / f"{index}.png")
+    with pytest.raises(SRGANError, match="pip install opencv-python-headless"):
+        upscale_clip(folder, tmp_path / "out.mp4", lambda: Upscaler(models("recurrent"), engine="openvino"))
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,11 +45,14 @@ class Batches(keras.utils.PyDataset):
         return self.steps
 
     def __getitem__(self, step):
-        part, parts = self.share
-        own = self.size // parts
-        first = (self.epoch * self.steps + step) * self.size + part * own
-        lr, hr = zip(*(self._crop(index) for index in range(first, first + own)))
+        first = self.first(step)
+        lr, hr = zip(*(self._crop(index) for index in range(first, first + self.size // self.share[1])))
         return np.stack(lr), np.stack(hr)
+
+    def first(self, step):
+        """The number of a batch's first crop, counted from the beginning of the stage."""
+        part, parts = self.share
+        return (self.epoch * self.steps + step) * self.size + part * (self.size // parts)
 
     def _crop(self, index):
         picture = self._picture(index)

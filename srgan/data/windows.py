@@ -47,11 +47,12 @@ class WindowBatches(Batches):
         lr, hr = super().__getitem__(step)
         if not self.all_frames:
             return lr, hr
-        random = np.random.default_rng([*self.seed, 3, self.epoch * self.steps + step, *self.share])
-        return (lr, np.stack([self._origins(frames, random) for frames in lr])), hr
+        first = self.first(step)
+        return (lr, np.stack([self._origins(first + place, frames) for place, frames in enumerate(lr)])), hr
 
-    def _origins(self, frames, random):
+    def _origins(self, index, frames):
         """Where each pixel was in the frame before, for all frames but the first, and somewhat wrong."""
+        random = np.random.default_rng([*self.seed, 3, index])
         found = np.stack([self._origin(*pair, self.store.scale) for pair in pairwise(frames)])
         size = abs(random.normal(0, ASTRAY))
         return found + [_smooth(random.normal(0, size, (6, 6, 2)), self.crop) for _ in found]

@@ -16,6 +16,7 @@ from srgan.networks.generator import make_activation, residual_block
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 
 BACK_PROJECTIONS = 3
+EXACT, ROUGH = "recall", "recall_look"  # what the names of layers begin with that compute in float32, and of those that need not
 A = -0.75  # the coefficient of OpenCV's bicubic interpolation, by which srgan.flow moves the memory
 
 
@@ -37,15 +38,15 @@ def recalled(sr, memory, lr, *, scale, filters, normalization, activation):
     alone = PixelUnshuffle(scale, **exact, name="recall_alone")(sr)
     shortfall = Shortfall(scale, **exact, name="recall_shortfall")([alone, lr])
     x = Evidence(**exact, name="recall_evidence")([alone, lr, shortfall])
-    x = layers.Conv2D(filters, 3, **same, name="recall_conv1")(x)
-    x = make_activation(activation, "recall_act1")(x)
-    x = residual_block(x, "recall_block", filters=filters, normalization=normalization, activation=activation)
+    x = layers.Conv2D(filters, 3, **same, name="recall_look_conv1")(x)
+    x = make_activation(activation, "recall_look_act1")(x)
+    x = residual_block(x, "recall_look_block", filters=filters, normalization=normalization, activation=activation)
     mended = layers.Add(**exact, name="recall_add")([alone, layers.Conv2D(**outputs, name="recall_mend")(x)])
     difference = Difference(**exact, name="recall_difference")([alone, memory])
     doubt = Doubt(**exact, name="recall_doubt")(difference)
-    x = layers.Concatenate(name="recall_concat")([x, difference, doubt])
-    x = layers.Conv2D(filters, 3, **same, name="recall_conv2")(x)
-    x = make_activation(activation, "recall_act2")(x)
+    x = layers.Concatenate(name="recall_look_concat")([x, difference, doubt])
+    x = layers.Conv2D(filters, 3, **same, name="recall_look_conv2")(x)
+    x = make_activation(activation, "recall_look_act2")(x)
     logits = layers.Conv2D(bias_initializer=keras.initializers.Constant(1.5), **outputs, name="recall_logits")(x)
     x = Blend(**exact, name="recall_blend")([mended, memory, logits, doubt])
     # Back-projection (Irani and Peleg, 1991), by kernels that are bicubic interpolation's to begin with.
