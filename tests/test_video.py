@@ -13,7 +13,6 @@ import av
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers import SAMPLE
 from PIL import Image
 from upscaling import photograph
 
