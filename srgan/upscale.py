@@ -572,6 +572,9 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
             show(0, len(todo))
         read = reader.submit(_read, todo[0][0], max_pixels)
         upscaler = make_upscaler()
+        if len(todo) > 1 and upscaler.engine.description.over_time:
+            _log.info("this model is for frames that belong together, and takes each picture by itself here; FOLDER "
+                      "OUT/%05d.png makes a clip of the pictures")  # fmt: skip
         for index, (source, target) in enumerate(todo):
             picture = read
             if index + 1 < len(todo):

@@ -55,7 +55,7 @@ def split(inputs, output):
 
     - A video file becomes a video: OUTPUT is a name in `WRITABLE`, or a folder that gets a file of the same name.
     - OUTPUT with a number in its name, such as out/%05d.png, gets the frames of one clip as pictures.
-    - A folder whose OUTPUT is a name in `WRITABLE` is taken as the frames of one clip, in the order of its numbers.
+    - A folder whose OUTPUT is one of these, but for a folder, is taken as the frames of one clip, in the order of its numbers.
     - A GIF is a clip where OUTPUT is one of these, but for a folder: there, as everywhere else, it is a picture.
 
     Returns:
@@ -79,8 +79,8 @@ def split(inputs, output):
             raise UsageError(f"{output}: frames are written as {', '.join(key[1:] for key in pictures.WRITABLE)}")
         if _is_still(source):
             raise UsageError(f"{source}: is a picture; a clip is made of a clip or of a folder of frames")
-        if suffix not in WRITABLE and source.is_dir():
-            raise UsageError(f"{output}: pictures of a folder go into a folder; name that alone")
+        if suffix not in WRITABLE and source.is_dir() and target.parent.is_dir() and source.samefile(target.parent):
+            raise UsageError(f"{output}: the frames are read from this folder; name another")
         return [(source, target)], []
     clips = [name for name in inputs if Path(name).suffix.lower() in READABLE and not Path(name).is_dir()]
     if clips and (suffix in pictures.WRITABLE or output == "-"):

@@ -445,7 +445,7 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["folder", "out-%d.mp4"], "frames are written as png"),
         (["a.mkv", "b.mp5"], "mp5 is none of gif, mkv, mov, mp4, webm; end a folder's name with /"),
         (["a.png", "b.mp4"], "is a picture"),
-        (["folder", "out/%05d.png"], "go into a folder"),
+        (["folder", "folder/%05d.png"], "the frames are read from this folder"),
         (["a.mkv", "b.mkv", "--codec", "nothing"], "'nothing' is no video encoder"),
         (["a.mkv", "b.mkv", "--codec", "aac"], "'aac' is no video encoder"),
         (["a.mkv", "b.webm", "--codec", "libx264"], "libx264 does not go into a .webm file"),

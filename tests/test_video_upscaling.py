@@ -14,7 +14,7 @@ from skimage import data
 from test_video import command, make_film, rgb
 from upscaling import make_model, photograph
 
-from srgan import segments, upscale
+from srgan import cli, segments, upscale
 from srgan.cuts import is_cut
 from srgan.engines import Description, KerasEngine, OpenVINOEngine, load_engine
 from srgan.errors import SRGANError, UsageError
@@ -171,6 +171,20 @@ def test_a_memory_of_another_kind_is_refused(tmp_path):
     for engine in ("openvino", "keras"):
         with pytest.raises(SRGANError, match="old.keras: a recurrent generator of another version"):
             load_engine(tmp_path / "old.keras", engine=engine)
+
+
+def test_a_folder_of_frames_becomes_one_of_larger_frames(models, upscalers, tmp_path, capsys):
+    folder, frames = tmp_path / "frames", pan(3)
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{index}.png")
+    options = ["--model", str(models("recurrent")), "--precision", "float32"]
+    assert cli.upscale([str(folder), str(tmp_path / "clip" / "%03d.png"), *options]) == 0
+    results = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "clip").iterdir())]
+    assert largest(results, list(upscalers["recurrent"].clip(frames))) <= 1
+    assert "makes a clip of the pictures" not in capsys.readouterr().err
+    assert cli.upscale([str(folder), str(tmp_path / "pictures"), *options]) == 0  # each by itself, and said
+    assert "makes a clip of the pictures" in capsys.readouterr().err
 
 
 def test_without_opencv_no_clip_is_begun(models, tmp_path, monkeypatch):
