@@ -75,9 +75,9 @@ def test_in_training_motion_keeps_its_fractions_in_bfloat16():
     lr = np.stack([PHOTO[40:80, 60:100], PHOTO[41:81, 61:101]])[None]
     origins = (places(160, 160) + np.float32(0.3))[None, None]
     given, wanted = model((lr, origins)), model.generator([lr.astype("float32") / 255, origins])
-    np.testing.assert_array_equal(np.array(given), np.array(wanted))
+    np.testing.assert_allclose(np.array(given), np.array(wanted), atol=1e-5)
     coarse = np.array(keras.ops.cast(keras.ops.cast(origins, "bfloat16"), "float32"))
-    assert not np.array_equal(np.array(model((lr, coarse))), np.array(wanted))
+    assert np.abs(np.array(model((lr, coarse))) - np.array(wanted)).max() > 1e-3
 
 
 @pytest.mark.parametrize(("height", "width"), [(3, 40), (3, 200), (40, 3), (4, 4), (3, 3), (1, 1)])
