@@ -245,7 +245,7 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
     [
         ("Multiply", {}),
         ("Activation", {"activation": "sigmoid"}),
-        ("ReLU", {"max_value": 6.0}),
+        ("ReLU", {"threshold": 1.0}),
         ("PReLU", {"shared_axes": [1, 2, 3]}),
         ("GroupNormalization", {"groups": 2}),
         ("UpSampling2D", {"size": (1, 2)}),
