@@ -14,6 +14,7 @@ from pathlib import Path
 from evaluate import SCORES, find_clip, measure_clips, positive
 from variants import markdown, publish, run, seconds_a_megapixel
 
+from srgan.config import WITH_OWN_LAYERS
 from srgan.errors import SRGANError, UsageError
 from srgan.networks.video import FUSIONS
 from srgan.runtime import load_keras
@@ -21,7 +22,6 @@ from srgan.scenes import BICUBIC, load_methods
 
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED = ("srresnet", "srgan")
-THAWED = ("none", "early", "3d")  # where frames meet in layers that a generator of pictures has, too
 NO_CLIPS = ("data.clips=null", "data.validation_clips=null")  # a generator of pictures takes none
 
 
@@ -51,7 +51,7 @@ def main(argv=None):
                     *budget,
                     *arguments.set,
                     f"network.fusion={fusion}",
-                    *(["pixel.freeze=none"] if fusion in THAWED else []),
+                    *(["pixel.freeze=none"] if fusion not in WITH_OWN_LAYERS else []),
                     *(NO_CLIPS if fusion == "none" else []),
                 ],
                 "srgan-video.yaml",

@@ -170,6 +170,9 @@ class Optimizer(Section):
         return self
 
 
+WITH_OWN_LAYERS = ("late", "slow", "recurrent")  # fusions whose frames meet in layers that a generator of pictures lacks
+
+
 class PixelStage(Optimizer):
     """The first stage: the generator alone, by the difference of pixels."""
 
@@ -264,7 +267,7 @@ class Config(Section):
                 raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
                                  f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
         if self.pixel.freeze == "picture":
-            if self.fusion not in ("late", "slow", "recurrent"):
+            if self.fusion not in WITH_OWN_LAYERS:
                 raise ValueError("pixel.freeze = 'picture': only counts with network.fusion: late, slow or recurrent, "
                                  "which have layers of their own")  # fmt: skip
             if self.initial_weights is None:

@@ -82,9 +82,7 @@ class Shortfall(keras.layers.Layer):
     def call(self, inputs):
         result, lr = inputs
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        inside = ops.conv(
-            ops.ones_like(result), kernel, padding="same"
-        )  # how much of the kernel is: 1 but at the borders
+        inside = ops.conv(ops.ones_like(result), kernel, padding="same")  # the kernel's share: 1 but at the borders
         return lr - ops.conv(result, kernel, padding="same") / inside
 
     def compute_output_shape(self, input_shape):
