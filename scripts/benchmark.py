@@ -233,7 +233,7 @@ def upscale(arguments):
         "network": lambda: [upscaler.engine(lr) for lr in pixels],
     }
     in_turns(works, 1)
-    times = in_turns(works, rounds)
+    times = in_turns(works, 2 * rounds)
     line(
         "c  100 small files to files, over their network times",
         f"{times['files'] / times['network'] - 1:+.1%}",
@@ -241,10 +241,14 @@ def upscale(arguments):
     )
 
     # (d) Cost a pixel, and memory.
+    sizes = [(224, 224), (640, 480), (1600, 1200)] * rounds + [(4000, 3000)] * arguments.large
+    runs = {}
+    for size in sizes:
+        out, _ = child(LARGE_PICTURE, model, folder / "photograph.png", *size, folder / "large.png")
+        runs.setdefault(size, []).append(json.loads(out))
     costs = []
-    for width, height in [(224, 224), (640, 480), (1600, 1200), (4000, 3000)][: 4 if arguments.large else 3]:
-        out, _ = child(LARGE_PICTURE, model, folder / "photograph.png", width, height, folder / "large.png")
-        seconds, writing, memory = json.loads(out)
+    for (width, height), figures in runs.items():
+        seconds, writing, memory = map(statistics.median, zip(*figures))
         costs.append(seconds / (width * height) * 1e6)
         cost = f"{costs[-1]:.1f} s/MP, {costs[-1] / costs[0]:.2f} of the first"
         line(f"d  {width} x {height}, {memory / 2**30:.2f} GiB over its output array, written in {writing:.1f} s", cost)

@@ -1,8 +1,7 @@
 """People's pictures: reading them with all that should survive, and writing them.
 
 A `Picture` keeps gray gray, and alpha, 16 bits, the colour profile, EXIF and the resolution. Pillow reads and writes most
-formats; libvips what Pillow would cut to 8 bits, TIFF, whose many kinds it knows, and PNG, which it writes smaller and in
-half the time.
+formats; libvips what Pillow would cut to 8 bits, and TIFF, whose many kinds it knows; srgan.png writes PNG.
 """
 
 import contextlib
@@ -20,6 +19,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, featur
 
 from srgan.errors import SRGANError
 from srgan.images import atomic_path
+from srgan.png import SIGNATURE, write_png
 
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
 
@@ -39,7 +39,6 @@ _MOST_PIXELS_A_SIDE = {"JPEG": 65500, "WebP": 16383, "AVIF": 65535, "BMP": 2**31
 
 _LARGEST_TIFF = 2**32 - 2**26  # bytes of pixels; more need the format's 64-bit form
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # What EXIF says of the photograph. The rest of its first directory describes how the file stored its pixels.
@@ -91,7 +90,7 @@ def read_picture(source, *, max_pixels=None) -> Picture:
             )
 
     try:
-        if data[:4] in _TIFF or data[:8] == _PNG and data[24:25] == b"\x10":
+        if data[:4] in _TIFF or data[:8] == SIGNATURE and data[24:25] == b"\x10":
             return _from_vips(data, refuse_large)
         if find_spec("pillow_heif"):
             import pillow_heif
@@ -245,8 +244,11 @@ def write_picture(picture: Picture, path, *, quality=95, lossless=False, compres
     picture = replace(picture, exif=_sized(picture.exif, width, height))
     try:
         with atomic_path(path) as temporary:
-            if kind in ("PNG", "TIFF"):
-                _write_vips(picture, kind, temporary, compression)
+            if kind == "PNG":
+                with open(temporary, "wb") as file:
+                    write_png(file, picture.pixels, **_metadata(picture), compression=compression)
+            elif kind == "TIFF":
+                _write_tiff(picture, temporary)
             else:
                 _write_pillow(picture, kind, temporary, quality, lossless)
     except (OSError, ValueError, MemoryError) as error:
@@ -327,11 +329,12 @@ def _add_exif_to_tiff(path, exif):
         file.write(struct.pack(f"{directory._endian}L", start))
 
 
-def _write_vips(picture, kind, path, compression):
+def _write_tiff(picture, path):
     import pyvips
 
-    pixels, metadata = np.ascontiguousarray(picture.pixels), _metadata(picture)
+    pixels = np.ascontiguousarray(picture.pixels)
     height, width, channels = pixels.shape
+    big = pixels.nbytes > _LARGEST_TIFF
     try:
         image = pyvips.Image.new_from_memory(
             pixels, width, height, channels, {1: "uchar", 2: "ushort"}[pixels.itemsize]
@@ -341,17 +344,11 @@ def _write_vips(picture, kind, path, compression):
         image = image.copy(interpretation=kinds[channels > 2], **resolution)
         if picture.icc:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
-        if kind == "PNG":
-            if metadata["exif"]:
-                image.set_type(pyvips.GValue.blob_type, "exif-data", metadata["exif"])
-            image.pngsave(str(path), compression=compression, filter="up")
-        else:
-            big = pixels.nbytes > _LARGEST_TIFF
-            # In tiles, because Pillow's directories, needed for EXIF below, cannot keep the places of strips.
-            image.tiffsave(
-                str(path), compression="deflate", predictor="horizontal", tile=True, resunit="inch", bigtiff=big
-            )
+        # In tiles, because Pillow's directories, needed for EXIF below, cannot keep the places of strips.
+        image.tiffsave(
+            str(path), compression="deflate", predictor="horizontal", tile=True, resunit="inch", bigtiff=big
+        )
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
-    if kind == "TIFF" and picture.exif and not big:
+    if picture.exif and not big:
         _add_exif_to_tiff(path, picture.exif)

@@ -231,6 +231,14 @@ def test_quality_and_compression_are_obeyed(tmp_path):
     assert sizes[".png", 9] < sizes[".png", 0]
 
 
+@pytest.mark.parametrize("compression", [0, 2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_of_several_megabytes_is_read_by_others(dtype, compression, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (1501, 700, 3), dtype, endpoint=True)
+    write_picture(Picture(pixels), tmp_path / "a.png", compression=compression)
+    np.testing.assert_array_equal(pyvips.Image.new_from_file(str(tmp_path / "a.png")).numpy(), pixels)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
 def test_without_alpha_it_is_laid_on_white(suffix, tmp_path):
     pixels = np.zeros((20, 30, 4), np.uint8)
