@@ -25,6 +25,7 @@ from srgan.images import atomic_path, read_rgb
 from srgan.runtime import load_keras
 from srgan.scenes import (
     BICUBIC,
+    check_quality,
     find_pictures,
     find_set,
     in_step,
@@ -95,6 +96,9 @@ def main(argv=None):
         "--prediction-dir", action="append", default=[], metavar="[NAME=]PATH",
         help="pictures made by another program for --data, in the folder itself or in one of each set's name; repeatable",
     )  # fmt: skip
+    parser.add_argument(
+        "--jpeg", type=int, metavar="QUALITY", help="make the low resolutions JPEGs, 1 to 100, as people have them"
+    )
     parser.add_argument("--scale", type=int, default=4, help="of the predictions, where no model tells it (4)")
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras")
     parser.add_argument(
@@ -128,6 +132,7 @@ def evaluate(arguments):
         raise UsageError("--clips: two clips have one name; name them NAME=PATH")
     if missing := [str(folder) for folder in predictions.values() if not folder.is_dir()]:
         raise UsageError(f"{missing[0]}: no such folder of predictions")
+    check_quality(arguments.jpeg)
     if not sets and not clips:
         raise UsageError("nothing to evaluate on: pass --data or --clips")
     if arguments.strip and not clips:
@@ -147,7 +152,7 @@ def evaluate(arguments):
 
     failed = 0
     if sets:
-        means, failed = measure_sets(sets, predictions, methods, scale)
+        means, failed = measure_sets(sets, predictions, methods, scale, arguments.jpeg)
         if not means:
             raise SRGANError("none of the pictures could be measured")
         print(f"{markdown(means, [*labels, *predictions])}\n\n{SOURCES}\n")
@@ -158,7 +163,7 @@ def evaluate(arguments):
             raise SRGANError("none of the clips could be measured")
         print(f"{markdown(means, labels, 'Clip')}\n")
         print(f"{OVER_TIME['flicker'].title}: {OVER_TIME['flicker'].about}.")
-    for key, text in protocol(scale).items():
+    for key, text in protocol(scale, jpeg=arguments.jpeg).items():
         if key in ("low", *SHOWN):
             print(f"{WITH_ORIGINAL[key].title if key in SHOWN else 'Low resolution'}: {text}.")
     for method in methods:
@@ -166,7 +171,7 @@ def evaluate(arguments):
     return 1 if failed else 0
 
 
-def measure_sets(sets, predictions, methods, scale):
+def measure_sets(sets, predictions, methods, scale, jpeg=None):
     """Each set's mean scores by method, and how many pictures could not be measured."""
     means, failed = {}, 0
     for name, paths in sets.items():
@@ -175,7 +180,7 @@ def measure_sets(sets, predictions, methods, scale):
         }
 
         def scene_of(path, folders=folders):
-            scene = read_scene(path, scale, methods)
+            scene = read_scene(path, scale, methods, jpeg=jpeg)
             for label, folder in folders.items():
                 scene.enlarged[label] = read_prediction(folder, path, scene.original, scale)
             return scene
@@ -205,8 +210,9 @@ def measure_clips(clips, methods, scale, arguments):
         try:
             total = min(filter(None, (open_clip(path, RATE, start).count, arguments.frames)), default=None)
             scenes = read_clip(
-                path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, notice=notice
-            )
+                path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, jpeg=arguments.jpeg,
+                notice=notice,
+            )  # fmt: skip
             if strip:
                 scenes = map(strip.seen, scenes)
             with tqdm(score_frames(scenes, SHOWN), desc=name, total=total, unit="frame", disable=None) as bar:

@@ -246,6 +246,7 @@ def compare(argv=None):
         "--model", action="append", help="a shipped model's name or a .keras file; repeatable (default: all shipped)"
     )
     parser.add_argument("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="make the small pictures JPEGs, 1 to 100, as most are")
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (default: auto)")
     arguments = parser.parse_args(argv)
@@ -255,7 +256,8 @@ def compare(argv=None):
         from srgan.scores import table
 
         options = {"engine": arguments.engine, "precision": arguments.precision}
-        report = compare(arguments.pictures, arguments.output, arguments.model, low=arguments.low, **options)
+        kind = {"low": arguments.low, "jpeg": arguments.jpeg}
+        report = compare(arguments.pictures, arguments.output, arguments.model, **kind, **options)
         print(table(report["means"]))
         print(f"{Path(arguments.output) / 'index.html'}: {len(report['pictures'])} compared", end="")
         print(f", {len(report['skipped'])} skipped" if report["skipped"] else "")

@@ -14,15 +14,15 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from srgan import __version__, metrics, page
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 from srgan.images import atomic_path
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, LOW, find_pictures, in_step, load_methods, read_scene, unique
+from srgan.scenes import BICUBIC, LOW, check_quality, find_pictures, in_step, load_methods, read_scene, unique
 from srgan.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
 from srgan.sheets import panel_at, sheet
 
 
-def compare(paths, output, models=None, *, low=False, **options) -> dict:
+def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> dict:
     """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
 
     Args:
@@ -30,6 +30,7 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
         output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
         models: names of shipped models, or paths; None for all that are shipped.
         low: the pictures are low resolution already; there are no originals, and only no-reference scores.
+        jpeg: the quality of the JPEG that each low resolution is written to and read from, 1 to 100; None: not at all.
         options: passed on to the Upscaler.
 
     Returns:
@@ -37,8 +38,11 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
 
     Raises:
         SRGANError: a model cannot be loaded, or the folder cannot be written.
-        UsageError: there is no picture, or the models enlarge by different factors.
+        UsageError: there is no picture, `jpeg` is no quality, or comes with `low`, or the models enlarge by different factors.
     """
+    if low and jpeg is not None:
+        raise UsageError("jpeg: with low, the pictures are taken as they are")
+    check_quality(jpeg)
     paths = find_pictures(paths)
     methods, scale = load_methods(models, **options)
     if not low:
@@ -59,7 +63,7 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
         return facts, page.picture(scene, detail, pixels)
 
     pictures, skipped, embedded = [], [], []
-    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low), finish):
+    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low, jpeg=jpeg), finish):
         if isinstance(outcome, SRGANError):
             skipped.append({"path": str(path), "reason": str(outcome)})
             tqdm.write(f"srgan: skipped {outcome}", file=sys.stderr)
@@ -71,7 +75,7 @@ def compare(paths, output, models=None, *, low=False, **options) -> dict:
 
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     report = {
-        "protocol": protocol(scale, low),
+        "protocol": protocol(scale, low, jpeg),
         "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
         "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),

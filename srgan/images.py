@@ -6,6 +6,7 @@ them, are in `srgan.pictures`.
 """
 
 import contextlib
+import io
 import os
 import secrets
 from pathlib import Path
@@ -87,6 +88,14 @@ def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
     """The low resolution of `hr` (sides multiples of `scale`) by the training's own bicubic."""
     height, width = hr.shape[:2]
     return resize_bicubic(hr, width // scale, height // scale)
+
+
+def through_jpeg(pixels: np.ndarray, quality: int, subsampled=True) -> np.ndarray:
+    """uint8 (h, w, 3) as JPEG leaves it: libjpeg's `quality`, 1 to 100; `subsampled` is 4:2:0, else 4:4:4."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
+    with Image.open(file) as picture:
+        return np.asarray(picture)
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from srgan.errors import SRGANError, UsageError
-from srgan.images import crop_to_multiple, downscale, read_rgb, resize_bicubic
+from srgan.images import crop_to_multiple, downscale, read_rgb, resize_bicubic, through_jpeg
 from srgan.pictures import READABLE, to_8_bits
 from srgan.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 
@@ -106,10 +106,24 @@ class Scene:
         return {LOW: self.low, **self.enlarged, **({} if self.original is None else {ORIGINAL: self.original})}
 
 
-def read_scene(path, scale, methods=(), *, low=False) -> Scene:
-    """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its low resolution.
+def low_resolution(original, scale, jpeg=None):
+    """The low resolution of `original`, sides multiples of `scale`: by bicubic, then as a JPEG of the quality `jpeg` if given."""
+    small = downscale(original, scale)
+    return small if jpeg is None else through_jpeg(small, jpeg)
 
-    The low resolution is made as for training: cut to a multiple of the scale, then reduced by bicubic.
+
+def check_quality(jpeg):
+    """See that `jpeg` is a quality that JPEG has, or None.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if jpeg is not None and not 1 <= jpeg <= 100:
+        raise UsageError(f"jpeg: {jpeg} is not between 1 and 100")
+
+
+def read_scene(path, scale, methods=(), *, low=False, jpeg=None) -> Scene:
+    """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its `low_resolution`.
 
     Raises:
         SRGANError: the file cannot be read, or the picture is too small to be scored.
@@ -119,14 +133,14 @@ def read_scene(path, scale, methods=(), *, low=False) -> Scene:
     if min(height, width) < 3 * (1 if low else scale):
         raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
     original = None if low else crop_to_multiple(given, scale)
-    small = given if low else downscale(original, scale)
+    small = given if low else low_resolution(original, scale, jpeg)
     height, width = small.shape[:2]
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
     enlarged |= {method.label: method.upscale(small) for method in methods}
     return Scene(Path(path), scale, small, enlarged, original)
 
 
-def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, notice=lambda line: None):
+def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg=None, notice=lambda line: None):
     """Yield the frames of a clip as scenes, in order; only as many are held as the methods look ahead.
 
     Args:
@@ -136,6 +150,7 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, noti
         count: at most so many frames; None: all.
         reduce: the originals are the frames reduced by so much, bicubic: for films that are softer, or more damaged by
             their compression, than their number of pixels says.
+        jpeg: as of `low_resolution`.
         notice: called with a line on anything that a user should know.
 
     Raises:
@@ -157,7 +172,7 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, noti
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
     original, source = itertools.tee(originals())
-    small, *lows = itertools.tee(map(downscale, source, itertools.repeat(scale)), len(methods) + 1)
+    small, *lows = itertools.tee((low_resolution(pixels, scale, jpeg) for pixels in source), len(methods) + 1)
     results = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
     for pixels, low, *enlarged in zip(original, small, *results, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}

@@ -84,12 +84,14 @@ def mean_scores(pictures, labels, kinds) -> dict[str, dict[str, float]]:
     return means
 
 
-def protocol(scale, low=False) -> dict:
+def protocol(scale, low=False, jpeg=None) -> dict:
     """What was measured and how, in words, for whoever wants to get the same figures."""
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     source = (
         "the given pictures" if low else f"the originals, cut to multiples of {scale}, by Pillow's bicubic (MATLAB's)"
     )
+    if jpeg is not None:
+        source += f", then as JPEG of quality {jpeg} (libjpeg's, 4:2:0)"
     return {
         "scale": scale,
         "low": source,

@@ -300,3 +300,20 @@ def test_being_sharp_and_being_true_to_the_input_are_told_apart():
     scores = [scores_without_original(low, picture, 4) for picture in (soft, wrong)]
     assert scores[0]["lr_psnr_y"] > scores[1]["lr_psnr_y"] + 10
     assert scores[0]["blur"] > scores[1]["blur"]
+
+
+def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
+    arguments = [str(folder / "cat.png"), "--model", models["first"], "--output"]
+    assert cli.compare([*arguments, str(tmp_path / "out"), "--jpeg", "30"]) == 0
+    report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
+    original = images.crop_to_multiple(images.read_rgb(folder / "cat.png"), 4)
+    height, width = original.shape[:2]
+    Image.fromarray(images.downscale(original, 4)).save(tmp_path / "low.jpg", quality=30, subsampling="4:2:0")
+    bicubic = images.resize_bicubic(images.read_rgb(tmp_path / "low.jpg"), width, height)
+    assert report["means"]["bicubic"]["psnr_y"] == pytest.approx(metrics.psnr_y(original, bicubic, 4))
+    assert "JPEG of quality 30" in report["protocol"]["low"]
+    capsys.readouterr()
+    for wrong in (["0"], ["101"], ["90", "--low"]):
+        assert cli.compare([*arguments, str(tmp_path / "none"), "--jpeg", *wrong]) == 2
+        assert capsys.readouterr().err.count("jpeg: ") == 1
+    assert not (tmp_path / "none").exists()

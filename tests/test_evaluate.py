@@ -104,6 +104,23 @@ def test_predictions_are_measured_like_models(benchmark, own, capsys):
     assert "float32" in printed and "BT.601" in printed
 
 
+@pytest.mark.parametrize("source", ["pictures", "clip"])
+def test_the_lower_a_jpegs_quality_the_harder(source, benchmark, own, footage, capsys):
+    sources = {
+        "pictures": ["--data", f"Set2={benchmark / 'Set2'}"],
+        "clip": ["--clips", str(footage / "clip.mkv"), "--frames", "2"],
+    }[source]
+    found = []
+    for option in ([], ["--jpeg", "60"], ["--jpeg", "10"]):
+        assert evaluate.main(["--model", str(own), *sources, *option]) == 0
+        printed = capsys.readouterr().out
+        assert ("JPEG of quality" in printed) == bool(option)
+        (figures,) = [cells for (_, score), cells in rows_of(printed).items() if score == "PSNR-Y"]
+        found.append(float(figures["bicubic"].strip("*")))
+    assert found == sorted(found, reverse=True) and found[0] > found[1] > found[2]
+    assert evaluate.main(["--model", str(own), *sources, "--jpeg", "0"]) == 2
+
+
 def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsys):
     (tmp_path / "1.png").write_bytes((benchmark / "noisy" / "1.png").read_bytes())
     status = evaluate.main(["--data", f"Set2={benchmark / 'Set2'}", "--prediction-dir", f"part={tmp_path}"])

@@ -22,7 +22,6 @@ for a factor of 4 in brackets:
 Blurs are measured in pixels of the low resolution, so that they mean the same for each scale and after each resize.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import cache, cached_property
@@ -31,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from srgan.data.prepare import Store
-from srgan.images import downscale, to_float, to_uint8
+from srgan.images import downscale, through_jpeg, to_float, to_uint8
 
 Range = tuple[float, float]  # the ends, between which all values are equally likely
 
@@ -198,12 +197,8 @@ def _maybe_jpeg(planes, strength, ranges, random):
 
 def jpeg(planes, quality, subsampled):
     """Write as JPEG and read again; `subsampled` is 4:2:0, else 4:4:4."""
-    file = io.BytesIO()
-    Image.fromarray(to_uint8(planes.transpose(1, 2, 0))).save(
-        file, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4"
-    )
-    with Image.open(file) as picture:
-        return to_float(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))
+    pixels = through_jpeg(to_uint8(planes.transpose(1, 2, 0)), quality, subsampled)
+    return to_float(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def gaussian_noise(planes, level, random):
