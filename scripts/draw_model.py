@@ -62,7 +62,9 @@ ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "gelu": "GELU", "silu"
 
 def block_of(layer, scale):
     """The block that stands for a Keras layer whose input is `scale` times the network's; None if it is not drawn."""
-    kind = type(layer).__name__
+    from srgan.networks.layers import kind_of
+
+    kind = kind_of(layer)
     if kind in INVISIBLE:
         return None
     if kind in ("Conv2D", "SpectralConv2D"):

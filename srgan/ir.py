@@ -15,7 +15,7 @@ from keras import layers
 from openvino import opset13 as opset
 
 from srgan.engines import Inconvertible
-from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle
+from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle, shuffled_kernel
 from srgan.networks.recall import Blend, Difference, Doubt, Evidence, Shortfall
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
@@ -25,7 +25,7 @@ class _Value(NamedTuple):
     """An intermediate result: what the node gives once `shuffle` more sub-pixel upsampling has been done to it.
 
     Pixel shuffling is put off as long as possible. What works on each value alone is done before it, where it fuses with
-    the convolution, and the last convolution is done before it too (see `_shuffled_kernel`).
+    the convolution, and the last convolution is done before it too (see `srgan.networks.layers.shuffled_kernel`).
     """
 
     node: ov.Node
@@ -201,7 +201,7 @@ def _convolution(layer, x):
     bias = _weight(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
     # Matrix units compute 16 output channels at once: with 3 of them used, most of the work would be lost.
     if x.shuffle > 1 and layer.filters * x.shuffle**2 <= 16:
-        kernel, bias = _shuffled_kernel(kernel, x.shuffle), np.tile(bias, x.shuffle**2)
+        kernel, bias = _weight(shuffled_kernel(kernel, x.shuffle)), np.tile(bias, x.shuffle**2)
     else:
         x = x.shuffled()
     margin = [size // 2 for size in kernel.shape[:-2]]
@@ -241,22 +241,3 @@ def _bilinear(node, scale, axis):
         far = opset.multiply(after if offset > 0 else before, np.float32(abs(offset)))
         phases.append(opset.add(near, far))
     return opset.concat(phases, 1)
-
-
-def _shuffled_kernel(kernel, r):
-    """The kernel that does to a picture before pixel shuffling by `r` what `kernel` does to it afterwards.
-
-    (h, w, c, k) becomes (about h/r, w/r, r² c, r² k): each of the r² output sub-pixels has a copy of the kernel, whose
-    taps are dealt out to the sub-pixels they fall on. Zeros around the picture are zeros either way, so that the result
-    is the same. For the 9x9 kernel of the SRGAN's end, from 64 to 3 channels, this is 5x5 from 256 to 12 channels on a
-    quarter of the pixels: a quarter more multiplications, but 12 of 16 output channels in use instead of 3, and the
-    shuffle moves 12 channels instead of 256. Measured with bfloat16 on AMX: the end of the network takes a third.
-    """
-    height, width, channels, filters = kernel.shape
-    reach = [-(-(size // 2) // r) for size in (height, width)]
-    shuffled = np.zeros((2 * reach[0] + 1, 2 * reach[1] + 1, r, r, channels, r, r, filters), np.float32)
-    for dy, dx, row, column in np.ndindex(r, r, height, width):
-        y, source_y = divmod(dy + row - height // 2, r)
-        x, source_x = divmod(dx + column - width // 2, r)
-        shuffled[y + reach[0], x + reach[1], source_y, source_x, :, dy, dx] = kernel[row, column]
-    return shuffled.reshape(*shuffled.shape[:2], r * r * channels, r * r * filters)

@@ -63,6 +63,7 @@ from srgan.images import atomic_path
 from srgan.muon import Muon
 from srgan.networks.discriminator import DISCRIMINATORS
 from srgan.networks.generator import GENERATORS, load_generator
+from srgan.networks.layers import kind_of
 from srgan.networks.vgg19 import vgg19_features
 from srgan.networks.video import OWN, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
 
@@ -353,7 +354,7 @@ def _copy_weights(source, generator, path):
     if by_name:
         raise SRGANError(f"{misfit}: it also has {next(iter(by_name))}")
     # Without weights of their own: activations, and whether there is a skip from input to output.
-    theirs, ours = ([(layer.name, type(layer).__name__) for layer in model.layers] for model in (source, generator))
+    theirs, ours = ([(layer.name, kind_of(layer)) for layer in model.layers] for model in (source, generator))
     for (name, kind), (wanted, wanted_kind) in zip_longest(theirs, ours, fillvalue=("the end", "nothing")):
         if (name, kind) != (wanted, wanted_kind):
             raise SRGANError(f"{misfit}: where that has {wanted} ({wanted_kind}), the file has {name} ({kind})")

@@ -8,7 +8,7 @@ from keras import ops
 from srgan.errors import SRGANError
 from srgan.networks.discriminator import DISCRIMINATORS, patch, srgan, unet
 from srgan.networks.generator import compact, load_generator, rdn, rrdb, save_generator, scale_of, srresnet
-from srgan.networks.layers import PixelShuffle, SpectralConv2D, SubPixelInitializer
+from srgan.networks.layers import BlockConv2D, PixelShuffle, PReLU, SpectralConv2D, SubPixelInitializer, kind_of
 from srgan.networks.vgg19 import vgg19_features
 
 
@@ -32,6 +32,43 @@ def test_sub_pixels_start_equal():
     layer = keras.layers.Conv2D(12, 3, padding="same", kernel_initializer=lambda shape, dtype: kernel)
     out = np.asarray(PixelShuffle(2)(layer(np.random.default_rng(0).random((1, 4, 4, 8)))))
     assert np.ptp(out.reshape(1, 4, 2, 4, 2, 3), axis=(2, 4)).max() == 0 and out.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("fast", "own"),
+    [
+        (BlockConv2D(3, 9, padding="same"), keras.layers.Conv2D(3, 9, padding="same")),
+        (BlockConv2D(2, 3, padding="same", use_bias=False), keras.layers.Conv2D(2, 3, padding="same", use_bias=False)),
+        (PReLU(shared_axes=[1, 2]), keras.layers.PReLU(shared_axes=[1, 2])),
+    ],
+    ids=["9x9", "3x3 without bias", "PReLU"],
+)
+def test_layers_that_train_faster_are_trained_as_keras_own(fast, own):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4, 12, 22, 8)).astype("float32")
+    models = [keras.Sequential([keras.Input((None, None, 8)), layer]) for layer in (fast, own)]
+    start = [random.normal(size=weights.shape) for weights in own.get_weights()]
+    for model in models:
+        model.set_weights(start)
+    given = [np.asarray(model(x)) for model in models]
+    np.testing.assert_allclose(*given, atol=1e-4)
+    target = random.normal(size=given[0].shape)
+    for model in models:
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        model.train_on_batch(x, target)
+    for fast_weights, own_weights, before in zip(fast.get_weights(), own.get_weights(), start):
+        assert np.abs(own_weights - before).max() > 0.01
+        np.testing.assert_allclose(fast_weights, own_weights, atol=1e-4)
+    assert kind_of(fast) == kind_of(own)
+
+
+def test_slopes_are_learnt_from_a_million_values_in_bfloat16():
+    """Whose sum a bfloat16 would not hold: it has 8 bits."""
+    model = keras.Sequential([keras.Input((None, None, 2)), PReLU(shared_axes=[1, 2], dtype="mixed_bfloat16")])
+    model.compile(keras.optimizers.SGD(1.0), lambda wanted, given: ops.sum(ops.cast(given, "float32")))
+    x = np.random.default_rng(0).integers(-3, 2, (1, 1024, 1024, 2)) / 1024
+    model.train_on_batch(x, np.zeros_like(x))
+    np.testing.assert_allclose(model.get_weights()[0].ravel(), -np.minimum(x, 0).sum((0, 1, 2)), rtol=0.01)
 
 
 def test_the_papers_generator_has_the_papers_layers():

@@ -12,12 +12,12 @@ from keras import layers
 
 from srgan.errors import SRGANError
 from srgan.images import atomic_path
-from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+from srgan.networks.layers import BlockConv2D, PixelShuffle, PReLU, SubPixelInitializer
 
 
 def make_activation(kind, name, axes=(1, 2)):
     if kind == "prelu":
-        return layers.PReLU(shared_axes=list(axes), name=name)  # one slope a channel, shared over space
+        return PReLU(shared_axes=list(axes), name=name)  # one slope a channel, shared over space
     if kind == "leaky_relu":
         return layers.LeakyReLU(0.2, name=name)
     return layers.Activation(kind, name=name)
@@ -63,7 +63,7 @@ def picture_from_body(x, lr, *, filters, scale, activation, skip):
     for step in range(1, _doublings(scale) + 1):
         x = _sub_pixel(x, filters, f"up{step}")
         x = make_activation(activation, f"up{step}_act")(x)
-    x = layers.Conv2D(3, 9, padding="same", name="tail_conv")(x)
+    x = BlockConv2D(3, 9, padding="same", name="tail_conv")(x)
     return _picture(x, lr, skip, scale)
 
 

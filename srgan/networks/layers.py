@@ -1,8 +1,31 @@
-"""The few layers that Keras lacks."""
+"""The few layers that Keras lacks, or that train faster than its own."""
+
+from functools import cache
 
 import keras
 import numpy as np
 from keras import ops
+
+
+def shuffle(x, scale):
+    """See PixelShuffle."""
+    if hasattr(ops.nn, "depth_to_space"):
+        return ops.nn.depth_to_space(x, scale)
+    # Keras 3.12, the last for Python 3.10, has to do it by hand.
+    _, height, width, channels = ops.shape(x)
+    x = ops.reshape(x, (-1, height, width, scale, scale, channels // scale**2))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height * scale, width * scale, channels // scale**2))
+
+
+def unshuffle(x, scale):
+    """See PixelUnshuffle."""
+    if hasattr(ops.nn, "space_to_depth"):
+        return ops.nn.space_to_depth(x, scale)
+    _, height, width, channels = ops.shape(x)
+    x = ops.reshape(x, (-1, height // scale, scale, width // scale, scale, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height // scale, width // scale, scale**2 * channels))
 
 
 @keras.saving.register_keras_serializable("srgan")
@@ -18,14 +41,7 @@ class PixelShuffle(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
-        if hasattr(ops.nn, "depth_to_space"):
-            return ops.nn.depth_to_space(inputs, self.scale)
-        # Keras 3.12, the last for Python 3.10, has to do it by hand.
-        _, height, width, channels = ops.shape(inputs)
-        scale = self.scale
-        x = ops.reshape(inputs, (-1, height, width, scale, scale, channels // scale**2))
-        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-        return ops.reshape(x, (-1, height * scale, width * scale, channels // scale**2))
+        return shuffle(inputs, self.scale)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -49,11 +65,7 @@ class PixelUnshuffle(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
-        _, height, width, channels = ops.shape(inputs)
-        scale = self.scale
-        x = ops.reshape(inputs, (-1, height // scale, scale, width // scale, scale, channels))
-        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-        return ops.reshape(x, (-1, height // scale, width // scale, scale**2 * channels))
+        return unshuffle(inputs, self.scale)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -82,6 +94,68 @@ class SubPixelInitializer(keras.initializers.Initializer):
 
     def get_config(self):
         return {"initializer": keras.initializers.serialize(self.initializer), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("srgan")
+class PReLU(keras.layers.PReLU):
+    """Keras' PReLU; in training on TensorFlow one pass over the values, there and back, in place of a dozen."""
+
+    def call(self, inputs, training=None):
+        if not training:  # which sees too many sizes to compile for each
+            return super().call(inputs)
+        return _prelu()(inputs, ops.cast(self.alpha, inputs.dtype))
+
+
+@cache
+def _prelu():
+    def prelu(x, slope):
+        return ops.where(x > 0, x, slope * x)
+
+    if keras.backend.backend() != "tensorflow":
+        return prelu
+    import tensorflow as tf
+
+    compiled = tf.function(prelu, jit_compile=True)
+    try:
+        compiled(tf.zeros((1, 1)), tf.zeros(1))
+    except tf.errors.OpError:  # a TensorFlow without XLA
+        return prelu
+    return compiled
+
+
+@keras.saving.register_keras_serializable("srgan")
+class BlockConv2D(keras.layers.Conv2D):
+    """Conv2D for few filters, computed on blocks of 2 x 2 pixels: same padding, an odd kernel, even heights and widths.
+
+    The result is Conv2D's. Processors compute 16 channels at a time or more, so that most of the work on the 3 channels
+    of a picture is lost; so is less of the work on the 12 of a block. See `shuffled_kernel`.
+    """
+
+    def call(self, inputs):
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        x = shuffle(ops.conv(unshuffle(inputs, 2), shuffled_kernel(kernel, 2), padding="same"), 2)
+        return self.activation(x + ops.cast(self.bias, self.compute_dtype) if self.use_bias else x)
+
+
+def shuffled_kernel(kernel, r):
+    """The kernel that does to a picture before pixel shuffling by `r` what `kernel` does to it afterwards.
+
+    (h, w, c, k), h and w odd, becomes (about h/r, w/r, r² c, r² k): each of the r² output sub-pixels has a copy of the
+    kernel, whose taps are dealt out to the sub-pixels they fall on. Zeros around the picture are zeros either way, so
+    that the result is the same. For the 9x9 kernel of the SRGAN's end, from 64 to 3 channels, this is 5x5 from 256 to 12
+    channels on a quarter of the pixels: a quarter more multiplications, but 12 of 16 output channels in use instead of 3.
+    Measured with bfloat16 on AMX: the end of the network takes a third.
+    """
+    *sizes, channels, filters = kernel.shape
+    reach = [-(-(size // 2) // r) for size in sizes]
+    copies = []
+    for sub_pixel in np.ndindex(r, r):
+        before = [r * far + place - size // 2 for far, place, size in zip(reach, sub_pixel, sizes)]
+        after = [2 * r * far + r - size - zeros for far, size, zeros in zip(reach, sizes, before)]
+        copies.append(ops.pad(kernel, [*zip(before, after), (0, 0), (0, 0)]))
+    height, width = (2 * far + 1 for far in reach)
+    dealt = ops.reshape(ops.stack(copies, axis=-2), (height, r, width, r, channels, r * r * filters))
+    return ops.reshape(ops.transpose(dealt, (0, 2, 1, 3, 4, 5)), (height, width, r * r * channels, r * r * filters))
 
 
 @keras.saving.register_keras_serializable("srgan")
@@ -195,6 +269,11 @@ class MiddleFrameInitializer(keras.initializers.Initializer):
 
     def get_config(self):
         return {"merged": self.merged}
+
+
+def kind_of(layer) -> str:
+    """The class of a layer, by Keras' name where it only computes faster what a layer of Keras does."""
+    return {PReLU: "PReLU", BlockConv2D: "Conv2D"}.get(type(layer), type(layer).__name__)
 
 
 def _unit(vector):
