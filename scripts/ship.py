@@ -2,7 +2,8 @@
 
     python scripts/ship.py runs/srgan srgan
 
-Weights are rounded to float16, in all of the files alike, which halves them. The card, NAME.md beside them,
+Weights are rounded to float16, in all of the files alike, which halves them. A generator that runs away on dither, noise
+or single pixels is refused: without normalisation a training that went too fast leaves such. The card, NAME.md beside them,
 is written by hand from what scripts/evaluate.py then says.
 """
 
@@ -18,6 +19,8 @@ import numpy as np
 from srgan.engines import WEIGHTS, Inconvertible, convert, find_model, save_openvino
 from srgan.errors import SRGANError
 from srgan.runtime import load_keras
+
+MOST = 4.0  # what patterns may drive values to
 
 
 def main(argv=None):
@@ -37,12 +40,40 @@ def main(argv=None):
     return 0
 
 
+def patterns(side=48):
+    """What photographs hardly have and drawings, games and scans do: a dict of (1, side, side, 3) float32 in [0, 1]."""
+    random, (rows, columns) = np.random.default_rng(0), np.indices((side, side))
+    found = {
+        "checkerboard": (rows + columns) % 2,
+        "stripes": columns // 2 % 2,
+        "one pixel": (rows == side // 2) & (columns == side // 2),
+        "black and white noise": random.integers(0, 2, (side, side)),
+        "noise of primary colours": random.integers(0, 2, (side, side, 3)),
+        "noise": random.random((side, side, 3)),
+        "dithered primary colours": np.stack([rows % 2, columns % 2, (rows + columns) % 3 == 0], -1),
+    }
+    return {
+        name: np.broadcast_to(values.reshape(1, side, side, -1), (1, side, side, 3)).astype(np.float32)
+        for name, values in found.items()
+    }
+
+
+def runs_away_on(generator):
+    """The pattern that drives a generator, a function of (1, h, w, 3), furthest, and the largest value, where 1 is white."""
+    largest = {name: float(np.abs(np.asarray(generator(lr))).max()) for name, lr in patterns().items()}
+    return max(largest.items(), key=lambda item: item[1] if np.isfinite(item[1]) else np.inf)
+
+
 def ship(model, target):
     load_keras()
     from srgan.networks.generator import load_generator, save_generator
 
     generator = load_generator(model)
     generator.set_weights([weights.astype(np.float16).astype(np.float32) for weights in generator.get_weights()])
+    if [len(tensor.shape) for tensor in generator.inputs] == [4]:
+        pattern, largest = runs_away_on(generator)
+        if not largest < MOST:
+            raise SRGANError(f"{model}: runs away on the pattern {pattern}: values up to {largest:.4g}, where 1 is white")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
         temporary = Path(folder, target.name)

@@ -32,6 +32,17 @@ def test_half_the_size_and_the_same_picture_through_either_engine(tmp_path, monk
         assert np.abs(result - first).max() <= 1
 
 
+def test_a_generator_that_runs_away_is_refused(tmp_path, capsys):
+    keras.utils.set_random_seed(0)
+    generator = srresnet(filters=4, blocks=2, normalization="none", skip="bilinear")
+    tail = generator.get_layer("tail_conv")
+    tail.kernel.assign(1000 * tail.kernel)
+    generator.save(tmp_path / "wild.keras")
+    assert ship.main([str(tmp_path / "wild.keras"), "wild", "--folder", str(tmp_path / "weights")]) == 1
+    assert "wild.keras: runs away on the pattern" in capsys.readouterr().err
+    assert not (tmp_path / "weights").exists()
+
+
 def test_a_missing_model_is_named_and_nothing_is_written(tmp_path, capsys):
     assert ship.main([str(tmp_path / "none.keras"), "small", "--folder", str(tmp_path)]) in (1, 2)
     assert "none.keras" in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from helpers import load_script
 from skimage import data
 
 from srgan import Upscaler
-from srgan.engines import SHIPPED, WEIGHTS
+from srgan.engines import SHIPPED, WEIGHTS, load_engine
 from srgan.images import downscale
 from srgan.metrics import psnr_y
 
@@ -38,6 +39,20 @@ def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
     assert means["psnr_y"] == pytest.approx(psnr_y, abs=0.02)
     assert means["ssim_y"] == pytest.approx(ssim_y, abs=0.001)
     assert means["lpips"] == pytest.approx(lpips, abs=0.002)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_shipped_model_runs_away_on_what_photographs_do_not_have(name, precision):
+    engine, ship = load_engine(name, engine="openvino", precision=precision), load_script("ship")
+
+    def picture(lr):
+        if not engine.description.memory:
+            return engine(lr)
+        return engine(lr, np.zeros((*lr.shape[:3], engine.description.memory), np.float32))[0]
+
+    pattern, largest = ship.runs_away_on(picture)
+    assert largest < ship.MOST, pattern
 
 
 @pytest.mark.skipif("srgan-video" not in MODELS, reason="it is not shipped")
