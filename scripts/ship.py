@@ -20,7 +20,7 @@ from srgan.engines import WEIGHTS, Inconvertible, convert, find_model, save_open
 from srgan.errors import SRGANError
 from srgan.runtime import load_keras
 
-MOST = 4.0  # what patterns may drive values to
+MOST = 8.0  # what patterns may drive values to: sharp ones overshoot, and those that run away reach thousands
 
 
 def main(argv=None):
