@@ -103,13 +103,14 @@ class PReLU(keras.layers.PReLU):
     def call(self, inputs, training=None):
         if not training:  # which sees too many sizes to compile for each
             return super().call(inputs)
-        return _prelu()(inputs, ops.cast(self.alpha, inputs.dtype))
+        return _prelu()(inputs, ops.cast(self.alpha, "float32"))
 
 
 @cache
 def _prelu():
     def prelu(x, slope):
-        return ops.where(x > 0, x, slope * x)
+        wide = ops.cast(x, "float32")  # for the sum that is the slope's gradient
+        return ops.cast(ops.where(wide > 0, wide, slope * wide), x.dtype)
 
     if keras.backend.backend() != "tensorflow":
         return prelu
