@@ -343,20 +343,22 @@ def tiles(width, height, tile, overlap):
     """Cut a picture into pairs of boxes: a window of at most `tile` pixels a side to compute, and the core to keep of it.
 
     The cores cover the picture once. A core ends at least `overlap` pixels before its window does, except at the
-    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits.
+    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits, and
+    their width is a multiple of 8 where `tile` is: convolutions of bfloat16 rows of other lengths take a sixth longer.
     """
     return [
         (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
         for (y0, y1), (top, bottom) in _spans(height, tile, overlap)
-        for (x0, x1), (left, right) in _spans(width, tile, overlap)
+        for (x0, x1), (left, right) in _spans(width, tile, overlap, multiple=8)
     ]
 
 
-def _spans(length, tile, overlap):
+def _spans(length, tile, overlap, multiple=1):
     if length <= tile:
         return [((0, length), (0, length))]
     count = math.ceil((length - 2 * overlap) / (tile - 2 * overlap))
     size = math.ceil((length + 2 * overlap * (count - 1)) / count)
+    size = min(math.ceil(size / multiple) * multiple, tile)
     starts = [index * (length - size) // (count - 1) for index in range(count)]
     cuts = [0, *((before + size + after) // 2 for before, after in itertools.pairwise(starts)), length]
     return [((start, start + size), core) for start, core in zip(starts, itertools.pairwise(cuts))]
