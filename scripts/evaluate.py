@@ -130,6 +130,8 @@ def evaluate(arguments):
         raise UsageError("--data: two sets have one name; name them NAME=PATH")
     if len(clips) < len(arguments.clips):
         raise UsageError("--clips: two clips have one name; name them NAME=PATH")
+    if predictions and arguments.jpeg is not None:
+        raise UsageError("--jpeg: --prediction-dir holds what was made of other low resolutions; leave one of them out")
     if missing := [str(folder) for folder in predictions.values() if not folder.is_dir()]:
         raise UsageError(f"{missing[0]}: no such folder of predictions")
     check_quality(arguments.jpeg)

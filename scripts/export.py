@@ -203,7 +203,7 @@ def write_saved_model(model, folder):
     import keras
     import tensorflow as tf
 
-    from srgan.networks.layers import PixelShuffle
+    from srgan.networks.layers import BlockConv2D, PixelShuffle
 
     class Enlarge(keras.layers.UpSampling2D):
         def call(self, inputs):
@@ -214,7 +214,8 @@ def write_saved_model(model, folder):
             return tf.nn.depth_to_space(inputs, self.scale)
 
     def copy_of(layer):
-        kind = {keras.layers.UpSampling2D: Enlarge, PixelShuffle: Shuffle}.get(type(layer), type(layer))
+        plain = {keras.layers.UpSampling2D: Enlarge, PixelShuffle: Shuffle, BlockConv2D: keras.layers.Conv2D}
+        kind = plain.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(generator, clone_function=copy_of)

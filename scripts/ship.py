@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.engines import WEIGHTS, Inconvertible, convert, find_model, save_openvino
+from srgan.engines import WEIGHTS, Inconvertible, KerasEngine, convert, find_model, save_openvino
 from srgan.errors import SRGANError
 from srgan.runtime import load_keras
 
@@ -58,9 +58,16 @@ def patterns(side=48):
     }
 
 
-def runs_away_on(generator):
-    """The pattern that drives a generator, a function of (1, h, w, 3), furthest, and the largest value, where 1 is white."""
-    largest = {name: float(np.abs(np.asarray(generator(lr))).max()) for name, lr in patterns().items()}
+def runs_away_on(engine):
+    """The pattern that drives a model furthest, one over time with nothing remembered, and the largest value, where 1 is white."""
+    frames, memory = engine.description.frames, engine.description.memory
+    largest = {}
+    for name, lr in patterns().items():
+        if memory:
+            sr, _ = engine(lr, np.zeros((*lr.shape[:3], memory), np.float32))
+        else:
+            sr = engine(lr if frames == 1 else np.repeat(lr[:, None], frames, 1))
+        largest[name] = float(np.abs(sr).max())
     return max(largest.items(), key=lambda item: item[1] if np.isfinite(item[1]) else np.inf)
 
 
@@ -70,14 +77,15 @@ def ship(model, target):
 
     generator = load_generator(model)
     generator.set_weights([weights.astype(np.float16).astype(np.float32) for weights in generator.get_weights()])
-    if [len(tensor.shape) for tensor in generator.inputs] == [4]:
-        pattern, largest = runs_away_on(generator)
-        if not largest < MOST:
-            raise SRGANError(f"{model}: runs away on the pattern {pattern}: values up to {largest:.4g}, where 1 is white")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
         temporary = Path(folder, target.name)
         save_generator(generator, temporary)
+        pattern, largest = runs_away_on(KerasEngine(temporary))
+        if not largest < MOST:
+            raise SRGANError(
+                f"{model}: runs away on the pattern {pattern}: values up to {largest:.4g}, where 1 is white"
+            )
         _compress(temporary)
         save_openvino(convert(temporary), temporary.with_suffix(".xml"), half=True)
         # Only now that all three are there: else one of them would be of another model than the others.

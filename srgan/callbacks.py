@@ -170,7 +170,14 @@ class Checkpoint:
                 old.unlink()
 
     def load(self, model):
-        model.load_weights(self._files()[-1])
+        newest = self._files()[-1]
+        try:
+            model.load_weights(newest)
+        except ValueError as error:  # layers that are stored under other names
+            raise SRGANError(
+                f"{newest}: holds other layers than this version of srgan has, which cannot go on with it: pass another "
+                f"--output, and --set initial_weights={self.folder.parent} to begin with what was learnt"
+            ) from error
 
 
 class Log:

@@ -153,7 +153,7 @@ def upscale(argv=None):
     add("--crf", type=float, metavar="N", help="its quality, less is better (default: 18 for libx264)")
     add("--start", type=_seconds, metavar="TIME", help="where to begin, in seconds or h:mm:ss")
     add("--end", type=_seconds, metavar="TIME", help="where to stop")
-    add("--fps", type=float, default=25, metavar="N", help="frames a second of a folder of frames (default: 25)")
+    add("--fps", type=float, metavar="N", help="frames a second of a folder of frames (default: 25)")
     arguments = parser.parse_args(argv)
 
     def work():
@@ -224,7 +224,8 @@ def _log_to_stderr():
 
     class Handler(logging.Handler):
         def emit(self, record):
-            shown = sys.modules.get("tqdm")  # only what shows a bar imports it: it takes as long as a small picture's tile
+            # Only what shows a bar imports it: that takes as long as a small picture's tile.
+            shown = sys.modules.get("tqdm")
             write = shown.tqdm.write if shown else print
             write(f"srgan: {record.getMessage()}", file=sys.stderr)
 
@@ -246,7 +247,9 @@ def compare(argv=None):
         "--model", action="append", help="a shipped model's name or a .keras file; repeatable (default: all shipped)"
     )
     parser.add_argument("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
-    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="make the small pictures JPEGs, 1 to 100, as most are")
+    parser.add_argument(
+        "--jpeg", type=int, metavar="QUALITY", help="make the small pictures JPEGs, 1 to 100, as most are"
+    )
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (default: auto)")
     arguments = parser.parse_args(argv)

@@ -75,6 +75,7 @@ def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> d
 
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     report = {
+        "jpeg": jpeg,
         "protocol": protocol(scale, low, jpeg),
         "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],

@@ -170,7 +170,8 @@ class Optimizer(Section):
         return self
 
 
-WITH_OWN_LAYERS = ("late", "slow", "recurrent")  # fusions whose frames meet in layers that a generator of pictures lacks
+# Fusions whose frames meet in layers that a generator of pictures lacks.
+WITH_OWN_LAYERS = ("late", "slow", "recurrent")
 
 
 class PixelStage(Optimizer):
@@ -335,7 +336,16 @@ class Config(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-4 as a string; people who write a learning rate mean a number."""
+    """YAML, but for two surprises: it reads 1e-4 as a string, where people who write a learning rate mean a number, and lets
+    the last of two equal keys win."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -43,7 +43,7 @@ def find_model(name_or_path=None) -> Path:
     """The `.keras` file of a model: a path, or the name of a shipped one; without either the default model.
 
     Raises:
-        SRGANError: there is none; the message lists what there is.
+        UsageError: there is none; the message lists what there is.
     """
     shipped = {name: WEIGHTS / f"{name}.keras" for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()}
     if name_or_path is None:
@@ -57,7 +57,7 @@ def find_model(name_or_path=None) -> Path:
         return path / "generator.keras"
     if not path.is_file():
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
-        raise SRGANError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
+        raise UsageError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
     return path
 
 
@@ -164,7 +164,9 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
     pixel_path = _pixel_trained(path, pixel_model) if strength < 1 else None
     loaded = _load(path, engine, precision, pixel_path, strength)
     if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
-        raise SRGANError(f"{path}: a recurrent generator of another version, which remembers something else: train it again")
+        raise SRGANError(
+            f"{path}: a recurrent generator of another version, which remembers something else: train it again"
+        )
     return loaded
 
 

@@ -345,9 +345,7 @@ def _write_tiff(picture, path):
         if picture.icc:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
         # In tiles, because Pillow's directories, needed for EXIF below, cannot keep the places of strips.
-        image.tiffsave(
-            str(path), compression="deflate", predictor="horizontal", tile=True, resunit="inch", bigtiff=big
-        )
+        image.tiffsave(str(path), compression="deflate", predictor="horizontal", tile=True, resunit="inch", bigtiff=big)
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
     if picture.exif and not big:

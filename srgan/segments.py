@@ -85,6 +85,8 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
         UsageError: there is no such encoder, it does not take a crf, or the container does not take what it makes.
         SRGANError: the encoder cannot be opened for such frames.
     """
+    if crf is not None and not 0 <= crf <= 63:
+        raise UsageError(f"crf: {crf:g} is not between 0 and 63")
     if suffix == ".gif" and (codec or crf is not None):
         raise UsageError(f"{'codec' if codec else 'crf'}: a GIF has but one way to be written; leave it out")
     name = codec or DEFAULT_CODEC.get(suffix, "libx264")

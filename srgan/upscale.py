@@ -343,8 +343,9 @@ def tiles(width, height, tile, overlap):
     """Cut a picture into pairs of boxes: a window of at most `tile` pixels a side to compute, and the core to keep of it.
 
     The cores cover the picture once. A core ends at least `overlap` pixels before its window does, except at the
-    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits, and
-    their width is a multiple of 8 where `tile` is: convolutions of bfloat16 rows of other lengths take a sixth longer.
+    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits. Of
+    pictures wider than `tile` their width is a multiple of 8 where `tile` is: convolutions of bfloat16 rows of other
+    lengths take a sixth longer.
     """
     return [
         (Box(x0, y0, x1, y1), Box(left, top, right, bottom))

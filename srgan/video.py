@@ -46,7 +46,7 @@ _CONTAINERS = ", ".join(sorted(suffix[1:] for suffix in WRITABLE))
 RATE = 25  # frames a second of a folder of frames
 
 _MEMORY = "memory-"  # what the names of kept memories begin with
-_FORMAT = 1  # of the segments; raise it when the same frames come out of the same clip as something else
+_FORMAT = 2  # of the segments; raise it when the same frames come out of the same clip as something else
 _log = logging.getLogger("srgan")
 
 
@@ -153,11 +153,11 @@ def upscale_clips(pairs, make_upscaler, *, skip_existing=False, **options):
     return counts
 
 
-def check_times(start=None, end=None, rate=RATE):
+def check_times(start=None, end=None, rate=None):
     """Raise UsageError if these are no bounds, in seconds, or no rate, in frames a second, of any clip."""
     if start is not None and end is not None and end <= start:
         raise UsageError(f"end: {end:g} s is not after the start, {start:g} s")
-    if not 0.01 <= rate <= 1000:
+    if rate is not None and not 0.01 <= rate <= 1000:
         raise UsageError(f"fps: {rate:g} is not between 0.01 and 1000")
 
 
@@ -174,7 +174,7 @@ def upscale_clip(
     crf=None,
     start=None,
     end=None,
-    rate=RATE,
+    rate=None,
     max_pixels=MAX_PIXELS,
     **picture_options,
 ):
@@ -190,7 +190,7 @@ def upscale_clip(
         codec: an FFmpeg encoder's name; None: libx264, in WebM libvpx-vp9.
         crf: its constant rate factor, less is better; None: `srgan.segments.QUALITY`.
         start, end: seconds that bound what is done; None: from the first to the last frame.
-        rate: frames a second of a folder.
+        rate: frames a second of a folder; None: `RATE`.
         max_pixels: refuse larger frames; None: take any.
         picture_options: for `srgan.pictures.write_picture`, where the target is a pattern.
 
@@ -209,6 +209,9 @@ def upscale_clip(
         raise SRGANError(f"{source}: no such file")
     if target.exists() and source.samefile(target):
         raise UsageError(f"{source}: would be written over itself; choose another output")
+    if rate is not None and source.is_file():
+        raise UsageError(f"fps: {source} has times of its own for its frames; leave it out")
+    rate = RATE if rate is None else rate
     clip = clips.open_clip(source, rate, start, end, _log.warning)
     if max_pixels and clip.width * clip.height > max_pixels:
         raise SRGANError(

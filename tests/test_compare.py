@@ -164,7 +164,7 @@ def test_low_compares_without_an_original(models, folder, tmp_path):
         (["nowhere.png"], 2, "nowhere.png: no such picture or folder"),
         (["{folder}/notes.txt"], 1, "none of the pictures could be compared"),
         (["{folder}/cat.png", "--model", "{half}"], 2, "different factors (half x2, first x4)"),
-        (["{folder}/cat.png", "--model", "{folder}/none.keras"], 1, "none.keras: no such model"),
+        (["{folder}/cat.png", "--model", "{folder}/none.keras"], 2, "none.keras: no such model"),
         (["{folder}/cat.png", "--output", "{folder}/notes.txt"], 1, "notes.txt: cannot be written"),
         (["{empty}"], 2, "empty: no pictures there"),
     ],
@@ -311,7 +311,7 @@ def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
     Image.fromarray(images.downscale(original, 4)).save(tmp_path / "low.jpg", quality=30, subsampling="4:2:0")
     bicubic = images.resize_bicubic(images.read_rgb(tmp_path / "low.jpg"), width, height)
     assert report["means"]["bicubic"]["psnr_y"] == pytest.approx(metrics.psnr_y(original, bicubic, 4))
-    assert "JPEG of quality 30" in report["protocol"]["low"]
+    assert "JPEG of quality 30" in report["protocol"]["low"] and report["jpeg"] == 30
     capsys.readouterr()
     for wrong in (["0"], ["101"], ["90", "--low"]):
         assert cli.compare([*arguments, str(tmp_path / "none"), "--jpeg", *wrong]) == 2

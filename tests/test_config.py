@@ -128,7 +128,7 @@ def test_a_missing_key_is_named(tmp_path):
         Config.load(tmp_path / "x.yaml")
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00"])
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00", "seed: 1\nseed: 2\n"])
 def test_a_file_that_is_no_configuration(text, tmp_path):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"x\.yaml: "):

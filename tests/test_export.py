@@ -186,7 +186,7 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
         (["mine.xml", "--format", "onnx"], 2, "mine.xml: must end in .onnx"),
         (["full"], 2, "full: holds something other than a SavedModel"),
         (["file"], 2, "file: is a file"),
-        (["mine.onnx", "--model", tmp_path / "none.keras"], 1, "none.keras: no such model"),
+        (["mine.onnx", "--model", tmp_path / "none.keras"], 2, "none.keras: no such model"),
         (["file/mine.onnx"], 1, "file"),
     ):
         given = one_line(["--model", model, tmp_path / arguments[0], *arguments[1:]], capsys)

@@ -34,34 +34,37 @@ def test_sub_pixels_start_equal():
     assert np.ptp(out.reshape(1, 4, 2, 4, 2, 3), axis=(2, 4)).max() == 0 and out.std() > 0
 
 
+@pytest.mark.parametrize(("precision", "error"), [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
 @pytest.mark.parametrize(
-    ("fast", "own"),
+    ("fast", "own", "options"),
     [
-        (BlockConv2D(3, 9, padding="same"), keras.layers.Conv2D(3, 9, padding="same")),
-        (BlockConv2D(2, 3, padding="same", use_bias=False), keras.layers.Conv2D(2, 3, padding="same", use_bias=False)),
-        (PReLU(shared_axes=[1, 2]), keras.layers.PReLU(shared_axes=[1, 2])),
+        (BlockConv2D, keras.layers.Conv2D, {"filters": 3, "kernel_size": 9, "padding": "same"}),
+        (BlockConv2D, keras.layers.Conv2D, {"filters": 2, "kernel_size": 3, "padding": "same", "use_bias": False}),
+        (PReLU, keras.layers.PReLU, {"shared_axes": [1, 2]}),
     ],
     ids=["9x9", "3x3 without bias", "PReLU"],
 )
-def test_layers_that_train_faster_are_trained_as_keras_own(fast, own):
+def test_layers_that_train_faster_are_trained_as_keras_own(fast, own, options, precision, error):
     random = np.random.default_rng(0)
+    fast, own = fast(**options, dtype=precision), own(**options)
     x = random.normal(size=(4, 12, 22, 8)).astype("float32")
     models = [keras.Sequential([keras.Input((None, None, 8)), layer]) for layer in (fast, own)]
     start = [random.normal(size=weights.shape) for weights in own.get_weights()]
     for model in models:
         model.set_weights(start)
-    given = [np.asarray(model(x)) for model in models]
-    np.testing.assert_allclose(*given, atol=1e-4)
+    given = [np.asarray(model(x), np.float32) for model in models]
+    assert np.linalg.norm(given[0] - given[1]) < error * np.linalg.norm(given[1])
     target = random.normal(size=given[0].shape)
     for model in models:
         model.compile(keras.optimizers.SGD(1.0), "mse")
         model.train_on_batch(x, target)
     for fast_weights, own_weights, before in zip(fast.get_weights(), own.get_weights(), start):
-        assert np.abs(own_weights - before).max() > 0.01
-        np.testing.assert_allclose(fast_weights, own_weights, atol=1e-4)
+        assert np.linalg.norm(own_weights - before) > 0.01
+        assert np.linalg.norm(fast_weights - own_weights) < 2 * error * np.linalg.norm(own_weights - before)
     assert kind_of(fast) == kind_of(own)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="sums in float32 as it is")
 def test_slopes_are_learnt_from_a_million_values_in_bfloat16():
     """Whose sum a bfloat16 would not hold: it has 8 bits."""
     model = keras.Sequential([keras.Input((None, None, 2)), PReLU(shared_axes=[1, 2], dtype="mixed_bfloat16")])

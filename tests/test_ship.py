@@ -1,13 +1,17 @@
 """scripts/ship.py: the files of a shipped model are small and compute what the trained one does."""
 
+from functools import partial
+
 import keras
 import numpy as np
+import pytest
 from helpers import SAMPLE, load_script
 
 from srgan import Upscaler, engines
 from srgan.images import read_rgb
 from srgan.networks.generator import load_generator, srresnet
 from srgan.networks.layers import PixelShuffle
+from srgan.networks.video import video_srresnet
 
 ship = load_script("ship")
 
@@ -32,15 +36,18 @@ def test_half_the_size_and_the_same_picture_through_either_engine(tmp_path, monk
         assert np.abs(result - first).max() <= 1
 
 
-def test_a_generator_that_runs_away_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "build", [srresnet, partial(video_srresnet, fusion="recurrent"), partial(video_srresnet, fusion="early")]
+)
+def test_a_generator_that_runs_away_is_refused(build, tmp_path, capsys):
     keras.utils.set_random_seed(0)
-    generator = srresnet(filters=4, blocks=2, normalization="none", skip="bilinear")
+    generator = build(filters=4, blocks=2, normalization="none", skip="bilinear")
     tail = generator.get_layer("tail_conv")
     tail.kernel.assign(1000 * tail.kernel)
     generator.save(tmp_path / "wild.keras")
     assert ship.main([str(tmp_path / "wild.keras"), "wild", "--folder", str(tmp_path / "weights")]) == 1
     assert "wild.keras: runs away on the pattern" in capsys.readouterr().err
-    assert not (tmp_path / "weights").exists()
+    assert not list((tmp_path / "weights").glob("*"))
 
 
 def test_a_missing_model_is_named_and_nothing_is_written(tmp_path, capsys):

@@ -6,6 +6,7 @@ import signal
 import time
 from importlib.util import find_spec
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -287,6 +288,21 @@ def test_a_run_starts_from_initial_weights_and_needs_them_only_then(tiny, finish
     assert all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(theirs, ours, strict=True))
     start.unlink()
     assert training.train(config, tmp_path / "run").exists() and equal(ours, saved_weights(tmp_path / "run"))
+
+
+def test_a_checkpoint_of_another_version_is_named(tiny, tmp_path):
+    """As it was when the last convolution was Keras' own."""
+    model = training.build_model("pixel", tiny(), training.build_generator(tiny()))
+    checkpoint = callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel")
+    checkpoint.folder.parent.mkdir()
+    checkpoint.save(model, 1)
+    with h5py.File(next(checkpoint.folder.glob("*.h5")), "r+") as file:
+        names = []
+        file.visit(lambda name: names.append(name) if name.endswith("block_conv2d") else None)
+        for name in names:
+            file.move(name, name.replace("block_conv2d", "conv2d_99"))
+    with pytest.raises(SRGANError, match=r"pixel-000001\.weights\.h5: holds other layers .* initial_weights=.*run "):
+        checkpoint.load(model)
 
 
 def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_path):

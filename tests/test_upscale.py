@@ -88,12 +88,12 @@ def test_tiles_cover_a_picture_once_and_see_far_enough(width, height, tile, over
 
 @settings(deadline=None)
 @given(st.integers(1, 6000), st.integers(1, 6000))
-def test_the_overlap_costs_less_than_a_quarter(width, height):
+def test_the_overlap_costs_a_quarter_at_most(width, height):
+    """And another 1.5 % where rows of a quick length are a little longer than they need to be."""
     windows = [window for window, _ in tiles(width, height, OpenVINOEngine.largest_tile, OVERLAP)]
     if width > OpenVINOEngine.largest_tile:
         assert {window.width % 8 for window in windows} == {0}  # the quick ones
-    rounded_up = 7 if width > OpenVINOEngine.largest_tile else 0
-    assert sum((w.width - rounded_up) * w.height for w in windows) < 1.25 * width * height
+    assert sum(window.width * window.height for window in windows) < 1.266 * width * height
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

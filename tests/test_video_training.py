@@ -359,7 +359,9 @@ def test_a_recurrent_generator_is_trained_against_a_discriminator(tiny, start, f
     assert sheet.width > 4 * 32 and sheet.height > 2 * 32
 
 
-def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_discriminator(tiny, start, few_windows, tmp_path):
+def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_discriminator(
+    tiny, start, few_windows, tmp_path
+):
     config = tiny(*SMALL, "network.fusion=recurrent", "pixel.freeze=picture", "pixel.learning_rate=1e-2", f"initial_weights={start}",
                   "gan.epochs=1", "gan.learning_rate=1e-2")  # fmt: skip
     output = training.train(config, tmp_path / "run").parent

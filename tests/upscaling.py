@@ -24,7 +24,8 @@ def make_model(path, seed=0, network="srresnet", **settings):
         elif variable.path.startswith("recall_blend"):
             variable.assign(0.1)  # so that a memory is trusted where these weights make something else of every frame
         elif "kernel" in variable.path:
-            gain = 0.5 if "block" in variable.path else 0.1 if "recall" in variable.path else 1.0  # as in trained networks, where blocks add details
+            # As in trained networks, where blocks add details.
+            gain = 0.5 if "block" in variable.path else 0.1 if "recall" in variable.path else 1.0
             variable.assign(random.normal(0, gain * np.prod(shape[:-1]) ** -0.5, shape))
         elif "variance" in variable.path or "gamma" in variable.path:
             variable.assign(random.uniform(0.7, 1.3, shape))

@@ -118,7 +118,8 @@ def _prelu():
 
     compiled = tf.function(prelu, jit_compile=True)
     try:
-        compiled(tf.zeros((1, 1)), tf.zeros(1))
+        with tf.init_scope():  # at once, also where a training step is being traced
+            compiled(tf.zeros((1, 1)), tf.zeros(1))
     except tf.errors.OpError:  # a TensorFlow without XLA
         return prelu
     return compiled
@@ -133,8 +134,8 @@ class BlockConv2D(keras.layers.Conv2D):
     """
 
     def call(self, inputs):
-        kernel = ops.cast(self.kernel, self.compute_dtype)
-        x = shuffle(ops.conv(unshuffle(inputs, 2), shuffled_kernel(kernel, 2), padding="same"), 2)
+        kernel = shuffled_kernel(ops.cast(self.kernel, "float32"), 2)  # for the sum of the copies' gradients
+        x = shuffle(ops.conv(unshuffle(inputs, 2), ops.cast(kernel, self.compute_dtype), padding="same"), 2)
         return self.activation(x + ops.cast(self.bias, self.compute_dtype) if self.use_bias else x)
 
 

@@ -16,7 +16,8 @@ from srgan.networks.generator import make_activation, residual_block
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 
 BACK_PROJECTIONS = 3
-EXACT, ROUGH = "recall", "recall_look"  # what the names of layers begin with that compute in float32, and of those that need not
+# What the names of layers begin with that compute in float32, and of those that need not.
+EXACT, ROUGH = "recall", "recall_look"
 A = -0.75  # the coefficient of OpenCV's bicubic interpolation, by which srgan.flow moves the memory
 
 
