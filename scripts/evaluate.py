@@ -157,7 +157,10 @@ def evaluate(arguments):
         means, failed = measure_sets(sets, predictions, methods, scale, arguments.jpeg)
         if not means:
             raise SRGANError("none of the pictures could be measured")
-        print(f"{markdown(means, [*labels, *predictions])}\n\n{SOURCES}\n")
+        comparable = arguments.jpeg is None  # what is published is not of JPEGs
+        print(f"{markdown(means, [*labels, *predictions], comparable=comparable)}\n")
+        if comparable:
+            print(f"{SOURCES}\n")
     if clips:
         means, bad = measure_clips(clips, methods, scale, arguments)
         failed += bad
@@ -245,9 +248,10 @@ def find_clip(text):
     return (name if "=" in text else path.name if path.is_dir() else path.stem), (path, start)
 
 
-def markdown(means, labels, kind="Set") -> str:
-    """The table: a row a score of a set or clip, a column a method, the best of those measured here in bold."""
-    published = [label for label, figures in PUBLISHED.items() if figures.keys() & means.keys()]
+def markdown(means, labels, kind="Set", comparable=True) -> str:
+    """The table: a row a score of a set or clip, a column a method, the best of those measured here in bold; behind them,
+    where they are `comparable`, what is published of those sets."""
+    published = [label for label, figures in PUBLISHED.items() if comparable and figures.keys() & means.keys()]
     lines = [[kind, "Score", *labels, *(f"{label} (published)" for label in published)]]
     lines.append(["---", "---", *["---:"] * (len(labels) + len(published))])
     for name, rows in means.items():
