@@ -199,12 +199,13 @@ def test_strength_works_whichever_model_was_used_before(first, tmp_path, lr):
     assert np.array_equal(half_cached(lr), cached(lr))
 
 
-def test_strength_blends_shipped_models_too(lr):
+@pytest.mark.parametrize(("name", "sister"), [("srgan", "srresnet"), ("srgan-photo", "srgan-photo-pixel")])
+def test_strength_blends_shipped_models_too(name, sister, lr):
     options = {"engine": "openvino", "precision": "float32"}
-    gan, pixel = (load_engine(name, **options)(lr) for name in ("srgan", "srresnet"))
+    gan, pixel = (load_engine(model, **options)(lr) for model in (name, engines.WEIGHTS / f"{sister}.keras"))
     assert np.abs(gan - pixel).max() > 0.05
-    np.testing.assert_allclose(load_engine("srgan", strength=0, **options)(lr), pixel, atol=1e-5)
-    half = load_engine("srgan", strength=0.5, **options)(lr)
+    np.testing.assert_allclose(load_engine(name, strength=0, **options)(lr), pixel, atol=1e-5)
+    half = load_engine(name, strength=0.5, **options)(lr)
     assert np.abs(half - gan).max() > 0.02 < np.abs(half - pixel).max()
 
 
