@@ -138,7 +138,7 @@ def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsy
         (["--data", "{folder}/none", "--prediction-dir", "{folder}/noisy"], 2, "none: no such picture or folder"),
         (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/noisy", "--jpeg", "75"], 2, "--jpeg: "),
         (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/none"], 2, "none: no such folder of predictions"),
-        (["--data", "{folder}/Set2", "--model", "{folder}/none.keras"], 1, "none.keras: no such model"),
+        (["--data", "{folder}/Set2", "--model", "{folder}/none.keras"], 2, "none.keras: no such model"),
         (["--model", "srresnet"], 2, "nothing to evaluate on: pass --data or --clips"),
         (["--clips", "{folder}/none.mp4", "--model", "srresnet"], 2, "none.mp4: no such clip"),
         (["--clips", "{folder}/noisy", "--prediction-dir", "{folder}/noisy"], 2, "nothing to evaluate: pass --model"),
