@@ -312,7 +312,7 @@ def empty_store(folder, count, size=384, scale=4):
     for name, side in (("hr.bin", size), ("lr.bin", size // scale)):
         with open(folder / name, "wb") as file:
             file.truncate(count * side * side * 3)
-    content = {"count": count, "size": size, "scale": scale, "skipped": []}
+    content = {"count": count, "size": size, "scale": scale, "skipped": [], "digest": ""}
     (folder / "store.json").write_text(json.dumps(content))
     return folder
 

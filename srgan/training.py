@@ -2,8 +2,8 @@
 
 A run folder holds
 
-    config.yaml             the resolved configuration; a run is continued with the same one only
-    environment.json        versions, backend, devices, seed and pictures, at each start
+    config.yaml             the resolved configuration; a run is continued with the same one only, or with more epochs
+    environment.json        versions, backend, devices, seed, epochs and digests of the pictures, at each start
     log.csv                 a line an epoch
     tensorboard/            the same for TensorBoard
     samples/                a sheet an epoch: low | bicubic | GAN | high
@@ -68,7 +68,17 @@ from srgan.networks.vgg19 import vgg19_features
 from srgan.networks.video import OWN, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
 
 STAGES = ("pixel", "gan")
-CHANGEABLE = ("batches.workers", "data.store", "distribute", "samples")  # from one start of a run to the next
+# What may change from one start of a run to the next. That moved pictures are the same ones, their digests tell.
+PLACES = (
+    "pictures",
+    "annotations",
+    "validation_pictures",
+    "validation_annotations",
+    "clips",
+    "validation_clips",
+    "store",
+)
+CHANGEABLE = ("batches.workers", "distribute", "samples", *(f"data.{key}" for key in PLACES))
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
 VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets better
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
@@ -366,20 +376,28 @@ def _epochs_done(output):
 
 
 def _refuse_other_runs(config, output):
-    """See that the folder is free, or belongs to a run of this very configuration, or to one that finished no epoch."""
+    """See that the folder is free, or belongs to a run of this very configuration, or to one that finished no epoch.
+
+    The epochs of the last stage that was begun, and of one after it, may be others, but not fewer than are done.
+    """
     file = output / "config.yaml"
     if not file.exists():
         if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    if not any(_epochs_done(output)):
+    done = _epochs_done(output)
+    if not any(done):
         return
     try:
         before = Config.load(file).flat()
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in CHANGEABLE]
+    may_change = set(CHANGEABLE)
+    for index, stage in enumerate(STAGES):
+        if not any(done[index + 1 :]) and now[f"{stage}.epochs"] >= done[index]:
+            may_change.add(f"{stage}.epochs")
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in may_change]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
         raise UsageError(
@@ -433,8 +451,8 @@ def _describe(config, output, devices, stores, examples):
     """
     file = output / "environment.json"
     starts = json.loads(file.read_text(encoding="utf-8")) if any(_epochs_done(output)) and file.exists() else []
-    folders = [store.folder.name for store in stores.values()]
-    if starts and starts[0]["stores"] != folders:
+    digests = {key: store.digest for key, store in stores.items()}
+    if starts and starts[0].get("digests", digests) != digests:  # earlier versions kept none
         raise SRGANError(
             f"{output}: the pictures have changed since this run began ({', '.join(f'data.{key}' for key in stores)}); "
             "put them back to go on, or give another --output"
@@ -461,7 +479,8 @@ def _describe(config, output, devices, stores, examples):
             "precision": config.precision,
             "seed": config.seed,
             "versions": versions,
-            "stores": folders,
+            "epochs": {stage: getattr(config, stage).epochs for stage in STAGES},
+            "digests": digests,
             **counts,
             "skipped": skipped,
             "bicubic_psnr_y": bicubic,

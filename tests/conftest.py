@@ -43,6 +43,14 @@ def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """Networks start with the same weights whenever a test is run, whatever ran before it."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """A function that makes a tiny configuration, changed by `key=value` strings."""

@@ -158,7 +158,7 @@ def test_a_generator_takes_any_size_and_comes_back_from_disk_to_the_bit(scale, k
 
 
 def test_a_fresh_generator_with_a_skip_is_close_to_bilinear():
-    generator = srresnet(filters=8, blocks=4, normalization="none", skip="bilinear")
+    generator = srresnet(filters=32, blocks=4, normalization="none", skip="bilinear")
     lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
     bilinear = ops.image.resize(lr, (32, 32), interpolation="bilinear")
     assert np.abs(generator.predict(lr, verbose=0) - np.asarray(bilinear)).mean() < 0.08
@@ -167,7 +167,7 @@ def test_a_fresh_generator_with_a_skip_is_close_to_bilinear():
 def test_a_fresh_compact_generator_is_close_to_nearest_neighbour():
     lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
     nearest = lr.repeat(4, 1).repeat(4, 2)
-    assert np.abs(compact(filters=8, blocks=4).predict(lr, verbose=0) - nearest).mean() < 0.08
+    assert np.abs(compact(filters=32, blocks=4).predict(lr, verbose=0) - nearest).mean() < 0.08
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
@@ -175,7 +175,6 @@ def test_a_fresh_generator_at_full_depth_keeps_its_values_in_hand(kind):
     """At the depth of the papers the sum over the blocks neither dies nor explodes."""
     build, options = GENERATORS[kind]
     options = {key: value for key, value in options.items() if key in ("normalization", "activation", "skip")}
-    keras.utils.set_random_seed(0)
     lr = np.random.default_rng(0).random((1, 8, 8, 3), "float32")
     assert 0.02 < np.asarray(build(filters=8, **options)(lr, training=True)).std() < 3
 
@@ -200,7 +199,6 @@ def test_files_that_are_no_generator_are_refused(tmp_path):
 
 
 def test_spectral_convolution_has_a_largest_singular_value_of_one():
-    keras.utils.set_random_seed(0)
     layer = SpectralConv2D(6, 3, padding="same")
     x = np.random.default_rng(0).random((2, 8, 8, 4), "float32")
     layer(x)

@@ -219,6 +219,19 @@ def test_another_configuration_is_refused_by_its_keys(finished):
     assert len(run.stderr.splitlines()) == 1 and run.stdout == ""
 
 
+def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp_path):
+    steady = ["gan.schedule=constant", "pixel.schedule=constant"]
+    training.train(tiny(*steady, "gan.epochs=3"), tmp_path / "straight")
+    for epochs in (0, 1, 3):  # the GAN stage is added, and prolonged
+        training.train(tiny(*steady, f"gan.epochs={epochs}"), tmp_path / "run")
+    assert equal(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"))
+    starts = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert [start["epochs"] for start in starts] == [{"pixel": 2, "gan": epochs} for epochs in (0, 1, 3)]
+    for refused in ("gan.epochs=2", "pixel.epochs=3"):  # fewer than are done; of a stage that is over
+        with pytest.raises(UsageError, match=rf"another configuration: {refused[:-2]} \(was \d, is {refused[-1]}\)"):
+            training.train(tiny(*steady, "gan.epochs=3", refused), tmp_path / "run")
+
+
 def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.doc").write_text("precious")
@@ -229,10 +242,12 @@ def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
 def test_other_pictures_do_not_continue_a_run(tiny, tmp_path):
     pictures = tmp_path / "pictures"
     shutil.copytree(SAMPLE / "train", pictures)
-    bare = [f"data.pictures={pictures}", "data.annotations=null", "data.validation_pictures=null"]
-    config = tiny(*bare, "data.validation_annotations=null", "data.validation_count=2", "gan.epochs=0", "pixel.epochs=1",
-                  "pixel.warmup_steps=0")  # fmt: skip
+    bare = ["data.annotations=null", "data.validation_pictures=null", "data.validation_annotations=null",
+            "data.validation_count=2", "gan.epochs=0", "pixel.epochs=1", "pixel.warmup_steps=0"]  # fmt: skip
+    config = tiny(*bare, f"data.pictures={pictures}")
     training.train(config, tmp_path / "run")
+    moved = shutil.copytree(pictures, tmp_path / "elsewhere", copy_function=shutil.copyfile)  # with times of their own
+    training.train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
     shutil.copy(SAMPLE / "val" / "chelsea.jpg", pictures / "new.jpg")
     with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
         training.train(config, tmp_path / "run")

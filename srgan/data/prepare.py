@@ -5,7 +5,7 @@ A store is a folder of raw uint8 arrays that are memory-mapped for training:
     hr.bin       (count, size, size, 3), or of clips, by srgan.data.films, (count, frames, size, size, 3)
     lr.bin       the same with size / scale
     names.txt    the picture or clip each square comes from, a line each
-    store.json   the count, the settings, and the pictures or clips that were skipped and why
+    store.json   the count, the settings, a digest of the arrays, and the pictures or clips that were skipped and why
 
 Its name is a digest of the settings and of each source's path, size and time, so a changed setting or picture makes a
 new store. It is built under another name and renamed when it is complete.
@@ -30,7 +30,7 @@ from tqdm import tqdm
 from srgan.errors import SRGANError
 from srgan.images import downscale, read_rgb, resize_bicubic
 
-FORMAT = 2  # part of the key: raise it when what is stored changes
+FORMAT = 3  # part of the key: raise it when what is stored changes
 
 
 def default_root() -> Path:
@@ -47,13 +47,14 @@ class Store:
     size: int
     scale: int
     skipped: list
+    digest: str  # of what the arrays hold, wherever the pictures came from
     frames: int | None  # of each window, in a store of clips
 
     @classmethod
     def open(cls, folder):
         content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
-        values = (content["count"], content["size"], content["scale"], content["skipped"], content.get("frames"))
-        return cls(Path(folder), *values)
+        values = (content[key] for key in ("count", "size", "scale", "skipped", "digest"))
+        return cls(Path(folder), *values, content.get("frames"))
 
     @cached_property
     def hr(self) -> np.memmap:
@@ -124,7 +125,7 @@ def new_store(folder, settings, label):
         SRGANError: there was no pair.
     """
     folder.mkdir()
-    count, skipped = 0, []
+    count, skipped, digest = 0, [], hashlib.sha256()
     with (
         open(folder / "hr.bin", "wb") as hr_file,
         open(folder / "lr.bin", "wb") as lr_file,
@@ -134,8 +135,9 @@ def new_store(folder, settings, label):
         def write(name, pairs, problem=None):
             nonlocal count
             for hr, lr in pairs:
-                hr_file.write(np.ascontiguousarray(hr))
-                lr_file.write(np.ascontiguousarray(lr))
+                for file, pixels in ((hr_file, np.ascontiguousarray(hr)), (lr_file, np.ascontiguousarray(lr))):
+                    file.write(pixels)
+                    digest.update(pixels)
                 names.write(f"{name}\n")
                 count += 1
             if problem:
@@ -145,7 +147,7 @@ def new_store(folder, settings, label):
     if not count:
         reason = f"; the first: {skipped[0]}" if skipped else ""
         raise SRGANError(f"none of the {label} can be used{reason}")
-    content = {"count": count, **settings, "skipped": skipped}
+    content = {"count": count, **settings, "digest": digest.hexdigest(), "skipped": skipped}
     (folder / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
