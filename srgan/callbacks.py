@@ -23,7 +23,7 @@ from srgan.networks.generator import save_generator
 from srgan.networks.video import is_recurrent
 from srgan.sheets import sheet
 
-LOSSES = ("pixel", "content", "adversarial", "artifact", "lattice", "discriminator")
+LOSSES = ("pixel", "content", "adversarial", "artifact", "lattice", "colour", "discriminator")
 COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
 COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
 

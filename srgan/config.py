@@ -198,6 +198,7 @@ class GanStage(Optimizer):
         0.0  # of locally discriminative learning, whose steady generator has the momentum `average`
     )
     lattice_weight: NotNegative = 0.0  # of what repeats from one sub-pixel block to the next
+    colour_weight: NotNegative = 0.0  # of the mean colours of windows of 32 pixels
 
     @model_validator(mode="after")
     def _average_is_there(self):

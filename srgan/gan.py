@@ -7,6 +7,7 @@ from srgan.distribution import own_share, share_statistics
 from srgan.losses import (
     adversarial_loss,
     artifact_loss,
+    colour_loss,
     content_loss,
     discriminator_loss,
     judged_rightly,
@@ -34,8 +35,8 @@ class SRGAN(keras.Model):
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight, artifact_weight, lattice_weight: of the generator's losses; a
-            loss of weight 0 is not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight, lattice_weight, colour_weight: of the
+            generator's losses; a loss of weight 0 is not computed.
         average: momentum of the moving average of the generator's weights that srgan.losses.artifact_loss compares with.
 
     Example:
@@ -60,6 +61,7 @@ class SRGAN(keras.Model):
         adversarial_weight=1e-3,
         artifact_weight=0.0,
         lattice_weight=0.0,
+        colour_weight=0.0,
         average=0.999,
     ):
         super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
@@ -71,6 +73,7 @@ class SRGAN(keras.Model):
             "adversarial": adversarial_weight,
             "artifact": artifact_weight,
             "lattice": lattice_weight,
+            "colour": colour_weight,
         }
         self.steady, self.average = None, average
         if artifact_weight:
@@ -114,6 +117,8 @@ class SRGAN(keras.Model):
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
         if self.weights_of["lattice"]:
             found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2])
+        if self.weights_of["colour"]:
+            found["loss/colour"] = colour_loss(hr, sr)
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)

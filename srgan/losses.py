@@ -43,6 +43,17 @@ def lattice_loss(hr, sr, scale):
     return ops.mean(ops.abs(average - ops.mean(average, axis=(0, 1), keepdims=True)))
 
 
+def colour_loss(hr, sr, side=32):
+    """Mean absolute difference of local mean colours: over windows of `side` pixels, half a window apart.
+
+    Texture has none, however it lies. What stays is a shift of colour and blotches, which a pixel loss that is weak enough
+    to let texture be lets be, too.
+    """
+    side = min(side, *ops.shape(hr)[1:3])
+    means = ops.average_pool(sr - hr, side, max(1, side // 2))
+    return ops.mean(ops.abs(means))
+
+
 def artifact_loss(hr, sr, steady, side=7):
     """Mean absolute difference where it looks like an artifact: locally discriminative learning (arXiv 2203.09195, section 3).
 

@@ -210,6 +210,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
             adversarial_weight=options.adversarial_weight,
             artifact_weight=options.artifact_weight,
             lattice_weight=options.lattice_weight,
+            colour_weight=options.colour_weight,
             average=options.average,
         )
     optimizer = OPTIMIZERS[options.optimizer](

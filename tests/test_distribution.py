@@ -70,6 +70,7 @@ def everything():
         adversarial_weight=0.1,
         artifact_weight=1.0,
         lattice_weight=1.0,
+        colour_weight=1.0,
         average=0.9,
     )
 

@@ -9,6 +9,7 @@ from srgan.images import downscale, read_rgb
 from srgan.losses import (
     adversarial_loss,
     artifact_loss,
+    colour_loss,
     content_loss,
     discriminator_loss,
     judged_rightly,
@@ -123,6 +124,18 @@ def test_the_lattice_loss_sees_a_lattice_and_nothing_else():
     texture = random.normal(size=hr.shape).astype("float32")
     assert float(lattice_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
     assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(0, abs=1e-6)  # not one grid
+
+
+def test_the_colour_loss_sees_a_shift_and_blotches_and_no_texture():
+    random = np.random.default_rng(0)
+    hr = random.random((2, 96, 80, 3)).astype("float32")
+    shift = np.array([0.01, -0.02, 0.03], "float32")
+    assert float(colour_loss(hr, hr + shift)) == pytest.approx(0.02, rel=1e-3)
+    checks = np.indices((96, 80)).sum(0)[..., None] % 2 - 0.5
+    assert float(colour_loss(hr, hr + checks.astype("float32"))) == pytest.approx(0, abs=1e-6)
+    blotches = np.kron((-1) ** np.indices((3, 3)).sum(0), np.ones((32, 32)))[:, :80, None].astype("float32")
+    assert float(colour_loss(hr, hr + 0.1 * blotches)) > 0.02
+    assert float(colour_loss(hr[:, :8, :8], hr[:, :8, :8] + shift)) == pytest.approx(0.02, rel=1e-3)
 
 
 def test_the_artifact_loss_by_hand():
