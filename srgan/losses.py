@@ -47,7 +47,7 @@ def colour_loss(hr, sr, side=32):
     """Mean absolute difference of local mean colours: over windows of `side` pixels, half a window apart.
 
     Texture has none, however it lies. What stays is a shift of colour and blotches, which a pixel loss that is weak enough
-    to let texture be lets be, too.
+    to let texture be lets be, too. Where half windows do not fill the picture, its right and bottom edges are not seen.
     """
     side = min(side, *ops.shape(hr)[1:3])
     means = ops.average_pool(sr - hr, side, max(1, side // 2))

@@ -2,7 +2,7 @@
 
 A run folder holds
 
-    config.yaml             the resolved configuration; a run is continued with the same one only, or with more epochs
+    config.yaml             the resolved configuration; a run is continued with the same one, but see `_refuse_other_runs`
     environment.json        versions, backend, devices, seed, epochs and digests of the pictures, at each start
     log.csv                 a line an epoch
     tensorboard/            the same for TensorBoard
@@ -138,7 +138,7 @@ def _train(config, output, devices):
         with together():
             if is_first_machine() == turn:
                 stores = _stores(config)
-    seen = [config.to_yaml(), _epochs_done(output), *(store.names for store in stores.values())]
+    seen = [config.to_yaml(), _epochs_done(output), *(store.digest for store in stores.values())]
     agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
@@ -151,6 +151,7 @@ def _train(config, output, devices):
     examples = _examples(config, stores)
     with together():
         if is_first_machine():
+            _refuse_other_pictures(output, stores)
             with atomic_path(output / "config.yaml") as temporary:
                 temporary.write_text(config.to_yaml(), encoding="utf-8")
             _describe(config, output, devices, stores, examples)
@@ -377,9 +378,10 @@ def _epochs_done(output):
 
 
 def _refuse_other_runs(config, output):
-    """See that the folder is free, or belongs to a run of this very configuration, or to one that finished no epoch.
+    """See that the folder is free, or belongs to a run of this configuration, or to one that finished no epoch.
 
-    The epochs of the last stage that was begun, and of one after it, may be others, but not fewer than are done.
+    What does not matter to the weights may change, and what only matters to epochs to come: how many they are, and all
+    about a GAN stage that has not begun. A cosine is stretched to the new end, which makes the learning rate jump.
     """
     file = output / "config.yaml"
     if not file.exists():
@@ -394,11 +396,15 @@ def _refuse_other_runs(config, output):
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    may_change = set(CHANGEABLE)
-    for index, stage in enumerate(STAGES):
-        if not any(done[index + 1 :]) and now[f"{stage}.epochs"] >= done[index]:
-            may_change.add(f"{stage}.epochs")
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in may_change]
+    pixel_done, gan_done = done
+    stage = "gan" if gan_done else "pixel"
+    may_change = [*CHANGEABLE, *([f"{stage}.epochs"] if now[f"{stage}.epochs"] >= max(done) else [])]
+    to_come = () if gan_done else ("gan.", "network.discriminator")
+    changed = [
+        key
+        for key in {**before, **now}
+        if before.get(key) != now.get(key) and key not in may_change and not key.startswith(to_come)
+    ]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
         raise UsageError(
@@ -444,20 +450,29 @@ def _examples(config, stores):
     return shown
 
 
-def _describe(config, output, devices, stores, examples):
-    """Say what is about to happen, and note it in the run folder: an entry for every start of the run.
-
-    Raises:
-        SRGANError: an epoch is done, and the pictures are no longer those it was done with.
-    """
+def _starts(output):
+    """What environment.json has of the earlier starts of a run that has finished an epoch."""
     file = output / "environment.json"
-    starts = json.loads(file.read_text(encoding="utf-8")) if any(_epochs_done(output)) and file.exists() else []
-    digests = {key: store.digest for key, store in stores.items()}
-    if starts and starts[0].get("digests", digests) != digests:  # earlier versions kept none
+    return json.loads(file.read_text(encoding="utf-8")) if any(_epochs_done(output)) and file.exists() else []
+
+
+def _digests(stores):
+    return {key: store.digest for key, store in stores.items()}
+
+
+def _refuse_other_pictures(output, stores):
+    """See that the pictures are those of the epochs that are done."""
+    known = [start["digests"] for start in _starts(output) if "digests" in start]  # earlier versions kept none
+    if known and known[0] != _digests(stores):
         raise SRGANError(
-            f"{output}: the pictures have changed since this run began ({', '.join(f'data.{key}' for key in stores)}); "
-            "put them back to go on, or give another --output"
+            f"{output}: the pictures have changed since this run began, or are decoded otherwise "
+            f"({', '.join(f'data.{key}' for key in stores)}); put them back to go on, or give another --output"
         )
+
+
+def _describe(config, output, devices, stores, examples):
+    """Say what is about to happen, and note it in the run folder: an entry for every start of the run."""
+    starts = _starts(output)
     if starts:
         bicubic = starts[0]["bicubic_psnr_y"]
     else:
@@ -481,13 +496,13 @@ def _describe(config, output, devices, stores, examples):
             "seed": config.seed,
             "versions": versions,
             "epochs": {stage: getattr(config, stage).epochs for stage in STAGES},
-            "digests": digests,
+            "digests": _digests(stores),
             **counts,
             "skipped": skipped,
             "bicubic_psnr_y": bicubic,
         }
     )
-    with atomic_path(file) as temporary:
+    with atomic_path(output / "environment.json") as temporary:
         temporary.write_text(json.dumps(starts, indent=1), encoding="utf-8")
     clips = "".join(
         f", {count} windows of {key.replace('_', ' ')}" for key, count in counts.items() if key.endswith("clips")

@@ -43,9 +43,9 @@ def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers():
-    """Networks start with the same weights whenever a test is run, whatever ran before it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Networks of tests and their fixtures start with the same weights, whatever ran before."""
     import keras
 
     keras.utils.set_random_seed(0)

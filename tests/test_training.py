@@ -221,15 +221,19 @@ def test_another_configuration_is_refused_by_its_keys(finished):
 
 def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp_path):
     steady = ["gan.schedule=constant", "pixel.schedule=constant"]
-    training.train(tiny(*steady, "gan.epochs=3"), tmp_path / "straight")
-    for epochs in (0, 1, 3):  # the GAN stage is added, and prolonged
-        training.train(tiny(*steady, f"gan.epochs={epochs}"), tmp_path / "run")
+    hinge = ["gan.adversarial=hinge", "network.discriminator_filters=8"]
+    training.train(tiny(*steady, *hinge, "gan.epochs=3"), tmp_path / "straight")
+    training.train(tiny(*steady, "pixel.epochs=1", "pixel.warmup_steps=2", "gan.epochs=0"), tmp_path / "run")
+    training.train(tiny(*steady, "gan.epochs=0"), tmp_path / "run")
+    for epochs in (1, 3):  # the GAN stage is added, and prolonged
+        training.train(tiny(*steady, *hinge, f"gan.epochs={epochs}"), tmp_path / "run")
     assert equal(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"))
     starts = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert [start["epochs"] for start in starts] == [{"pixel": 2, "gan": epochs} for epochs in (0, 1, 3)]
-    for refused in ("gan.epochs=2", "pixel.epochs=3"):  # fewer than are done; of a stage that is over
-        with pytest.raises(UsageError, match=rf"another configuration: {refused[:-2]} \(was \d, is {refused[-1]}\)"):
-            training.train(tiny(*steady, "gan.epochs=3", refused), tmp_path / "run")
+    assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 0), (2, 1), (2, 3)]
+    # Fewer than are done, of a stage that is over, and another loss in the midst of a stage.
+    for refused in ("gan.epochs=2", "pixel.epochs=3", "gan.adversarial=vanilla"):
+        with pytest.raises(UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"):
+            training.train(tiny(*steady, *hinge, "gan.epochs=3", refused), tmp_path / "run")
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
@@ -248,7 +252,17 @@ def test_other_pictures_do_not_continue_a_run(tiny, tmp_path):
     training.train(config, tmp_path / "run")
     moved = shutil.copytree(pictures, tmp_path / "elsewhere", copy_function=shutil.copyfile)  # with times of their own
     training.train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
-    shutil.copy(SAMPLE / "val" / "chelsea.jpg", pictures / "new.jpg")
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    first, second, *_ = sorted(pictures.iterdir())
+    shutil.copyfile(second, first)  # as many, of the same names
+    with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
+        training.train(config, tmp_path / "run")
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+    # A run that an earlier version began has no digests, until it is started again.
+    environment = tmp_path / "run" / "environment.json"
+    starts = json.loads(environment.read_text())
+    environment.write_text(json.dumps([{k: v for k, v in start.items() if k != "digests"} for start in starts]))
+    training.train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
     with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
         training.train(config, tmp_path / "run")
 
@@ -376,8 +390,8 @@ def test_missing_pictures_end_with_one_line(tmp_path):
     "changes",
     [
         ["network={generator: rdn, filters: 4, blocks: 1, growth: 4, layers_per_block: 2}", "network.discriminator=unet",
-         "network.discriminator_filters=4", "gan.adversarial=relativistic", "gan.artifact_weight=1.0", "gan.lattice_weight=1.0", "gan.colour_weight=1.0",
-         "gan.average=0.9"],
+         "network.discriminator_filters=4", "gan.adversarial=relativistic", "gan.artifact_weight=1.0",
+         "gan.lattice_weight=1.0", "gan.colour_weight=1.0", "gan.average=0.9"],
         ["network={generator: rrdb, filters: 4, blocks: 1, growth: 4, discriminator: patch}",
          "network.discriminator_filters=4", "gan.adversarial=hinge",
          "batches.degradation=realistic"],
