@@ -396,7 +396,7 @@ def _refuse_other_runs(config, output):
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    pixel_done, gan_done = done
+    _, gan_done = done
     stage = "gan" if gan_done else "pixel"
     may_change = [*CHANGEABLE, *([f"{stage}.epochs"] if now[f"{stage}.epochs"] >= max(done) else [])]
     to_come = () if gan_done else ("gan.", "network.discriminator")
