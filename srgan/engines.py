@@ -30,7 +30,7 @@ from srgan.images import atomic_path
 from srgan.runtime import load_keras
 
 WEIGHTS = Path(__file__).parent / "weights"
-# The first that is there is the default: srgan is crisper, but its textures still show a lattice.
+# The first that is there is the default: most pictures are JPEGs, whose artifacts the others enlarge.
 SHIPPED = ("srgan-photo", "srresnet", "srgan", "srgan-video")
 ENGINES = ("auto", "openvino", "keras")
 PRECISIONS = ("auto", "float32", "bfloat16")
