@@ -396,9 +396,9 @@ def _refuse_other_runs(config, output):
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    _, gan_done = done
-    stage = "gan" if gan_done else "pixel"
-    may_change = [*CHANGEABLE, *([f"{stage}.epochs"] if now[f"{stage}.epochs"] >= max(done) else [])]
+    pixel_done, gan_done = done
+    stage, least = ("gan", gan_done) if gan_done else ("pixel", pixel_done)
+    may_change = [*CHANGEABLE, *([f"{stage}.epochs"] if now[f"{stage}.epochs"] >= least else [])]
     to_come = () if gan_done else ("gan.", "network.discriminator")
     changed = [
         key
@@ -463,10 +463,12 @@ def _digests(stores):
 def _refuse_other_pictures(output, stores):
     """See that the pictures are those of the epochs that are done."""
     known = [start["digests"] for start in _starts(output) if "digests" in start]  # earlier versions kept none
-    if known and known[0] != _digests(stores):
+    before, now = known[0] if known else _digests(stores), _digests(stores)
+    changed = [f"data.{key}" for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
         raise SRGANError(
-            f"{output}: the pictures have changed since this run began, or are decoded otherwise "
-            f"({', '.join(f'data.{key}' for key in stores)}); put them back to go on, or give another --output"
+            f"{output}: the pictures have changed since this run began, or are decoded otherwise ({', '.join(changed)}); "
+            "put them back to go on, or give another --output"
         )
 
 
