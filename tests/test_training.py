@@ -222,18 +222,17 @@ def test_another_configuration_is_refused_by_its_keys(finished):
 def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp_path):
     steady = ["gan.schedule=constant", "pixel.schedule=constant"]
     hinge = ["gan.adversarial=hinge", "network.discriminator_filters=8"]
-    training.train(tiny(*steady, *hinge, "gan.epochs=3"), tmp_path / "straight")
-    training.train(tiny(*steady, "pixel.epochs=1", "pixel.warmup_steps=2", "gan.epochs=0"), tmp_path / "run")
-    training.train(tiny(*steady, "gan.epochs=0"), tmp_path / "run")
-    for epochs in (1, 3):  # the GAN stage is added, and prolonged
+    training.train(tiny(*steady, *hinge), tmp_path / "straight")
+    training.train(tiny(*steady, "pixel.epochs=1", "gan.epochs=0"), tmp_path / "run")
+    for epochs in (1, 2):  # the pixel stage is prolonged and a GAN stage added, which is prolonged then
         training.train(tiny(*steady, *hinge, f"gan.epochs={epochs}"), tmp_path / "run")
     assert equal(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"))
     starts = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 0), (2, 1), (2, 3)]
+    assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 1), (2, 2)]
     # Fewer than are done, of a stage that is over, and another loss in the midst of a stage.
-    for refused in ("gan.epochs=2", "pixel.epochs=3", "gan.adversarial=vanilla"):
+    for refused in ("gan.epochs=1", "pixel.epochs=3", "gan.adversarial=vanilla"):
         with pytest.raises(UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"):
-            training.train(tiny(*steady, *hinge, "gan.epochs=3", refused), tmp_path / "run")
+            training.train(tiny(*steady, *hinge, refused), tmp_path / "run")
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
