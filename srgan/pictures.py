@@ -212,9 +212,12 @@ def check_writable(suffix, width, height):
     """Raise SRGANError if a picture of that size cannot be written under a name with that suffix."""
     kind = WRITABLE.get(suffix.lower())
     if kind is None or kind == "AVIF" and not features.check("avif"):
-        raise SRGANError(
-            f"{suffix or 'a name without suffix'}: not a format to write; use {', '.join(sorted(WRITABLE))}"
+        named = (
+            f"the output's suffix {suffix}"
+            if suffix
+            else "the output has no suffix (a folder's name ends with /), which"
         )
+        raise SRGANError(f"{named} is not a format to write; use {', '.join(sorted(WRITABLE))}")
     limit = _MOST_PIXELS_A_SIDE[kind]
     if max(width, height) > limit:
         raise SRGANError(
