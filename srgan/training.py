@@ -398,13 +398,11 @@ def _refuse_other_runs(config, output):
     now = config.flat()
     pixel_done, gan_done = done
     stage, least = ("gan", gan_done) if gan_done else ("pixel", pixel_done)
-    may_change = [*CHANGEABLE, *([f"{stage}.epochs"] if now[f"{stage}.epochs"] >= least else [])]
-    to_come = () if gan_done else ("gan.", "network.discriminator")
-    changed = [
-        key
-        for key in {**before, **now}
-        if before.get(key) != now.get(key) and key not in may_change and not key.startswith(to_come)
-    ]
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in CHANGEABLE]
+    if now[f"{stage}.epochs"] >= least:
+        changed = [key for key in changed if key != f"{stage}.epochs"]
+    if not gan_done:
+        changed = [key for key in changed if not key.startswith(("gan.", "network.discriminator"))]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
         raise UsageError(
@@ -462,8 +460,10 @@ def _digests(stores):
 
 def _refuse_other_pictures(output, stores):
     """See that the pictures are those of the epochs that are done."""
-    known = [start["digests"] for start in _starts(output) if "digests" in start]  # earlier versions kept none
-    before, now = known[0] if known else _digests(stores), _digests(stores)
+    now = _digests(stores)
+    before = next(
+        (start["digests"] for start in _starts(output) if "digests" in start), now
+    )  # earlier versions kept none
     changed = [f"data.{key}" for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         raise SRGANError(
