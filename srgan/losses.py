@@ -30,17 +30,23 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     return total
 
 
-def lattice_loss(hr, sr, scale):
-    """How much of the difference is a lattice: the same in every block of scale x scale pixels of the batch.
+def lattice_loss(hr, sr, scale, side=32):
+    """How much of the difference is a lattice: the same in every block of scale x scale pixels of a window.
 
-    The mean absolute value, over the sub-pixels of a block, of what each differs by on average from the block's mean. No
-    original has that, up to chance. A GAN's generator does: each sub-pixel has convolutions of its own, and poolings and
-    strides, which lie on the same grid, let a lattice pass as texture.
+    The mean absolute value, over the sub-pixels of a block and over windows of `side` pixels, half a window apart, of what
+    a sub-pixel differs by on average from its block's mean. No original has that, up to chance. A GAN's generator does:
+    each sub-pixel has convolutions of its own, and poolings and strides, which lie on the same grid, let a lattice pass as
+    texture. It is another one in fur than in the sky, hence the windows. Where half windows do not fill the picture, its
+    right and bottom edges are not seen.
     """
     _, height, width, channels = ops.shape(hr)
-    difference = ops.reshape(sr - hr, (-1, height // scale, scale, width // scale, scale, channels))
-    average = batch_mean(difference, axis=(0, 1, 3))
-    return ops.mean(ops.abs(average - ops.mean(average, axis=(0, 1), keepdims=True)))
+    rows, columns = height // scale, width // scale
+    difference = ops.reshape(sr - hr, (-1, rows, scale, columns, scale, channels))
+    blocks = ops.reshape(ops.transpose(difference, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, scale * scale * channels))
+    side = min(side // scale, rows, columns)
+    means = ops.average_pool(blocks, side, max(1, side // 2))
+    means = ops.reshape(means, (-1, scale * scale, channels))
+    return ops.mean(ops.abs(means - ops.mean(means, axis=1, keepdims=True)))
 
 
 def colour_loss(hr, sr, side=32):

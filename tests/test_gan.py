@@ -123,7 +123,11 @@ def test_the_lattice_loss_sees_a_lattice_and_nothing_else():
     assert float(lattice_loss(hr, hr + [0.1, 0.2, 0.3], 4)) == pytest.approx(0, abs=1e-6)  # a colour
     texture = random.normal(size=hr.shape).astype("float32")
     assert float(lattice_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
-    assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(0, abs=1e-6)  # not one grid
+    assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(expected, rel=1e-4)
+    large = np.tile(lattice, (4, 3, 1))
+    sign = np.where(np.arange(large.shape[1]) < 64, 1, -1)[:, None]  # another lattice to the right, in windows of its own
+    hr = random.random((1, *large.shape)).astype("float32")
+    assert float(lattice_loss(hr, hr + large * sign, 4)) > 0.8 * expected
 
 
 def test_the_colour_loss_sees_a_shift_and_blotches_and_no_texture():
