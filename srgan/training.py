@@ -377,6 +377,11 @@ def _epochs_done(output):
     return [Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES]
 
 
+def _epochs_logged(output):
+    file = output / "log.csv"
+    return len(file.read_text().splitlines()) - 1 if file.exists() else 0
+
+
 def _refuse_other_runs(config, output):
     """See that the folder is free, or belongs to a run of this configuration, or to one that finished no epoch.
 
@@ -390,6 +395,12 @@ def _refuse_other_runs(config, output):
         return
     done = _epochs_done(output)
     if not any(done):
+        # An epoch is logged just before its checkpoint is written, so that a second one is logged beside the first's.
+        if _epochs_logged(output) > 1:
+            raise UsageError(
+                f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; give "
+                f"another --output, and --set initial_weights={output} to begin with what was learnt"
+            )
         return
     try:
         before = Config.load(file).flat()

@@ -242,6 +242,16 @@ def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
         training.train(tiny(), tmp_path / "run")
 
 
+def test_a_run_without_its_checkpoint_is_not_overwritten(tiny, finished, tmp_path):
+    folder, _ = finished
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    shutil.rmtree(run / "checkpoint")
+    before = (run / "generator.keras").read_bytes()
+    with pytest.raises(UsageError, match=f"checkpoint is gone.*--set initial_weights={run} "):
+        training.train(tiny(), run)
+    assert (run / "generator.keras").read_bytes() == before
+
+
 def test_other_pictures_do_not_continue_a_run(tiny, tmp_path):
     pictures = tmp_path / "pictures"
     shutil.copytree(SAMPLE / "train", pictures)
