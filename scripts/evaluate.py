@@ -39,7 +39,7 @@ from srgan.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
 from srgan.sheets import sheet
 from srgan.video import RATE
 
-SHOWN = ("psnr_y", "ssim_y", "lpips")
+SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
 
 # Ledig et al., CVPR 2017, arXiv 1609.04802, table 2; LPIPS, and ESRGAN's PSNR: Ma et al., CVPR 2020, arXiv 2003.13081,

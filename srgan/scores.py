@@ -40,6 +40,9 @@ WITH_ORIGINAL = {
     "psnr_y": Metric("PSNR-Y", "dB", 2, True, "BT.601 studio luma in float, the scale's pixels of border left out"),
     "ssim_y": Metric("SSIM-Y", "", 4, True, f"the same luma and border, {_GAUSSIAN}"),
     "lpips": Metric("LPIPS", "", 3, False, "AlexNet, version 0.1, whole picture: how different it looks"),
+    "lattice": Metric(
+        "Lattice", "dB", 1, False, "energy at the frequencies of sub-pixel blocks beyond the original's: 3 and more show"
+    ),
     "psnr_rgb": Metric("PSNR-RGB", "dB", 2, True, "all three channels, the scale's pixels of border left out"),
     "ssim_rgb": Metric("SSIM-RGB", "", 4, True, f"the mean of the three channels, the same border, {_GAUSSIAN}"),
 }

@@ -88,7 +88,7 @@ def test_predictions_are_measured_like_models(benchmark, own, capsys):
     printed = capsys.readouterr().out
     assert status == 0
     rows = rows_of(printed)
-    assert list(rows) == [("Set2", "PSNR-Y"), ("Set2", "SSIM-Y"), ("Set2", "LPIPS")]
+    assert list(rows) == [("Set2", "PSNR-Y"), ("Set2", "SSIM-Y"), ("Set2", "LPIPS"), ("Set2", "Lattice")]
     assert list(rows["Set2", "PSNR-Y"]) == ["bicubic", "mine", "same", "noisy"]
     for row in rows.values():
         assert row["bicubic"] == row["same"] != row["noisy"]
@@ -174,7 +174,7 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
 
 
 def test_published_figures_stand_beside_known_sets_only():
-    figures = {"psnr_y": 30.0, "ssim_y": 0.9, "lpips": 0.1}
+    figures = {"psnr_y": 30.0, "ssim_y": 0.9, "lpips": 0.1, "lattice": 0.0}
     known = rows_of(evaluate.markdown({"Set14": {"bicubic": figures}}, ["bicubic"]))
     assert known["Set14", "PSNR-Y"]["SRResNet (published)"] == "28.49"
     assert known["Set14", "LPIPS"]["SRGAN (published)"] == "0.166"
@@ -212,7 +212,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
     assert list(of_clips) == [
         (name, score)
         for name in ("clip", "pictures", "mean")
-        for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Flicker")
+        for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Lattice", "Flicker")
     ]  # fmt: skip
     assert list(of_clips["clip", "Flicker"]) == ["bicubic", "mine"]
     originals = [images.read_rgb(footage / "frames" / f"{number}.png")[:64, :96] for number in range(1, 5)]
@@ -222,13 +222,16 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
         "PSNR-Y": np.mean([metrics.psnr_y(*pair) for pair in pairs]),
         "SSIM-Y": np.mean([metrics.ssim_y(*pair) for pair in pairs]),
         "LPIPS": np.mean([lpips(*pair) for pair in pairs]),
+        "Lattice": np.mean([metrics.lattice(*pair) for pair in pairs]),
         "Flicker": np.mean([
             flicker(follow(*originals[index : index + 2]), *results[index : index + 2]) for index in range(3)
         ]),
     }  # fmt: skip
     for score, value in expected.items():
+        rounding = 0.051 if score == "Lattice" else 0.0051
         for name in ("clip", "pictures", "mean"):
-            assert float(of_clips[name, score]["bicubic"].strip("*")) == pytest.approx(value, abs=0.0051), (name, score)
+            printed_value = float(of_clips[name, score]["bicubic"].strip("*"))
+            assert printed_value == pytest.approx(value, abs=rounding), (name, score)
     assert "along the original's motion" in printed
 
 
@@ -239,7 +242,7 @@ def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
         + ["--strip", str(strip), *crop]
     )
     assert status == 0
-    assert len(rows_of(capsys.readouterr().out)) == 4
+    assert len(rows_of(capsys.readouterr().out)) == 5
     drawn = np.asarray(Image.open(strip))
     last = images.read_rgb(footage / "frames" / "11.png")
     shown = images.downscale(last, 2)[4:20, 8:32]

@@ -85,6 +85,31 @@ def test_ssim_is_not_defined_where_the_window_does_not_fit():
     assert metrics.ssim_y(flat(0, 19, 40), flat(0, 19, 40)) == pytest.approx(1)
 
 
+def test_a_lattice_is_seen_wherever_it_is_and_nothing_else_is_taken_for_one(pair):
+    original, enlarged = pair
+    block = np.random.default_rng(0).normal(size=(4, 4, 1))
+    lattice = np.tile(block - block.mean(), (75, 53, 1))
+    height, width = np.indices(lattice.shape[:2])
+
+    def with_it(pattern):
+        return np.clip(np.rint(enlarged + pattern), 0, 255).astype(np.uint8)
+
+    assert metrics.lattice(original, original) == 0 and metrics.lattice(original, enlarged) < 1
+    assert metrics.lattice(original, with_it(0 * lattice + [4, -2, 3])) < 1
+    noise = np.random.default_rng(1).normal(0, 4, lattice.shape)
+    assert metrics.lattice(original, with_it(noise)) < 1
+    stripes = 4 * np.sin(2 * np.pi * width / 5.3)[..., None]
+    assert metrics.lattice(original, with_it(stripes)) < 1
+    everywhere = metrics.lattice(original, with_it(4 * lattice))
+    another_below = metrics.lattice(original, with_it(4 * lattice * np.where(height < 150, 1, -1)[..., None]))
+    below = metrics.lattice(original, with_it(4 * lattice * (height >= 150)[..., None]))
+    assert everywhere > another_below > 0.7 * everywhere > below > 0.3 * everywhere > 3
+    checkerboard = 4 * (-1.0) ** (height + width)[..., None]
+    assert metrics.lattice(original, with_it(checkerboard), 2) > 3
+    assert np.isnan(metrics.lattice(flat(7, 63, 80), flat(7, 63, 80)))
+    assert metrics.lattice(flat(7, 64, 80), flat(9, 64, 80)) == 0
+
+
 def test_blur_is_scikit_images(pair):
     for picture in pair:
         assert metrics.blur(picture) == pytest.approx(blur_effect(metrics.luma(picture)), abs=1e-9)
