@@ -4,13 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from helpers import load_script
+from helpers import SAMPLE, load_script
 from skimage import data
 
 from srgan import Upscaler
 from srgan.engines import SHIPPED, WEIGHTS, load_engine
 from srgan.images import downscale
 from srgan.metrics import psnr_y
+from srgan.scenes import find_pictures, load_methods, read_scene
 
 MODELS = [name for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()]
 
@@ -24,8 +25,6 @@ def test_a_default_model_is_shipped_and_each_has_its_files():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
 def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
-    from srgan.scenes import find_pictures, load_methods, read_scene
-
     card = (WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
     psnr_y, ssim_y, lpips = map(float, re.search(r"\| Set5 \| ([\d.]+) dB \| ([\d.]+) \| ([\d.]+) \|", card).groups())
     methods, scale = load_methods([name], engine=engine)
@@ -39,6 +38,17 @@ def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
     assert means["psnr_y"] == pytest.approx(psnr_y, abs=0.02)
     assert means["ssim_y"] == pytest.approx(ssim_y, abs=0.001)
     assert means["lpips"] == pytest.approx(lpips, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["srgan-photo"])
+@pytest.mark.parametrize("jpeg", [None, 75])
+def test_a_shipped_gan_shows_no_lattice(name, jpeg):
+    methods, scale = load_methods([name], engine="openvino")
+    pictures = find_pictures([SAMPLE / "val"])
+    assert pictures
+    for path in pictures:
+        scores = read_scene(path, scale, methods, jpeg=jpeg).scores(["lattice"])
+        assert scores[methods[0].label]["lattice"] < 2, path
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
