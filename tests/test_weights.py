@@ -40,7 +40,7 @@ def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
     assert means["lpips"] == pytest.approx(lpips, abs=0.002)
 
 
-@pytest.mark.parametrize("name", ["srgan-photo"])
+@pytest.mark.parametrize("name", ["srgan-photo", "srgan"])
 @pytest.mark.parametrize("jpeg", [None, 75])
 def test_a_shipped_gan_shows_no_lattice(name, jpeg):
     methods, scale = load_methods([name], engine="openvino")
