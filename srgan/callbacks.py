@@ -44,6 +44,7 @@ class AfterEpoch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.log:
+            self.checkpoint.folder.mkdir(exist_ok=True)  # what tells a run that was stopped from one that lost it
             self.log.cut(self.checkpoint.epoch())
 
     def on_epoch_begin(self, epoch, logs=None):

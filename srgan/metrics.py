@@ -2,7 +2,7 @@
 
 Pictures are uint8 (height, width, 3) sRGB arrays. The `_y` measures look at the luma of BT.601 in its studio range, kept
 in float, and leave out `border` pixels on each side (the papers take the scale): the figures of the super-resolution
-literature. The `_rgb` measures take all three channels alike.
+literature. The `_rgb` measures take all three channels alike. `lattice` is our own.
 """
 
 import numpy as np
@@ -53,39 +53,44 @@ def ssim_rgb(reference, picture, border=4) -> float:
 
 
 def lattice(reference, picture, scale=4) -> float:
-    """How much more of a lattice a picture has than its original, in dB: 0 where it has none, 3 and more can be seen.
+    """How much more of a lattice a picture has than its original, in dB: 0 where it has no more; from 3 on it is seen.
 
     A generator makes each block of scale x scale pixels out of one, and a GAN's lets the blocks show: as a checkerboard
     or a lattice, in the sky or only in fur. Such a thing stands out among the frequencies: those which repeat with the
-    blocks are compared with those around them, in luma, in windows of 64 pixels, half a window apart, and the mean is
-    taken over frequencies and windows. NaN for sides under 64 pixels.
+    blocks are compared with those around them, in luma, in windows of 64 pixels, half a window apart. The difference of
+    their levels in dB is averaged over frequencies and windows. Where half windows do not fill the picture, its right and
+    bottom edges are not seen. NaN for sides under 64 pixels, and for scales under 2 and over 8.
 
     Raises:
         ValueError: the pictures differ in shape.
     """
     pair = _pair(luma, reference, picture, 0)
-    if min(pair[0].shape) < _LATTICE_WINDOW:
+    if min(pair[0].shape) < _LATTICE_WINDOW or not 2 <= scale <= 8:
         return float("nan")
     original, made = (_standing_out(values, scale) for values in pair)
     return max(0.0, made - original)
 
 
 def _standing_out(values, scale, reach=3):
-    """The energy at the frequencies of blocks of `scale` pixels, over that `reach` steps of frequency away, in dB."""
+    """The level of the frequencies of blocks of `scale` pixels, over that `reach` steps of frequency away, in dB.
+
+    Levels are averaged, not energies: the mean level of noise lies under the level of its mean energy.
+    """
     size = _LATTICE_WINDOW
     at = [round(index * size / scale) for index in range(scale)]
     points = np.array([(row, column) for row in at for column in at if row or column])
     away = np.array([(y, x) for y in (-reach, 0, reach) for x in (-reach, 0, reach) if y or x])
-    around = (points[:, None] + away) % size
+    rows, columns = np.moveaxis((points[:, None] + away) % size, -1, 0)
     taper = np.outer(np.hanning(size), np.hanning(size))
-    rounding = np.sum(taper**2) / 12  # the energy of whole levels' errors: below it, in flat windows, nothing stands out
+    rounding = np.sum(taper**2) / 12  # the energy of whole levels' errors: below it nothing stands out
     found = []
     for top in range(0, values.shape[0] - size + 1, size // 2):
         for left in range(0, values.shape[1] - size + 1, size // 2):
             window = values[top : top + size, left : left + size]
-            energy = np.abs(np.fft.fft2((window - window.mean()) * taper)) ** 2 + rounding
-            found.append(np.log10(energy[points[:, 0], points[:, 1]] / energy[around[..., 0], around[..., 1]].mean(-1)))
-    return 10 * float(np.mean(found))
+            energy = np.abs(np.fft.fft2((window - window.mean()) * taper)) ** 2
+            level = 10 * np.log10(energy + rounding)
+            found.append(np.mean(level[points[:, 0], points[:, 1]] - level[rows, columns].mean(-1)))
+    return float(np.mean(found))
 
 
 def blur(picture) -> float:

@@ -41,11 +41,13 @@ WITH_ORIGINAL = {
     "ssim_y": Metric("SSIM-Y", "", 4, True, f"the same luma and border, {_GAUSSIAN}"),
     "lpips": Metric("LPIPS", "", 3, False, "AlexNet, version 0.1, whole picture: how different it looks"),
     "lattice": Metric(
-        "Lattice", "dB", 1, False, "energy at the frequencies of sub-pixel blocks beyond the original's: 3 and more show"
+        "Lattice", "dB", 1, False,
+        "how far frequencies that repeat with the scale's blocks stand out of their neighbours, luma, windows of 64 "
+        "pixels, beyond the original's: from 3 on it is seen",
     ),
     "psnr_rgb": Metric("PSNR-RGB", "dB", 2, True, "all three channels, the scale's pixels of border left out"),
     "ssim_rgb": Metric("SSIM-RGB", "", 4, True, f"the mean of the three channels, the same border, {_GAUSSIAN}"),
-}
+}  # fmt: skip
 WITHOUT_ORIGINAL = {
     "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "scaled down again by bicubic, against the input: is it still it?"),
     "blur": Metric("Blur", "", 3, False, "blur effect of Crété-Roffet et al.: 0 is sharp, which may be right or wrong"),

@@ -91,7 +91,8 @@ def train(config: Config, output) -> Path:
         Path of the finished `generator.keras`.
 
     Raises:
-        UsageError: the folder holds a run of another configuration; the keys are named. Or the devices cannot share a
+        UsageError: the folder holds a run of another configuration, whose keys are named, or one without its
+            checkpoint. Or the devices cannot share a
             batch: see srgan.distribution.
         SRGANError: pictures or weights are missing, another process trains in this folder, a loss is no number, or the
             run stopped on another machine.
@@ -385,6 +386,8 @@ def _epochs_logged(output):
 def _refuse_other_runs(config, output):
     """See that the folder is free, or belongs to a run of this configuration, or to one that finished no epoch.
 
+    A run whose checkpoint was deleted is refused, too: its generator would be overwritten.
+
     What does not matter to the weights may change, and what only matters to epochs to come: how many they are, and all
     about a GAN stage that has not begun. A cosine is stretched to the new end, which makes the learning rate jump.
     """
@@ -395,11 +398,10 @@ def _refuse_other_runs(config, output):
         return
     done = _epochs_done(output)
     if not any(done):
-        # An epoch is logged just before its checkpoint is written, so that a second one is logged beside the first's.
-        if _epochs_logged(output) > 1:
+        if _epochs_logged(output) and not (output / "checkpoint").is_dir():  # which there is before an epoch is logged
             raise UsageError(
-                f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; give "
-                f"another --output, and --set initial_weights={output} to begin with what was learnt"
+                f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; "
+                f"give another --output, and --set initial_weights={output} to begin with what was learnt"
             )
         return
     try:

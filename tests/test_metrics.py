@@ -106,7 +106,13 @@ def test_a_lattice_is_seen_wherever_it_is_and_nothing_else_is_taken_for_one(pair
     assert everywhere > another_below > 0.7 * everywhere > below > 0.3 * everywhere > 3
     checkerboard = 4 * (-1.0) ** (height + width)[..., None]
     assert metrics.lattice(original, with_it(checkerboard), 2) > 3
+    grainy = with_it(noise)
+    assert metrics.lattice(grainy, enlarged) < 1  # its noise taken out
+    assert metrics.lattice(grainy, np.clip(np.rint(grainy + 4 * lattice), 0, 255).astype(np.uint8)) > 3
     assert np.isnan(metrics.lattice(flat(7, 63, 80), flat(7, 63, 80)))
+    assert np.isnan(metrics.lattice(original, enlarged, 1))
+    with pytest.raises(ValueError, match="differ in shape"):
+        metrics.lattice(original, enlarged[4:])
     assert metrics.lattice(flat(7, 64, 80), flat(9, 64, 80)) == 0
 
 
