@@ -185,8 +185,7 @@ def test_the_table_says_what_the_figures_are_and_marks_the_best(open_page, repor
         (key, name)
         for key, metric in WITH_ORIGINAL.items()
         for name in means
-        if metric.text(means[name][key])
-        == metric.text((max if metric.higher_is_better else min)(row[key] for row in means.values()))
+        if metric.is_best(means[name][key], [row[key] for row in means.values()])
     }
     assert len(best) < len(WITH_ORIGINAL) * len(means) and ("psnr_y", "bicubic") in best
     marked = page.run("""return [...document.querySelectorAll("#means tbody tr")].flatMap((row) =>
