@@ -170,8 +170,9 @@ def upscale(arguments):
     import numpy as np
     from PIL import Image
 
-    from srgan.engines import load_engine
-    from srgan.upscale import Upscaler, upscale_files
+    from srgan.upscale.engines.loading import load_engine
+    from srgan.upscale.picture_job import upscale_files
+    from srgan.upscale.upscaler import Upscaler
 
     rounds = arguments.rounds
     folder = scratch_folder()
@@ -272,18 +273,18 @@ TRAINING_STEPS = """
 import json, sys, time
 from srgan.runtime import load_keras
 keras = load_keras()
-from srgan import training
+from srgan.train import build
 from srgan.config import Config
-from srgan.data.batches import Batches
+from srgan.train.data.batches import Batches
 config_name, precision, store, steps = sys.argv[1:]
 config = Config.load(config_name, [f"precision={precision}", "gan.vgg19=random"])
 keras.config.set_dtype_policy(precision)
-from srgan.data.prepare import Store
+from srgan.train.data.prepare import Store
 sizes = config.batches
 batches = Batches(Store.open(store), size=sizes.size, crop=sizes.crop, steps=10**6, seed=(0,))
-generator, features, seconds = training.build_generator(config), training.build_features(config.gan), {}
-for stage in training.STAGES:
-    model = training.build_model(stage, config, generator, features)
+generator, features, seconds = build.build_generator(config), build.build_features(config.gan), {}
+for stage in build.STAGES:
+    model = build.build_model(stage, config, generator, features)
     for step in range(int(steps) + 3):
         if step == 3:
             start = time.perf_counter()
@@ -298,8 +299,8 @@ print(json.dumps(seconds))
 
 OPEN_STORE = """
 import sys, time
-from srgan.data.batches import Batches
-from srgan.data.prepare import Store
+from srgan.train.data.batches import Batches
+from srgan.train.data.prepare import Store
 start = time.perf_counter()
 Batches(Store.open(sys.argv[1]), size=16, crop=96, steps=1, seed=(0,))[0]
 print(time.perf_counter() - start)

@@ -482,10 +482,10 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     try:
         load_keras()
-        from srgan.images import atomic_path
-        from srgan.networks import discriminator, generator
+        from srgan.files import atomic_path
+        from srgan.networks import discriminators, generators
 
-        networks = [fold(read(model)) for model in (generator.srresnet(), discriminator.srgan())]
+        networks = [fold(read(model)) for model in (generators.srresnet(), discriminators.srgan())]
         text = PngImagePlugin.PngInfo()
         text.add_text("Description", json.dumps([describe(network) for network in networks]))
         with atomic_path(arguments.output) as temporary:

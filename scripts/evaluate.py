@@ -8,7 +8,7 @@ measured with the same ruler through --prediction-dir; they are called as the hi
 something behind: baby.png, baby_x4.png, baby-esrgan.png.
 
 A clip is a video file, or a folder of numbered frames, from its beginning or from @SECONDS on. Its scores are the means over its frames, and its flicker is how
-much they change by themselves (srgan/flicker.py). --strip also draws its last frames, and a line of all frames over time.
+much they change by themselves (srgan/metrics/flicker.py). --strip also draws its last frames, and a line of all frames over time.
 """
 
 import argparse
@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from srgan.errors import SRGANError, UsageError
-from srgan.images import atomic_path, read_rgb
-from srgan.runtime import load_keras
-from srgan.scenes import (
+from srgan.clips.formats import RATE
+from srgan.compare.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
+from srgan.compare.versions import (
     BICUBIC,
     check_quality,
     find_pictures,
@@ -35,9 +34,11 @@ from srgan.scenes import (
     read_scene,
     score_frames,
 )
-from srgan.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
-from srgan.sheets import sheet
-from srgan.video import RATE
+from srgan.errors import SRGANError, UsageError
+from srgan.files import atomic_path
+from srgan.pictures.files import read_rgb
+from srgan.pictures.sheets import sheet
+from srgan.runtime import load_keras
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
@@ -140,8 +141,8 @@ def evaluate(arguments):
     if arguments.strip and not clips:
         raise UsageError("--strip: shows clips; pass --clips")
     if clips:
-        import srgan.clips
-        import srgan.flicker  # noqa: F401  (that their packages are missing is said before any work)
+        import srgan.metrics.flicker  # noqa: F401  (that their packages are missing is said before any work)
+
     methods, scale = [], arguments.scale
     if arguments.model:
         methods, scale = load_methods(arguments.model, engine=arguments.engine, precision=arguments.precision)
@@ -204,7 +205,7 @@ def measure_sets(sets, predictions, methods, scale, jpeg=None):
 
 def measure_clips(clips, methods, scale, arguments):
     """Each clip's mean scores by method, and the mean of these; and how many clips could not be measured."""
-    from srgan.clips import open_clip
+    from srgan.clips.reading import open_clip
 
     def notice(line):
         tqdm.write(f"evaluate: {line}", file=sys.stderr)

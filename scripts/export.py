@@ -23,10 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srgan.engines import convert, find_model, save_openvino
 from srgan.errors import SRGANError, UsageError
-from srgan.images import atomic_path, read_rgb, to_float
+from srgan.files import atomic_path
+from srgan.models import find_model
+from srgan.pictures.arrays import to_float
+from srgan.pictures.files import read_rgb
 from srgan.runtime import choose_backend, load_keras
+from srgan.upscale.engines.openvino_engine import convert, save_openvino
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "data" / "sample" / "val"
 TOLERANCE = 0.1  # levels of 255; rounding in another order makes some thousandths of one, a mistake whole levels
@@ -130,7 +133,7 @@ def _placed(output):
 def load_float32(model):
     """The generator, computing in float32 whatever it was trained in."""
     keras = load_keras()
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     generator = load_generator(model)
     for layer in generator.layers[1:]:
@@ -169,7 +172,7 @@ def write_onnx(model, file):
     generator = load_float32(model)
     import onnx
 
-    from srgan import onnx_graph
+    from srgan.upscale.engines import onnx_graph
 
     onnx.save(onnx_graph.from_keras(generator), file)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from evaluate import SCORES, find_clip, measure_clips, positive
 from variants import markdown, publish, run, seconds_a_megapixel
 
-from srgan.config import WITH_OWN_LAYERS
+from srgan.compare.versions import BICUBIC, load_methods
+from srgan.config.schema import WITH_OWN_LAYERS
 from srgan.errors import SRGANError, UsageError
-from srgan.networks.video import FUSIONS
+from srgan.networks.over_time import FUSIONS
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, load_methods
 
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED = ("srresnet", "srgan")
@@ -68,7 +68,7 @@ def main(argv=None):
 def tables(runs, clips, arguments):
     """The table of the mean over the clips, and that of each clip's PSNR-Y, as Markdown."""
     load_keras()
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     models = [*SHIPPED, *map(str, runs.values())]
     methods, scale = load_methods(models, precision="float32")
@@ -93,17 +93,17 @@ def tables(runs, clips, arguments):
 
 TEXT = """# Every fusion over time at one short budget
 
-Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/video.py), and what a few minutes of
+Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/over_time.py), and what a few minutes of
 training make of it: {steps} steps of configs/srgan-video.yaml, with what the command sets. All start as the shipped srresnet,
 which looks at single frames; "frame by frame" is srresnet itself, trained by the same number of steps on the photographs.
 Of late, slow and recurrent only the layers that srresnet lacks are trained, which early and 3d do not have.
 
 Frames that are stacked (all but the last) have to learn what motion is, which takes far longer than this: of them it is no
-ranking. The recurrent one is told (srgan/flow.py), and is ahead at once.
+ranking. The recurrent one is told (srgan/clips/flow.py), and is ahead at once.
 
     {command}
 
-The mean over {clips}, none of which was trained on; flicker is in levels of 255 (srgan/flicker.py). Seconds are of one
+The mean over {clips}, none of which was trained on; flicker is in levels of 255 (srgan/metrics/flicker.py). Seconds are of one
 machine, through the default engine: only their ratios mean anything.
 
 {table}

@@ -346,7 +346,7 @@ def check(data=DATA, photographs=PHOTOGRAPHS):
 
 def write(data=DATA):
     """Write the sample and its credits below `data`; return how many bytes."""
-    from srgan.images import atomic_path  # brings numpy, which --help need not wait for
+    from srgan.files import atomic_path  # brings numpy, which --help need not wait for
 
     total = 0
     for path, content in files(PHOTOGRAPHS):

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.engines import WEIGHTS, Inconvertible, KerasEngine, convert, find_model, save_openvino
 from srgan.errors import SRGANError
+from srgan.models import WEIGHTS, find_model
 from srgan.runtime import load_keras
+from srgan.upscale.engines.keras_engine import KerasEngine
+from srgan.upscale.engines.openvino_engine import convert, save_openvino
+from srgan.upscale.engines.problems import Inconvertible
 
 MOST = 8.0  # what patterns may drive values to: sharp ones overshoot, and those that run away reach thousands
 
@@ -73,7 +76,7 @@ def runs_away_on(engine):
 
 def ship(model, target):
     load_keras()
-    from srgan.networks.generator import load_generator, save_generator
+    from srgan.networks.files import load_generator, save_generator
 
     generator = load_generator(model)
     generator.set_weights([weights.astype(np.float16).astype(np.float32) for weights in generator.get_weights()])

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.compare.scores import WITH_ORIGINAL, mean_scores
+from srgan.compare.versions import BICUBIC, find_set, load_methods, read_scene
 from srgan.errors import SRGANError
-from srgan.images import atomic_path, downscale
+from srgan.files import atomic_path
+from srgan.pictures.arrays import downscale
 from srgan.runtime import load_keras
-from srgan.scenes import BICUBIC, find_set, load_methods, read_scene
-from srgan.scores import WITH_ORIGINAL, mean_scores
 
 TRAIN = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
 SHOWN = ("psnr_y", "ssim_y", "lpips")
@@ -135,7 +136,7 @@ def tables(runs, pictures):
     means = mean_scores(measured, [BICUBIC, *(method.label for method in methods)], WITH_ORIGINAL)
     seconds = seconds_a_megapixel(methods)
     load_keras()
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     def scores(label):
         return [WITH_ORIGINAL[key].text(means[label][key]) for key in SHOWN]

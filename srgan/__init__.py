@@ -9,10 +9,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "srgan.config",
-    "SRGAN": "srgan.gan",
+    "SRGAN": "srgan.train.objective",
     "SRGANError": "srgan.errors",
     "Upscaler": "srgan.upscale",
-    "load_generator": "srgan.networks.generator",
+    "load_generator": "srgan.networks.files",
 }
 __all__ = sorted(_HOMES)
 

@@ -56,7 +56,7 @@ def _leave(status):
 
 def train(argv=None):
     """srgan-train"""
-    from srgan.bundled import bundled
+    from srgan.config.bundled import bundled
 
     parser = _parser(
         "srgan-train",
@@ -79,16 +79,16 @@ def train(argv=None):
     arguments = parser.parse_args(argv)
 
     def work():
-        from srgan.config import Config
+        from srgan.config.schema import Config
 
         config = Config.load(arguments.config, arguments.changes)
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
         load_keras()
-        from srgan import training
-        from srgan.distribution import is_first_machine
+        from srgan.train.distribution import is_first_machine
+        from srgan.train.run import train
 
         try:
-            generator = training.train(config, output)
+            generator = train(config, output)
         except KeyboardInterrupt:
             print(
                 f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr
@@ -159,9 +159,11 @@ def upscale(argv=None):
     def work():
         from PIL import Image
 
-        from srgan import upscale as library
-        from srgan import video
-        from srgan.engines import find_model
+        from srgan.models import find_model
+        from srgan.upscale import Upscaler
+        from srgan.upscale.clip_job import check_times, split, upscale_clips
+        from srgan.upscale.picture_job import upscale_files
+        from srgan.upscale.planning import check_options, plan, refuse_clashes
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
@@ -169,19 +171,19 @@ def upscale(argv=None):
         _log_to_stderr()
         if arguments.output == "-" and sys.stdout.isatty():
             raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
-        library.check_options(arguments.quality, arguments.compression)
+        check_options(arguments.quality, arguments.compression)
         suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
-        clips, rest = video.split(arguments.input, arguments.output)
+        clips, rest = split(arguments.input, arguments.output)
         place = arguments.output + "/" * bool(clips and rest)
-        pairs = library.plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
-        library.refuse_clashes(pairs + clips)
+        pairs = plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
+        refuse_clashes(pairs + clips)
         if clips:
-            video.check_times(arguments.start, arguments.end, arguments.fps)
+            check_times(arguments.start, arguments.end, arguments.fps)
 
         def make_upscaler():
             if arguments.model is None:
                 logging.getLogger("srgan").info("model %s; --model picks another", find_model().stem)
-            return library.Upscaler(
+            return Upscaler(
                 arguments.model,
                 engine=arguments.engine,
                 precision=arguments.precision,
@@ -196,11 +198,11 @@ def upscale(argv=None):
         options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
         make_upscaler = cache(make_upscaler)
         if pairs:
-            counts.update(library.upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", **options))
+            counts.update(upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", **options))
         if clips:
             times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
             coding = {"codec": arguments.codec, "crf": arguments.crf}
-            counts.update(video.upscale_clips(clips, make_upscaler, **times, **coding, **options))
+            counts.update(upscale_clips(clips, make_upscaler, **times, **coding, **options))
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0
 
@@ -255,8 +257,8 @@ def compare(argv=None):
     arguments = parser.parse_args(argv)
 
     def work():
-        from srgan.compare import compare
-        from srgan.scores import table
+        from srgan.compare.report import compare
+        from srgan.compare.scores import table
 
         options = {"engine": arguments.engine, "precision": arguments.precision}
         kind = {"low": arguments.low, "jpeg": arguments.jpeg}

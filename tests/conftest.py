@@ -54,7 +54,7 @@ def pytest_runtest_setup():
 @pytest.fixture
 def tiny(tmp_path):
     """A function that makes a tiny configuration, changed by `key=value` strings."""
-    from srgan.config import Config
+    from srgan.config.schema import Config
 
     return lambda *changes: Config.load("sample", [*TINY, f"data.store={tmp_path / 'stores'}", *changes])
 
@@ -72,7 +72,7 @@ def model(tmp_path_factory):
     """A small model that is in the cache already, and whose result looks like its input."""
     from upscaling import make_model
 
-    from srgan.engines import load_engine
+    from srgan.upscale.engines.loading import load_engine
 
     path = make_model(tmp_path_factory.mktemp("model") / "generator.keras", skip="bilinear")
     load_engine(path)

@@ -44,7 +44,7 @@ def rows(output):
 
 def saved_weights(output, name="generator.keras"):
     """The weights of the generator that a run has saved."""
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     return [np.array(variable) for variable in load_generator(output / name).variables]
 

@@ -11,19 +11,22 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from srgan import cli, images, metrics
-from srgan.compare import compare, draw_sheet
+from srgan import cli
+from srgan.compare.report import compare, draw_sheet
+from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, scores_without_original, table
+from srgan.compare.versions import Method, Scene, find_pictures, in_step, read_scene
 from srgan.errors import SRGANError
+from srgan.metrics.pixels import blur, lattice, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
 from srgan.runtime import load_keras
-from srgan.scenes import Method, Scene, find_pictures, in_step, read_scene
-from srgan.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, scores_without_original, table
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Two tiny networks of scale 4 and one of scale 2, as srgan-train leaves them: runs/NAME/generator.keras."""
     keras = load_keras()
-    from srgan.networks.generator import srresnet
+    from srgan.networks.generators import srresnet
 
     paths = {}
     for name, scale in (("first", 4), ("second", 4), ("half", 2)):
@@ -71,25 +74,25 @@ def test_a_bad_picture_is_named_and_sets_the_exit_status(compared):
 
 
 def test_the_figures_are_those_of_the_models_own_pictures(compared, models, folder):
-    from srgan.lpips import lpips
-    from srgan.upscale import Upscaler
+    from srgan.metrics.lpips import lpips
+    from srgan.upscale.upscaler import Upscaler
 
     picture = compared[2]["pictures"][0]
-    original = images.read_rgb(folder / "cat.png")[:160, :188]
+    original = read_rgb(folder / "cat.png")[:160, :188]
     assert (picture["width"], picture["height"]) == (188, 160)
-    made = Upscaler(model=models["second"], precision="float32")(images.downscale(original, 4))
+    made = Upscaler(model=models["second"], precision="float32")(downscale(original, 4))
     expected = {
-        "psnr_y": metrics.psnr_y(original, made),
-        "ssim_y": metrics.ssim_y(original, made),
+        "psnr_y": psnr_y(original, made),
+        "ssim_y": ssim_y(original, made),
         "lpips": lpips(original, made),
-        "lattice": metrics.lattice(original, made),
-        "psnr_rgb": metrics.psnr_rgb(original, made),
-        "ssim_rgb": metrics.ssim_rgb(original, made),
+        "lattice": lattice(original, made),
+        "psnr_rgb": psnr_rgb(original, made),
+        "ssim_rgb": ssim_rgb(original, made),
     }
     assert picture["scores"]["second"] == pytest.approx(expected, rel=1e-3)
     assert picture["scores"]["second"] != pytest.approx(picture["scores"]["first"], rel=1e-3)
-    bicubic = images.resize_bicubic(images.downscale(original, 4), 188, 160)
-    assert picture["scores"]["bicubic"]["psnr_y"] == pytest.approx(metrics.psnr_y(original, bicubic))
+    bicubic = resize_bicubic(downscale(original, 4), 188, 160)
+    assert picture["scores"]["bicubic"]["psnr_y"] == pytest.approx(psnr_y(original, bicubic))
 
 
 def test_the_report_says_what_was_measured_with_what(compared, models):
@@ -122,7 +125,7 @@ def test_the_csv_holds_the_same_figures(compared):
 def test_the_sheet_shows_the_detail_four_times_as_large(compared, folder):
     output = compared[0]
     pixels = np.asarray(Image.open(output / "sheets" / "cat.png").convert("RGB"))
-    original = images.read_rgb(folder / "cat.png")[:160, :188]
+    original = read_rgb(folder / "cat.png")[:160, :188]
     panel = pixels[-16 - 480 : -16, -16 - 480 : -16][2::4, 2::4]  # the last one below: the original's detail
     places = [(y, x) for y in range(0, 41, 4) for x in range(0, 69, 4)]
     assert any((original[y : y + 120, x : x + 120] == panel).all() for y, x in places)
@@ -150,11 +153,11 @@ def test_low_compares_without_an_original(models, folder, tmp_path):
     (picture,) = report["pictures"]
     assert (picture["width"], picture["height"]) == (4 * 189, 4 * 163)
     assert picture["scores"]["bicubic"].keys() == WITHOUT_ORIGINAL.keys()
-    low = images.read_rgb(folder / "cat.png")
-    bicubic = images.resize_bicubic(low, 4 * 189, 4 * 163)
-    again = images.resize_bicubic(bicubic, 189, 163)
-    assert picture["scores"]["bicubic"]["lr_psnr_y"] == pytest.approx(metrics.psnr_y(low, again, 1))
-    assert picture["scores"]["bicubic"]["blur"] == pytest.approx(metrics.blur(bicubic))
+    low = read_rgb(folder / "cat.png")
+    bicubic = resize_bicubic(low, 4 * 189, 4 * 163)
+    again = resize_bicubic(bicubic, 189, 163)
+    assert picture["scores"]["bicubic"]["lr_psnr_y"] == pytest.approx(psnr_y(low, again, 1))
+    assert picture["scores"]["bicubic"]["blur"] == pytest.approx(blur(bicubic))
     sheet = Image.open(tmp_path / "out" / "sheets" / "cat.png")
     assert sheet.width == 2 * 16 + 3 * 480 + 2 * 8
     assert '"original"' not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8").split("<script>")[0]
@@ -193,16 +196,16 @@ def test_pictures_of_one_name_are_told_apart(models, folder, tmp_path):
 
 def sharpen(pixels):
     """A method that needs no network: bicubic with a bright patch, 40 pixels wide, put at (80, 120)."""
-    enlarged = images.resize_bicubic(pixels, 4 * pixels.shape[1], 4 * pixels.shape[0]).copy()
+    enlarged = resize_bicubic(pixels, 4 * pixels.shape[1], 4 * pixels.shape[0]).copy()
     enlarged[80:120, 120:160] ^= 255
     return enlarged
 
 
 def test_the_detail_is_where_the_models_differ_most():
-    from srgan.compare import _detail
+    from srgan.compare.report import _detail
 
-    low = images.downscale(data.chelsea()[:300, :448], 4)
-    scene = Scene(None, 4, low, {"bicubic": images.resize_bicubic(low, 448, 300), "model": sharpen(low)})
+    low = downscale(data.chelsea()[:300, :448], 4)
+    scene = Scene(None, 4, low, {"bicubic": resize_bicubic(low, 448, 300), "model": sharpen(low)})
     top, left, height, width = _detail(scene)
     assert (height, width) == (120, 120)
     assert top <= 80 and left <= 120 and top + height >= 120 and left + width >= 160
@@ -217,7 +220,7 @@ def test_a_picture_too_small_is_refused(tmp_path):
 
 def test_a_very_tall_picture_has_a_sheet_of_its_detail_only():
     low = np.random.default_rng(0).integers(0, 256, (300, 12, 3), dtype=np.uint8)
-    large = images.resize_bicubic(low, 48, 1200)
+    large = resize_bicubic(low, 48, 1200)
     scene = Scene(None, 4, low, {"bicubic": large, "model": large[::-1]})
     drawn = draw_sheet(scene, scene.scores(), (400, 0, 120, 48))
     assert drawn.height < 700
@@ -229,9 +232,9 @@ def test_figures_that_are_not_defined_do_not_spoil_the_rest(tmp_path, monkeypatc
     Image.fromarray(data.chelsea()[50:68, 60:80]).save(tmp_path / "tiny.png")  # 18 pixels: no SSIM, no LPIPS
     Image.new("RGB", (64, 64), "gray").save(tmp_path / "flat.png")  # bicubic gives it back: infinite PSNR
     method = Method(
-        "model", tmp_path, "0", "numpy", lambda low: images.resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
+        "model", tmp_path, "0", "numpy", lambda low: resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
     )
-    monkeypatch.setattr("srgan.compare.load_methods", lambda models: ([method], 4))
+    monkeypatch.setattr("srgan.compare.report.load_methods", lambda models: ([method], 4))
     report = compare([tmp_path], tmp_path / "out", [])
     flat, tiny = (picture["scores"]["bicubic"] for picture in report["pictures"])
     assert flat["psnr_y"] == math.inf and flat["lpips"] == 0
@@ -296,8 +299,8 @@ def test_means_leave_out_what_is_not_defined():
 
 
 def test_being_sharp_and_being_true_to_the_input_are_told_apart():
-    low = images.downscale(data.coffee()[:200, :200], 4)
-    soft = images.resize_bicubic(low, 200, 200)
+    low = downscale(data.coffee()[:200, :200], 4)
+    soft = resize_bicubic(low, 200, 200)
     wrong = np.random.default_rng(0).integers(0, 256, soft.shape, dtype=np.uint8)
     scores = [scores_without_original(low, picture, 4) for picture in (soft, wrong)]
     assert scores[0]["lr_psnr_y"] > scores[1]["lr_psnr_y"] + 10
@@ -308,11 +311,11 @@ def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
     arguments = [str(folder / "cat.png"), "--model", models["first"], "--output"]
     assert cli.compare([*arguments, str(tmp_path / "out"), "--jpeg", "30"]) == 0
     report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
-    original = images.crop_to_multiple(images.read_rgb(folder / "cat.png"), 4)
+    original = crop_to_multiple(read_rgb(folder / "cat.png"), 4)
     height, width = original.shape[:2]
-    Image.fromarray(images.downscale(original, 4)).save(tmp_path / "low.jpg", quality=30, subsampling="4:2:0")
-    bicubic = images.resize_bicubic(images.read_rgb(tmp_path / "low.jpg"), width, height)
-    assert report["means"]["bicubic"]["psnr_y"] == pytest.approx(metrics.psnr_y(original, bicubic, 4))
+    Image.fromarray(downscale(original, 4)).save(tmp_path / "low.jpg", quality=30, subsampling="4:2:0")
+    bicubic = resize_bicubic(read_rgb(tmp_path / "low.jpg"), width, height)
+    assert report["means"]["bicubic"]["psnr_y"] == pytest.approx(psnr_y(original, bicubic, 4))
     assert "JPEG of quality 30" in report["protocol"]["low"] and report["jpeg"] == 30
     capsys.readouterr()
     for wrong in (["0"], ["101"], ["90", "--low"]):

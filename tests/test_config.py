@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
-from srgan.bundled import bundled, find_config
-from srgan.config import Config
+from srgan.config.bundled import bundled, find_config
+from srgan.config.schema import Config
 from srgan.errors import UsageError
 
 
@@ -94,7 +94,7 @@ def test_a_bad_value_is_refused_in_one_line(change, message):
 def test_each_generator_has_its_own_keys_and_the_defaults_of_its_function(generator):
     import inspect
 
-    from srgan.networks.generator import GENERATORS
+    from srgan.networks.generators import GENERATORS
 
     network = Config.load("coco", [f"network.generator={generator}"]).network.model_dump()
     parameters = inspect.signature(GENERATORS[generator]).parameters

@@ -7,8 +7,9 @@ import pytest
 from helpers import SAMPLE
 from PIL import Image
 
-from srgan.cuts import is_cut
-from srgan.images import read_rgb, resize
+from srgan.clips.cuts import is_cut
+from srgan.pictures.arrays import resize
+from srgan.pictures.files import read_rgb
 
 PHOTOGRAPHS = sorted(SAMPLE.glob("*/*.jpg"))
 

@@ -14,11 +14,11 @@ import pytest
 from helpers import ROOT, SAMPLE, load_script
 from PIL import Image
 
-from srgan.config import Config
-from srgan.data.coco import choose_pictures
-from srgan.data.prepare import Store, prepare, squares
+from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
-from srgan.images import read_rgb
+from srgan.pictures.files import read_rgb
+from srgan.train.data.prepare import Store, prepare, squares
+from srgan.train.data.selection import choose_pictures
 
 PICTURES = sorted((SAMPLE / "train").iterdir())
 ANNOTATIONS = SAMPLE / "annotations" / "instances_train.json"
@@ -236,7 +236,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_finished(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-import srgan.data.prepare as prepare
+import srgan.train.data.prepare as prepare
 real = prepare.read_rgb
 def read(path):
     if path == pictures[5]:
@@ -256,7 +256,7 @@ prepare.prepare(pictures, sys.argv[2], size=64, scale=4)
 
 
 def test_118000_pictures_open_and_give_batches_in_the_memory_of_800(tmp_path):
-    from srgan.data.batches import Batches
+    from srgan.train.data.batches import Batches
 
     peaks = {}
     for count in (800, 118_000):
@@ -281,7 +281,7 @@ def store(tmp_path_factory):
 
 
 def batches(store, **options):
-    from srgan.data.batches import Batches
+    from srgan.train.data.batches import Batches
 
     return Batches(store, **{"size": 4, "crop": 64, "steps": 6, "seed": (0, 1), **options})
 

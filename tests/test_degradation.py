@@ -8,7 +8,9 @@ import pytest
 from helpers import SAMPLE
 from PIL import Image
 
-from srgan.data.degradation import (
+from srgan.pictures.arrays import downscale, to_float, to_uint8
+from srgan.pictures.files import read_rgb
+from srgan.train.data.degradation import (
     REALISTIC,
     Degradation,
     Round,
@@ -23,8 +25,7 @@ from srgan.data.degradation import (
     resize_area,
     sinc_kernel,
 )
-from srgan.data.prepare import prepare
-from srgan.images import downscale, read_rgb, to_float, to_uint8
+from srgan.train.data.prepare import prepare
 
 PICTURES = sorted((SAMPLE / "train").iterdir())
 NOTHING = Round(
@@ -357,7 +358,7 @@ def store(request, tmp_path_factory):
 
 
 def batches(store, **options):
-    from srgan.data.batches import Batches
+    from srgan.train.data.batches import Batches
 
     defaults = {"size": 4, "crop": 48, "steps": 5, "seed": (0, 1), "degradation": "realistic"}
     return Batches(store, **{**defaults, **options})
@@ -380,9 +381,9 @@ def test_either_degradation_cuts_the_same_crops(store):
 
 @pytest.mark.parametrize("crop", [16, 48, 104, 128])
 def test_a_window_is_cut_where_the_crop_is(store, crop, monkeypatch):
-    import srgan.data.batches
+    import srgan.train.data.batches
 
-    monkeypatch.setattr(srgan.data.batches, "degrade", lambda hr, scale, random: downscale(hr, scale))
+    monkeypatch.setattr(srgan.train.data.batches, "degrade", lambda hr, scale, random: downscale(hr, scale))
     for step in range(5):
         (lr, hr), (own_lr, own_hr) = (
             batches(store, crop=crop, degradation=name)[step] for name in ("realistic", "bicubic")
@@ -393,7 +394,7 @@ def test_a_window_is_cut_where_the_crop_is(store, crop, monkeypatch):
 
 
 def test_jpeg_blocks_lie_as_in_the_whole_picture(store, monkeypatch):
-    import srgan.data.batches
+    import srgan.train.data.batches
 
     def coarse(hr, scale, random):
         planes = to_float(hr[::scale, ::scale].transpose(2, 0, 1))
@@ -401,7 +402,7 @@ def test_jpeg_blocks_lie_as_in_the_whole_picture(store, monkeypatch):
 
     whole = {picture: coarse(store.hr[picture], store.scale, None) for picture in range(store.count)}
     plain = batches(store, augment=False, degradation="bicubic")
-    monkeypatch.setattr(srgan.data.batches, "degrade", coarse)
+    monkeypatch.setattr(srgan.train.data.batches, "degrade", coarse)
     cut, half = batches(store, augment=False), 24 // store.scale
     for step in range(5):
         for lr, own in zip(cut[step][0], plain[step][0]):
@@ -436,7 +437,7 @@ def test_threads_make_no_difference(store):
 def test_keras_workers_hand_on_the_same_batches_in_the_same_order(store, tiny):
     import keras
 
-    from srgan.training import build_generator, build_model
+    from srgan.train.build import build_generator, build_model
 
     config = tiny(f"network.scale={store.scale}")
     fitted = []
@@ -458,8 +459,8 @@ def test_an_unknown_degradation_is_refused(store):
 
 
 def test_a_degraded_store_is_the_store_with_other_low_resolutions(store):
-    from srgan.callbacks import validation_psnr_y
-    from srgan.images import resize_bicubic
+    from srgan.pictures.arrays import resize_bicubic
+    from srgan.train.validation import validation_psnr_y
 
     first, again, other = degraded(store, (7, 2)), degraded(store, (7, 2)), degraded(store, (8, 2))
     for name in ("names", "size", "scale", "count", "folder", "skipped"):

@@ -18,16 +18,18 @@ from conftest import TINY
 from filelock import FileLock
 from helpers import ROOT, run_python
 
-from srgan.callbacks import StopAtNaN
-from srgan.config import Config
-from srgan.distribution import build_scope, choose_devices, fit_scope, strategy_over
+from srgan.config.schema import Config
 from srgan.errors import UsageError
-from srgan.gan import SRGAN
-from srgan.images import downscale, read_rgb
-from srgan.muon import Muon
-from srgan.networks.generator import load_generator
+from srgan.networks.files import load_generator
 from srgan.networks.layers import PixelShuffle, SpectralConv2D
-from srgan.training import _use_xla, train
+from srgan.pictures.arrays import downscale
+from srgan.pictures.files import read_rgb
+from srgan.train.build import use_xla
+from srgan.train.callbacks import StopAtNaN
+from srgan.train.distribution import build_scope, choose_devices, fit_scope, strategy_over
+from srgan.train.objective import SRGAN
+from srgan.train.optimizers import Muon
+from srgan.train.run import train
 
 KINDS = ("vanilla", "hinge", "least_squares")  # relativistic, which asks the whole batch, is in the long test
 # The whole runs: one stage of two epochs of four steps.
@@ -98,7 +100,7 @@ def five_steps(build, distribute):
         if build is all_kinds:
             model.compile(Muon(1e-3, use_ema=True, ema_momentum=0.9), run_eagerly=True, jit_compile=False)
         else:  # with steps as long as the gradient, so that its size counts
-            model.compile(keras.optimizers.SGD(0.02, momentum=0.9), jit_compile=_use_xla())
+            model.compile(keras.optimizers.SGD(0.02, momentum=0.9), jit_compile=use_xla())
         model.build(None)
         model.optimizer.build(model.trainable_variables)
     before = [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
@@ -227,7 +229,8 @@ def test_several_machines_need_jax_and_their_variables(tiny, monkeypatch):
 # `srgan-train`, with Ctrl-C typed after so many steps; never after 0.
 MACHINE = """
 import os, signal, sys
-from srgan import callbacks, cli
+from srgan import cli
+from srgan.train import callbacks
 
 real, left = callbacks.StopAtNaN.on_train_batch_end, int(sys.argv[1])
 

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from upscaling import make_model, photograph
 
-from srgan import engines
-from srgan.engines import KerasEngine, OpenVINOEngine, describe, find_model, load_engine
 from srgan.errors import SRGANError, UsageError
+from srgan.models import WEIGHTS, find_model
+from srgan.upscale.engines.description import describe
+from srgan.upscale.engines.keras_engine import KerasEngine
+from srgan.upscale.engines.loading import load_engine
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine, _cache_folder, convert, save_openvino
+from srgan.upscale.engines.problems import translate_backend_error
 
 pytest.importorskip("openvino")
 
@@ -98,7 +102,7 @@ def test_instance_normalization_is_known_to_see_the_whole_picture(tmp_path):
 def test_a_kept_model_needs_no_framework(model, lr):
     expected = load_engine(model, engine="openvino", precision="float32")(lr)
     code = (
-        "import sys, numpy as np; from srgan.engines import load_engine;"
+        "import sys, numpy as np; from srgan.upscale.engines import load_engine;"
         "engine = load_engine(sys.argv[1], engine='openvino', precision='float32');"
         "sr = engine(np.load(sys.argv[2])); np.save(sys.argv[3], sr);"
         "loaded = {'keras', 'tensorflow', 'jax', 'torch', 'h5py'} & set(sys.modules); assert not loaded, loaded"
@@ -119,20 +123,20 @@ def test_another_content_under_the_same_name_is_another_model(tmp_path, lr):
 
 
 def test_processes_that_convert_at_once_and_one_that_is_killed(model, lr):
-    code = "import sys; from srgan.engines import load_engine; load_engine(sys.argv[1], engine='openvino')"
+    code = "import sys; from srgan.upscale.engines import load_engine; load_engine(sys.argv[1], engine='openvino')"
     processes = [subprocess.Popen([sys.executable, "-c", code, model]) for _ in range(3)]
     with pytest.raises(subprocess.TimeoutExpired):
         processes[0].wait(1.5)
     processes[0].kill()
     assert [process.wait(120) for process in processes[1:]] == [0, 0]
-    folder = engines._cache_folder(model)
+    folder = _cache_folder(model)
     assert sorted(path.name for path in (folder / "openvino").iterdir()) == ["generator.bin", "generator.xml"]
     np.testing.assert_allclose(OpenVINOEngine(model, "float32")(lr), KerasEngine(model)(lr), atol=1e-4)
 
 
 def test_a_damaged_or_foreign_compiled_model_is_compiled_again(model, lr):
     engine = OpenVINOEngine(model, "float32")
-    kept = engines._cache_folder(model) / "compiled-f32.blob"
+    kept = _cache_folder(model) / "compiled-f32.blob"
     good = kept.read_bytes()
     kept.write_bytes(b"another version, another machine\n" + good)
     np.testing.assert_array_equal(OpenVINOEngine(model, "float32")(lr), engine(lr))
@@ -171,7 +175,7 @@ def test_a_layer_used_twice_is_not_converted_into_something_else(tmp_path):
 
 
 def test_strength_interpolates_the_weights(tmp_path, lr):
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     gan, pixel = make_model(tmp_path / "srgan.keras", seed=1), make_model(tmp_path / "srresnet.keras", seed=2)
     expected = load_generator(gan)
@@ -202,7 +206,7 @@ def test_strength_works_whichever_model_was_used_before(first, tmp_path, lr):
 @pytest.mark.parametrize(("name", "sister"), [("srgan", "srresnet"), ("srgan-photo", "srgan-photo-pixel")])
 def test_strength_blends_shipped_models_too(name, sister, lr):
     options = {"engine": "openvino", "precision": "float32"}
-    gan, pixel = (load_engine(model, **options)(lr) for model in (name, engines.WEIGHTS / f"{sister}.keras"))
+    gan, pixel = (load_engine(model, **options)(lr) for model in (name, WEIGHTS / f"{sister}.keras"))
     assert np.abs(gan - pixel).max() > 0.05
     np.testing.assert_allclose(load_engine(name, strength=0, **options)(lr), pixel, atol=1e-5)
     half = load_engine(name, strength=0.5, **options)(lr)
@@ -242,7 +246,7 @@ def test_threads_do_not_disturb_each_other(kind, model):
 
 
 def test_models_are_found_by_path_by_name_and_in_a_run(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "WEIGHTS", tmp_path)
+    monkeypatch.setattr("srgan.models.WEIGHTS", tmp_path)
     assert find_model(str(model)) == model
     assert find_model(model.parent) == model  # a run folder holds generator.keras
     with pytest.raises(UsageError, match="no model is shipped yet: pass --model"):
@@ -259,10 +263,10 @@ def test_models_are_found_by_path_by_name_and_in_a_run(model, tmp_path, monkeypa
 
 def test_a_shipped_openvino_form_is_used_as_it_is(tmp_path, lr, monkeypatch):
     path = make_model(tmp_path / "srgan.keras")
-    engines.save_openvino(engines.convert(path), path.with_suffix(".xml"))
+    save_openvino(convert(path), path.with_suffix(".xml"))
     expected = KerasEngine(path)(lr)
-    monkeypatch.setattr(engines, "WEIGHTS", path.parent)
-    monkeypatch.setattr(engines, "convert", None)  # would fail
+    monkeypatch.setattr("srgan.models.WEIGHTS", path.parent)
+    monkeypatch.setattr("srgan.upscale.engines.openvino_engine.convert", None)  # would fail
     np.testing.assert_allclose(load_engine("srgan", engine="openvino", precision="float32")(lr), expected, atol=1e-4)
 
 
@@ -291,8 +295,8 @@ def test_unknown_choices_are_refused(wrong, model):
     ],
 )
 def test_every_backends_lack_of_memory_is_a_memory_error(said):
-    assert isinstance(engines._meant(RuntimeError(said)), MemoryError)
-    assert isinstance(engines._meant(RuntimeError("shapes\ndiffer")), SRGANError)
+    assert isinstance(translate_backend_error(RuntimeError(said)), MemoryError)
+    assert isinstance(translate_backend_error(RuntimeError("shapes\ndiffer")), SRGANError)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
@@ -310,7 +314,7 @@ def test_a_real_lack_of_memory_halves_the_tile(tmp_path):
 
 
 def test_the_description_counts_the_largest_layer(model):
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     assert (
         describe(load_generator(model)).values_per_pixel == 16 * 4

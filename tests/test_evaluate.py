@@ -12,9 +12,13 @@ from helpers import SAMPLE, load_script, run_python
 from PIL import Image
 from skimage import data
 
-from srgan import clips, images, metrics, scenes
+from srgan.clips.reading import open_clip
+from srgan.compare.versions import Method, read_clip, score_frames
 from srgan.errors import SRGANError
-from srgan.flicker import flicker, follow
+from srgan.metrics.flicker import flicker, follow
+from srgan.metrics.pixels import lattice, psnr_y, ssim_y
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
 
 evaluate = load_script("evaluate")
 
@@ -31,9 +35,9 @@ def benchmark(tmp_path_factory):
         (folder / name).mkdir(parents=True)
     for name, original in pictures.items():
         Image.fromarray(original).save(folder / "Set2" / "HR" / f"{name}.png")
-        original = images.crop_to_multiple(original, 4)
+        original = crop_to_multiple(original, 4)
         height, width = original.shape[:2]
-        bicubic = images.resize_bicubic(images.downscale(original, 4), width, height)
+        bicubic = resize_bicubic(downscale(original, 4), width, height)
         Image.fromarray(bicubic).save(folder / "exact" / "Set2" / f"{name}_x4.png")
         noise = np.random.default_rng(0).integers(0, 9, bicubic.shape)
         noisy = np.clip(bicubic.astype(int) + noise, 0, 255).astype(np.uint8)
@@ -44,7 +48,7 @@ def benchmark(tmp_path_factory):
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A network of 4 filters that is called mine."""
-    from srgan.networks.generator import srresnet
+    from srgan.networks.generators import srresnet
 
     path = tmp_path_factory.mktemp("own") / "mine" / "generator.keras"
     path.parent.mkdir()
@@ -56,7 +60,7 @@ def own(tmp_path_factory):
 def footage(tmp_path_factory):
     """12 frames of a pan over a photograph, 10 a second: clip.mkv, without loss, and the folder frames/, 1.png to 12.png."""
     folder = tmp_path_factory.mktemp("footage")
-    photo = images.read_rgb(SAMPLE / "val" / "raccoon.jpg")
+    photo = read_rgb(SAMPLE / "val" / "raccoon.jpg")
     (folder / "frames").mkdir()
     with av.open(str(folder / "clip.mkv"), "w") as film:
         stream = film.add_stream("ffv1", rate=10)
@@ -95,10 +99,10 @@ def test_predictions_are_measured_like_models(benchmark, own, capsys):
         assert any(cell.startswith("**") for cell in row.values())
     expected = []
     for path in (benchmark / "Set2" / "HR").iterdir():
-        original = images.crop_to_multiple(images.read_rgb(path), 4)
+        original = crop_to_multiple(read_rgb(path), 4)
         height, width = original.shape[:2]
-        noisy = images.read_rgb(benchmark / "noisy" / path.name)[:height, :width]
-        expected.append(metrics.psnr_y(original, noisy))
+        noisy = read_rgb(benchmark / "noisy" / path.name)[:height, :width]
+        expected.append(psnr_y(original, noisy))
     assert rows["Set2", "PSNR-Y"]["noisy"] == f"{np.mean(expected):.2f}"
     assert hashlib.sha256(own.read_bytes()).hexdigest() in printed
     assert "float32" in printed and "BT.601" in printed
@@ -186,8 +190,8 @@ def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
     """MATLAB's low resolutions, enlarged elsewhere, come out as ours do, in a process of its own."""
     folder = shared / "data" / "benchmarks" / "Set5"
     for path in (folder / "LRx4_matlab").iterdir():
-        low = images.read_rgb(path)
-        enlarged = images.resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
+        low = read_rgb(path)
+        enlarged = resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
         Image.fromarray(enlarged).save(tmp_path / path.name)
     ran = run_python("scripts/evaluate.py", "--data", f"Set5={folder}", "--prediction-dir", f"MATLAB={tmp_path}")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -203,7 +207,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
     paths = [str(footage / "clip.mkv"), f"pictures={footage / 'frames'}"]
     options = ["--model", str(own), "--data", f"Set2={benchmark / 'Set2'}", "--frames", "4"]
     assert evaluate.main(["--clips", *paths, *options]) == 0
-    from srgan.lpips import lpips
+    from srgan.metrics.lpips import lpips
 
     printed = capsys.readouterr().out
     before, head, after = printed.partition("| Clip |")
@@ -215,14 +219,14 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
         for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Lattice", "Flicker")
     ]  # fmt: skip
     assert list(of_clips["clip", "Flicker"]) == ["bicubic", "mine"]
-    originals = [images.read_rgb(footage / "frames" / f"{number}.png")[:64, :96] for number in range(1, 5)]
-    results = [images.resize_bicubic(images.downscale(frame, 4), 96, 64) for frame in originals]
+    originals = [read_rgb(footage / "frames" / f"{number}.png")[:64, :96] for number in range(1, 5)]
+    results = [resize_bicubic(downscale(frame, 4), 96, 64) for frame in originals]
     pairs = list(zip(originals, results, strict=True))
     expected = {
-        "PSNR-Y": np.mean([metrics.psnr_y(*pair) for pair in pairs]),
-        "SSIM-Y": np.mean([metrics.ssim_y(*pair) for pair in pairs]),
+        "PSNR-Y": np.mean([psnr_y(*pair) for pair in pairs]),
+        "SSIM-Y": np.mean([ssim_y(*pair) for pair in pairs]),
         "LPIPS": np.mean([lpips(*pair) for pair in pairs]),
-        "Lattice": np.mean([metrics.lattice(*pair) for pair in pairs]),
+        "Lattice": np.mean([lattice(*pair) for pair in pairs]),
         "Flicker": np.mean([
             flicker(follow(*originals[index : index + 2]), *results[index : index + 2]) for index in range(3)
         ]),
@@ -244,8 +248,8 @@ def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
     assert status == 0
     assert len(rows_of(capsys.readouterr().out)) == 5
     drawn = np.asarray(Image.open(strip))
-    last = images.read_rgb(footage / "frames" / "11.png")
-    shown = images.downscale(last, 2)[4:20, 8:32]
+    last = read_rgb(footage / "frames" / "11.png")
+    shown = downscale(last, 2)[4:20, 8:32]
     rows = [top for top in range(drawn.shape[0] - 15) if (drawn[top : top + 16, -16 - 24 : -16] == shown).all()]
     assert len(rows) == 1  # the last panel, inside the margin, of the fourth row
     below = drawn[rows[0] + 16 + 8 :, -16 - 24 : -16]
@@ -286,19 +290,19 @@ def test_methods_see_a_clips_frames_in_order_and_few_are_held(footage, monkeypat
         monkeypatch.setattr(clip, "pixels", lambda frame: given.append(frame) or read(frame))
         return clip
 
-    original = clips.open_clip
-    monkeypatch.setattr(clips, "open_clip", opened)
+    original = open_clip
+    monkeypatch.setattr("srgan.clips.reading.open_clip", opened)
     methods = [
-        scenes.Method("ahead", Path("a"), "", "", Ahead()),
-        scenes.Method("alone", Path("b"), "", "", Alone()),
+        Method("ahead", Path("a"), "", "", Ahead()),
+        Method("alone", Path("b"), "", "", Alone()),
     ]
     count = 0
-    for scene in scenes.read_clip(footage / "frames", 4, methods, count=9):
+    for scene in read_clip(footage / "frames", 4, methods, count=9):
         count += 1
         assert len(given) <= count + 3
         assert (scene.enlarged["ahead"] == scene.enlarged["alone"]).all()
-        assert (scene.low == images.downscale(scene.original, 4)).all()
-        assert (scene.original == images.read_rgb(footage / "frames" / f"{count}.png")[:64, :96]).all()
+        assert (scene.low == downscale(scene.original, 4)).all()
+        assert (scene.original == read_rgb(footage / "frames" / f"{count}.png")[:64, :96]).all()
     assert count == len(given) == 9
 
 
@@ -306,14 +310,14 @@ def test_a_new_scene_is_no_flicker(footage, tmp_path):
     for number in range(1, 7):
         shutil.copy(footage / "frames" / f"{number}.png", tmp_path)
     for number in (4, 5, 6):
-        Image.fromarray(255 - images.read_rgb(tmp_path / f"{number}.png")).save(tmp_path / f"{number}.png")
-    frames = list(scenes.score_frames(scenes.read_clip(tmp_path, 4), ("psnr_y",)))
+        Image.fromarray(255 - read_rgb(tmp_path / f"{number}.png")).save(tmp_path / f"{number}.png")
+    frames = list(score_frames(read_clip(tmp_path, 4), ("psnr_y",)))
     assert [np.isnan(scores["bicubic"]["flicker"]) for scores in frames] == [True, False, False, True, False, False]
 
 
 def test_without_opencv_it_is_said_before_any_work(footage, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    for name in ("srgan.flicker", "srgan.flow"):
+    for name in ("srgan.metrics.flicker", "srgan.clips.flow"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert evaluate.main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from helpers import SAMPLE, load_script, run_python
 
-from srgan.engines import Inconvertible
-from srgan.images import read_rgb, to_float
+from srgan.pictures.arrays import to_float
+from srgan.pictures.files import read_rgb
 from srgan.runtime import choose_backend, load_keras
+from srgan.upscale.engines.problems import Inconvertible
 
 export = load_script("export")
 
@@ -29,8 +30,8 @@ NETWORKS = {
 def make_generator(path, name, seed=0):
     """Save a generator whose every weight, statistic and slope differs from what it starts with."""
     load_keras()
-    from srgan.networks.generator import GENERATORS
-    from srgan.networks.video import video_srresnet
+    from srgan.networks.generators import GENERATORS
+    from srgan.networks.over_time import video_srresnet
 
     kind, options = NETWORKS[name]
     generator = (GENERATORS | {"video_srresnet": video_srresnet})[kind](filters=4, **options)
@@ -261,7 +262,7 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
 def test_layers_that_no_generator_has_are_refused_by_name(kind, options, ending):
     needs(*FORMATS[ending][1])
     keras = load_keras()
-    from_keras = importlib.import_module("srgan.onnx_graph" if ending == ".onnx" else "srgan.ir").from_keras
+    from_keras = importlib.import_module("srgan.upscale.engines.onnx_graph" if ending == ".onnx" else "srgan.upscale.engines.ir").from_keras
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
     odd = getattr(keras.layers, kind)(**options, name="odd")

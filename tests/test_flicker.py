@@ -7,8 +7,9 @@ import pytest
 from helpers import SAMPLE
 from PIL import Image, ImageFilter
 
-from srgan import images
-from srgan.flicker import flicker, follow
+from srgan.metrics.flicker import flicker, follow
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
 
 STEP = np.array([3, -2])  # pixels to the right and down by which the scene moves from frame to frame
 LUMA = 219 / 255  # levels of studio luma a level of grey
@@ -16,7 +17,7 @@ LUMA = 219 / 255  # levels of studio luma a level of grey
 
 @pytest.fixture(scope="module")
 def photo():
-    picture = images.resize_bicubic(images.read_rgb(SAMPLE / "val" / "raccoon.jpg"), 512, 384)
+    picture = resize_bicubic(read_rgb(SAMPLE / "val" / "raccoon.jpg"), 512, 384)
     return np.clip(picture, 30, 220)  # so that nothing that is added here is clipped
 
 
@@ -85,7 +86,7 @@ def test_what_sticks_to_the_screen_counts_like_noise(pan):
 
 def test_a_blur_that_moves_along_hardly_flickers_but_one_that_depends_on_the_grid_does(pan):
     blurred = filtered(pan, ImageFilter.GaussianBlur(2))
-    on_a_grid = [images.resize_bicubic(images.downscale(frame, 4), 160, 120) for frame in pan]
+    on_a_grid = [resize_bicubic(downscale(frame, 4), 160, 120) for frame in pan]
     assert of(pan, blurred) < 0.1
     assert of(pan, on_a_grid) > 3 * of(pan, blurred)
 

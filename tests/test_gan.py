@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from srgan.gan import SRGAN
-from srgan.images import downscale, read_rgb
-from srgan.losses import (
+from srgan.networks.discriminators import patch, srgan
+from srgan.networks.generators import srresnet
+from srgan.networks.vgg19 import vgg19_features
+from srgan.pictures.arrays import downscale
+from srgan.pictures.files import read_rgb
+from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
     colour_loss,
@@ -16,10 +19,8 @@ from srgan.losses import (
     lattice_loss,
     pixel_loss,
 )
-from srgan.muon import Muon, orthogonal
-from srgan.networks.discriminator import patch, srgan
-from srgan.networks.generator import srresnet
-from srgan.networks.vgg19 import vgg19_features
+from srgan.train.objective import SRGAN
+from srgan.train.optimizers import Muon, orthogonal
 
 KINDS = ("vanilla", "relativistic", "hinge", "least_squares")
 

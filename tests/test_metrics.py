@@ -9,7 +9,10 @@ from skimage import data
 from skimage.measure import blur_effect
 from skimage.metrics import structural_similarity
 
-from srgan import images, metrics
+import srgan
+from srgan.metrics.pixels import blur, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, to_float
+from srgan.pictures.files import read_rgb
 from srgan.runtime import load_keras
 
 
@@ -20,32 +23,32 @@ def flat(level, height=40, width=36):
 @pytest.fixture(scope="module")
 def pair():
     """A photograph and its enlarged low resolution, of odd proportions and more rows than one strip of the SSIM."""
-    original = images.crop_to_multiple(data.astronaut()[:303, 30:243], 4)
+    original = crop_to_multiple(data.astronaut()[:303, 30:243], 4)
     height, width = original.shape[:2]
-    return original, images.resize_bicubic(images.downscale(original, 4), width, height)
+    return original, resize_bicubic(downscale(original, 4), width, height)
 
 
 def test_luma_spans_the_studio_range():
     colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    assert metrics.luma(colours) == pytest.approx([16, 235, 81.481, 144.553, 40.966])
+    assert luma(colours) == pytest.approx([16, 235, 81.481, 144.553, 40.966])
 
 
 @pytest.mark.parametrize("difference", [1, 2, 7])
 def test_psnr_of_flat_pictures_by_hand(difference):
     one, other = flat(100), flat(100 + difference)
-    assert metrics.psnr_rgb(one, other) == pytest.approx(20 * np.log10(255 / difference))
-    assert metrics.psnr_y(one, other) == pytest.approx(20 * np.log10(255 / (difference * 219 / 255)))
+    assert psnr_rgb(one, other) == pytest.approx(20 * np.log10(255 / difference))
+    assert psnr_y(one, other) == pytest.approx(20 * np.log10(255 / (difference * 219 / 255)))
 
 
 def test_psnr_rgb_takes_the_channels_together():
     one, other = flat(100), flat(100)
     other[..., 2] = 103  # squared error 9 in a third of the values
-    assert metrics.psnr_rgb(one, other) == pytest.approx(10 * np.log10(255**2 / 3))
+    assert psnr_rgb(one, other) == pytest.approx(10 * np.log10(255**2 / 3))
 
 
 def test_ssim_of_flat_pictures_by_hand():
     a, b, c1 = 100.0, 140.0, (0.01 * 255) ** 2
-    assert metrics.ssim_rgb(flat(100), flat(140)) == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1))
+    assert ssim_rgb(flat(100), flat(140)) == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1))
 
 
 @pytest.mark.parametrize("border", [0, 4])
@@ -55,12 +58,12 @@ def test_ssim_is_scikit_images_of_the_valid_region(pair, border):
         settings = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
         return structural_similarity(*inside, full=True, **settings)[1][5:-5, 5:-5].mean()
 
-    assert metrics.ssim_y(*pair, border) == pytest.approx(of(*map(metrics.luma, pair)), abs=1e-9)
+    assert ssim_y(*pair, border) == pytest.approx(of(*map(luma, pair)), abs=1e-9)
     channels = [of(*(picture[..., c].astype(float) for picture in pair)) for c in range(3)]
-    assert metrics.ssim_rgb(*pair, border) == pytest.approx(np.mean(channels), abs=1e-9)
+    assert ssim_rgb(*pair, border) == pytest.approx(np.mean(channels), abs=1e-9)
 
 
-@pytest.mark.parametrize("measure", [metrics.psnr_y, metrics.psnr_rgb, metrics.ssim_y, metrics.ssim_rgb])
+@pytest.mark.parametrize("measure", [psnr_y, psnr_rgb, ssim_y, ssim_rgb])
 class TestEveryMeasure:
     def test_of_equal_pictures(self, measure, pair):
         assert measure(pair[0], pair[0]) == (np.inf if "psnr" in measure.__name__ else pytest.approx(1, abs=1e-12))
@@ -81,8 +84,8 @@ class TestEveryMeasure:
 
 
 def test_ssim_is_not_defined_where_the_window_does_not_fit():
-    assert np.isnan(metrics.ssim_y(flat(0, 18, 40), flat(0, 18, 40)))
-    assert metrics.ssim_y(flat(0, 19, 40), flat(0, 19, 40)) == pytest.approx(1)
+    assert np.isnan(ssim_y(flat(0, 18, 40), flat(0, 18, 40)))
+    assert ssim_y(flat(0, 19, 40), flat(0, 19, 40)) == pytest.approx(1)
 
 
 def test_a_lattice_is_seen_wherever_it_is_and_nothing_else_is_taken_for_one(pair):
@@ -94,39 +97,39 @@ def test_a_lattice_is_seen_wherever_it_is_and_nothing_else_is_taken_for_one(pair
     def with_it(pattern):
         return np.clip(np.rint(enlarged + pattern), 0, 255).astype(np.uint8)
 
-    assert metrics.lattice(original, original) == 0 and metrics.lattice(original, enlarged) < 1
-    assert metrics.lattice(original, with_it(0 * lattice + [4, -2, 3])) < 1
+    assert lattice(original, original) == 0 and lattice(original, enlarged) < 1
+    assert lattice(original, with_it(0 * lattice + [4, -2, 3])) < 1
     noise = np.random.default_rng(1).normal(0, 4, lattice.shape)
-    assert metrics.lattice(original, with_it(noise)) < 1
+    assert lattice(original, with_it(noise)) < 1
     stripes = 4 * np.sin(2 * np.pi * width / 5.3)[..., None]
-    assert metrics.lattice(original, with_it(stripes)) < 1
-    everywhere = metrics.lattice(original, with_it(4 * lattice))
-    another_below = metrics.lattice(original, with_it(4 * lattice * np.where(height < 150, 1, -1)[..., None]))
-    below = metrics.lattice(original, with_it(4 * lattice * (height >= 150)[..., None]))
+    assert lattice(original, with_it(stripes)) < 1
+    everywhere = lattice(original, with_it(4 * lattice))
+    another_below = lattice(original, with_it(4 * lattice * np.where(height < 150, 1, -1)[..., None]))
+    below = lattice(original, with_it(4 * lattice * (height >= 150)[..., None]))
     assert everywhere > another_below > 0.7 * everywhere > below > 0.3 * everywhere > 3
     checkerboard = 4 * (-1.0) ** (height + width)[..., None]
-    assert metrics.lattice(original, with_it(checkerboard), 2) > 3
+    assert lattice(original, with_it(checkerboard), 2) > 3
     grainy = with_it(noise)
-    assert metrics.lattice(grainy, enlarged) < 1  # its noise taken out
-    assert metrics.lattice(grainy, np.clip(np.rint(grainy + 4 * lattice), 0, 255).astype(np.uint8)) > 3
-    assert np.isnan(metrics.lattice(flat(7, 63, 80), flat(7, 63, 80)))
-    assert np.isnan(metrics.lattice(original, enlarged, 1))
+    assert lattice(grainy, enlarged) < 1  # its noise taken out
+    assert lattice(grainy, np.clip(np.rint(grainy + 4 * lattice), 0, 255).astype(np.uint8)) > 3
+    assert np.isnan(lattice(flat(7, 63, 80), flat(7, 63, 80)))
+    assert np.isnan(lattice(original, enlarged, 1))
     with pytest.raises(ValueError, match="differ in shape"):
-        metrics.lattice(original, enlarged[4:])
-    assert metrics.lattice(flat(7, 64, 80), flat(9, 64, 80)) == 0
+        lattice(original, enlarged[4:])
+    assert lattice(flat(7, 64, 80), flat(9, 64, 80)) == 0
 
 
 def test_blur_is_scikit_images(pair):
     for picture in pair:
-        assert metrics.blur(picture) == pytest.approx(blur_effect(metrics.luma(picture)), abs=1e-9)
-    assert metrics.blur(pair[0]) < metrics.blur(pair[1])
-    assert np.isnan(metrics.blur(flat(7)))
+        assert blur(picture) == pytest.approx(blur_effect(luma(picture)), abs=1e-9)
+    assert blur(pair[0]) < blur(pair[1])
+    assert np.isnan(blur(flat(7)))
 
 
 @pytest.fixture(scope="module")
 def lpips():
     load_keras()
-    from srgan.lpips import lpips
+    from srgan.metrics.lpips import lpips
 
     return lpips
 
@@ -144,9 +147,9 @@ class TestLPIPS:
 
     def test_keeps_float32_under_mixed_precision(self, pair):
         keras = load_keras()
-        from srgan.lpips import LPIPS
+        from srgan.metrics.lpips import LPIPS
 
-        batch = [images.to_float(picture[:64, :64])[None] for picture in pair]
+        batch = [to_float(picture[:64, :64])[None] for picture in pair]
         expected = LPIPS().predict_on_batch(batch)
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
@@ -165,7 +168,7 @@ class TestLPIPS:
 
 def lpips_by_numpy(reference, picture):
     """LPIPS from its definition, with the packaged weights and no framework."""
-    weights = np.load(Path(metrics.__file__).parent / "weights" / "lpips-alex.npz")
+    weights = np.load(Path(srgan.__file__).parent / "weights" / "lpips-alex.npz")
 
     def pooled(x):
         return sliding_window_view(x, (3, 3), (0, 1))[::2, ::2].max((-2, -1))
@@ -192,12 +195,12 @@ def test_bicubic_has_the_literatures_figures(shared, lpips, name, psnr, ssim, di
     folder = shared / "data" / "benchmarks" / name
     measured, from_matlab, differences = [], [], []
     for path in sorted((folder / "HR").iterdir()):
-        original = images.crop_to_multiple(images.read_rgb(path), 4)
-        low, matlab = images.downscale(original, 4), images.read_rgb(folder / "LRx4_matlab" / path.name)
+        original = crop_to_multiple(read_rgb(path), 4)
+        low, matlab = downscale(original, 4), read_rgb(folder / "LRx4_matlab" / path.name)
         height, width = original.shape[:2]
-        bicubic, other = (images.resize_bicubic(picture, width, height) for picture in (low, matlab))
-        measured.append([measure(original, bicubic) for measure in (metrics.psnr_y, metrics.ssim_y, lpips)])
-        from_matlab.append(metrics.psnr_y(original, other))
+        bicubic, other = (resize_bicubic(picture, width, height) for picture in (low, matlab))
+        measured.append([measure(original, bicubic) for measure in (psnr_y, ssim_y, lpips)])
+        from_matlab.append(psnr_y(original, other))
         differences.append(np.abs(low.astype(float) - matlab).mean())
     means = [float(value) for value in np.mean(measured, axis=0)]
     assert [round(value, digits) for value, digits in zip(means, (2, 4, 3), strict=True)] == [psnr, ssim, distance]

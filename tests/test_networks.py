@@ -6,8 +6,9 @@ import pytest
 from keras import ops
 
 from srgan.errors import SRGANError
-from srgan.networks.discriminator import DISCRIMINATORS, patch, srgan, unet
-from srgan.networks.generator import compact, load_generator, rdn, rrdb, save_generator, scale_of, srresnet
+from srgan.networks.discriminators import DISCRIMINATORS, patch, srgan, unet
+from srgan.networks.files import load_generator, save_generator, scale_of
+from srgan.networks.generators import compact, rdn, rrdb, srresnet
 from srgan.networks.layers import BlockConv2D, PixelShuffle, PReLU, SpectralConv2D, SubPixelInitializer, kind_of
 from srgan.networks.vgg19 import vgg19_features
 
@@ -238,7 +239,8 @@ def test_vgg19_weights_that_are_missing_or_wrong(tmp_path):
 
 def test_vgg19_knows_a_picture_by_its_shared_weights(shared):
     """The features of a real picture are nearer to those of its slightly brighter self than to another picture's."""
-    from srgan.images import read_rgb, resize_bicubic, to_float
+    from srgan.pictures.arrays import resize_bicubic, to_float
+    from srgan.pictures.files import read_rgb
 
     extract = vgg19_features(["block5_conv4"], weights=str(shared / "weights" / "vgg19_notop_float16.weights.h5"))
     cat, raccoon = (

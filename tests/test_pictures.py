@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin, features
 from upscaling import photograph
 
-from srgan import pictures
 from srgan.errors import SRGANError
-from srgan.pictures import Picture, check_writable, from_pillow, read_picture, to_pillow, write_picture
+from srgan.pictures.files import WRITABLE, Picture, check_writable, from_pillow, read_picture, to_pillow, write_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -383,7 +382,7 @@ def test_fuzz(tmp_path_factory, data):
     if damage == "none":
         assert sorted(picture.pixels.shape[:2]) == sorted((height, width))
     folder = tmp_path_factory.mktemp("fuzz")
-    target = folder / f"a{data.draw(st.sampled_from(sorted(pictures.WRITABLE)))}"
+    target = folder / f"a{data.draw(st.sampled_from(sorted(WRITABLE)))}"
     try:
         write_picture(picture, target)
     except SRGANError as error:

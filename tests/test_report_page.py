@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from srgan import compare, images
-from srgan.scenes import Method
-from srgan.scores import WITH_ORIGINAL
+from srgan.compare.scores import WITH_ORIGINAL
+from srgan.compare.versions import Method
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -25,19 +24,23 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.keys import Keys
 
+from srgan.compare.report import compare
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
+
 SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 2)}
 
 
 def darker(low):
     """An enlargement that differs from bicubic everywhere."""
-    enlarged = images.resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
+    enlarged = resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
     return (enlarged * 0.7).astype(np.uint8)
 
 
 def rougher(low):
     """Another: bicubic and a fixed noise."""
     noise = np.random.default_rng(0).integers(0, 40, (4 * low.shape[0], 4 * low.shape[1], 3))
-    return (images.resize_bicubic(low, *noise.shape[1::-1]) * 0.8 + noise).astype(np.uint8)
+    return (resize_bicubic(low, *noise.shape[1::-1]) * 0.8 + noise).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +57,16 @@ def report(tmp_path_factory):
         Image.fromarray(pixels).save(folder / "in" / f"{name}.png")
     methods = [Method(name, folder, "0" * 64, "numpy", way) for name, way in (("darker", darker), ("rougher", rougher))]
     patch = pytest.MonkeyPatch()
-    patch.setattr(compare, "load_methods", lambda models: (methods, 4))
+    patch.setattr("srgan.compare.report.load_methods", lambda models: (methods, 4))
     try:
-        figures = compare.compare([folder / "in"], folder / "out", [])
+        figures = compare([folder / "in"], folder / "out", [])
     finally:
         patch.undo()
     versions = {}
     for picture in figures["pictures"]:
-        original = images.read_rgb(picture["path"])
-        low = images.downscale(original, 4)
-        bicubic = images.resize_bicubic(low, original.shape[1], original.shape[0])
+        original = read_rgb(picture["path"])
+        low = downscale(original, 4)
+        bicubic = resize_bicubic(low, original.shape[1], original.shape[0])
         large = {"bicubic": bicubic, "darker": darker(low), "rougher": rougher(low), "original": original}
         versions[picture["name"]] = {"low": low.repeat(4, 0).repeat(4, 1), **large}
     return folder / "out" / "index.html", figures, versions

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from srgan import images
-from srgan.sheets import sheet
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.sheets import sheet
 
 LABELS = ["low", "bicubic", "GAN", "high"]
 
@@ -13,8 +13,8 @@ LABELS = ["low", "bicubic", "GAN", "high"]
 @pytest.fixture
 def row():
     high = data.chelsea()[40:136, 120:216]
-    low = images.downscale(high, 4)
-    return [low, images.resize_bicubic(low, 96, 96), high[::-1], high]
+    low = downscale(high, 4)
+    return [low, resize_bicubic(low, 96, 96), high[::-1], high]
 
 
 def panels(drawn, columns, width, height, top):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from helpers import SAMPLE, load_script
 
-from srgan import Upscaler, engines
-from srgan.images import read_rgb
-from srgan.networks.generator import load_generator, srresnet
+from srgan import Upscaler
+from srgan.networks.files import load_generator
+from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle
-from srgan.networks.video import video_srresnet
+from srgan.networks.over_time import video_srresnet
+from srgan.pictures.files import read_rgb
 
 ship = load_script("ship")
 
@@ -26,8 +27,8 @@ def test_half_the_size_and_the_same_picture_through_either_engine(tmp_path, monk
     assert shipped.with_suffix(".bin").stat().st_size < 3 * parameters  # 4 in float32
     assert shipped.stat().st_size < 0.8 * trained.stat().st_size
 
-    monkeypatch.setattr(engines, "WEIGHTS", shipped.parent)  # so that the .xml is what OpenVINO reads
-    monkeypatch.setattr(engines, "convert", None)
+    monkeypatch.setattr("srgan.models.WEIGHTS", shipped.parent)  # so that the .xml is what OpenVINO reads
+    monkeypatch.setattr("srgan.upscale.engines.openvino_engine.convert", None)
     picture = read_rgb(SAMPLE / "val" / "raccoon.jpg")[:64, :80]
     first = Upscaler(str(trained), engine="keras", precision="float32")(picture).astype(int)
     for engine in ("keras", "openvino"):

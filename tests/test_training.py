@@ -13,9 +13,14 @@ import pytest
 from helpers import ROOT, SAMPLE, equal, rows, run_command, run_python, saved_weights
 from PIL import Image
 
-from srgan import callbacks, training
 from srgan.errors import SRGANError, UsageError
-from srgan.networks.generator import load_generator
+from srgan.networks.files import load_generator
+from srgan.train.build import build_generator, build_model
+from srgan.train.checkpoint import Checkpoint
+from srgan.train.optimizers import Schedule
+from srgan.train.run import _examples, _stores, train
+from srgan.train.validation import upscale_one, validation_psnr_y
+from srgan.train.weights import copy_weights
 
 
 def logged(folder, tag):
@@ -32,7 +37,7 @@ def finished(tmp_path_factory):
     """A finished run that was never stopped, and its configuration file."""
     from conftest import TINY
 
-    from srgan.config import Config
+    from srgan.config.schema import Config
 
     folder = tmp_path_factory.mktemp("finished")
     config = Config.load("sample", [*TINY, f"data.store={folder / 'stores'}", "pixel.average=0.9"])
@@ -97,7 +102,8 @@ def test_the_same_command_on_a_finished_run_changes_nothing(finished):
 KILLED = """
 import os, signal, sys
 import keras
-from srgan import callbacks, cli
+from srgan import cli
+from srgan.train import callbacks
 
 where, count = sys.argv[1], int(sys.argv[2])
 
@@ -140,7 +146,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     killed = run_python("-c", KILLED, where, count, *arguments)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     stage = "gan" if epochs_done > 2 else "pixel"
-    assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
+    assert Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
     continued = run_command("train", *arguments)
     assert continued.returncode == 0, continued.stderr
     assert equal(saved_weights(tmp_path / "run"), saved_weights(folder / "run"))
@@ -186,7 +192,6 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
 
 def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
     config = tiny("gan.epochs=0", "pixel.epochs=3")
-    from srgan import gan
 
     calls = []
 
@@ -194,19 +199,19 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, 
         calls.append(1)
         return keras.ops.mean(keras.ops.abs(hr - sr)) * (float("nan") if len(calls) > 4 + 2 else 1.0)
 
-    monkeypatch.setattr(gan, "pixel_loss", poisoned)
-    build = training.build_model
+    monkeypatch.setattr("srgan.train.objective.pixel_loss", poisoned)
+    build = build_model
 
     def eager(*arguments):
         model = build(*arguments)
         model.run_eagerly, model.jit_compile = True, False
         return model
 
-    monkeypatch.setattr(training, "build_model", eager)
+    monkeypatch.setattr("srgan.train.run.build_model", eager)
     with pytest.raises(SRGANError, match=r"loss.* is no finite number at step \d of epoch 2 of the pixel stage; the checkpoint "
                                          r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
-        training.train(config, tmp_path / "run")
-    assert callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
+        train(config, tmp_path / "run")
+    assert Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
     assert all(np.isfinite(array).all() for array in saved_weights(tmp_path / "run"))
 
 
@@ -222,24 +227,24 @@ def test_another_configuration_is_refused_by_its_keys(finished):
 def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp_path):
     steady = ["gan.schedule=constant", "pixel.schedule=constant"]
     hinge = ["gan.adversarial=hinge", "network.discriminator_filters=8"]
-    training.train(tiny(*steady, *hinge), tmp_path / "straight")
-    training.train(tiny(*steady, "pixel.epochs=1", "gan.epochs=0"), tmp_path / "run")
+    train(tiny(*steady, *hinge), tmp_path / "straight")
+    train(tiny(*steady, "pixel.epochs=1", "gan.epochs=0"), tmp_path / "run")
     for epochs in (1, 2):  # the pixel stage is prolonged and a GAN stage added, which is prolonged then
-        training.train(tiny(*steady, *hinge, f"gan.epochs={epochs}"), tmp_path / "run")
+        train(tiny(*steady, *hinge, f"gan.epochs={epochs}"), tmp_path / "run")
     assert equal(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"))
     starts = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 1), (2, 2)]
     # Fewer than are done, of a stage that is over, and another loss in the midst of a stage.
     for refused in ("gan.epochs=1", "pixel.epochs=3", "gan.adversarial=vanilla"):
         with pytest.raises(UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"):
-            training.train(tiny(*steady, *hinge, refused), tmp_path / "run")
+            train(tiny(*steady, *hinge, refused), tmp_path / "run")
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.doc").write_text("precious")
     with pytest.raises(UsageError, match="holds files and no run"):
-        training.train(tiny(), tmp_path / "run")
+        train(tiny(), tmp_path / "run")
 
 
 def test_a_run_without_its_checkpoint_is_not_overwritten(tiny, finished, tmp_path):
@@ -248,7 +253,7 @@ def test_a_run_without_its_checkpoint_is_not_overwritten(tiny, finished, tmp_pat
     shutil.rmtree(run / "checkpoint")
     before = (run / "generator.keras").read_bytes()
     with pytest.raises(UsageError, match=f"checkpoint is gone.*--set initial_weights={run} "):
-        training.train(tiny(), run)
+        train(tiny(), run)
     assert (run / "generator.keras").read_bytes() == before
 
 
@@ -258,22 +263,22 @@ def test_other_pictures_do_not_continue_a_run(tiny, tmp_path):
     bare = ["data.annotations=null", "data.validation_pictures=null", "data.validation_annotations=null",
             "data.validation_count=2", "gan.epochs=0", "pixel.epochs=1", "pixel.warmup_steps=0"]  # fmt: skip
     config = tiny(*bare, f"data.pictures={pictures}")
-    training.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     moved = shutil.copytree(pictures, tmp_path / "elsewhere", copy_function=shutil.copyfile)  # with times of their own
-    training.train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
+    train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
     before = (tmp_path / "run" / "config.yaml").read_text()
     first, second, *_ = sorted(pictures.iterdir())
     shutil.copyfile(second, first)  # as many, of the same names
     with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
-        training.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     assert (tmp_path / "run" / "config.yaml").read_text() == before
     # A run that an earlier version began has no digests, until it is started again.
     environment = tmp_path / "run" / "environment.json"
     starts = json.loads(environment.read_text())
     environment.write_text(json.dumps([{k: v for k, v in start.items() if k != "digests"} for start in starts]))
-    training.train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
+    train(tiny(*bare, f"data.pictures={moved}"), tmp_path / "run")
     with pytest.raises(SRGANError, match="the pictures have changed since this run began"):
-        training.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
 
 
 def test_two_processes_do_not_train_in_one_folder(tiny, tmp_path):
@@ -281,57 +286,57 @@ def test_two_processes_do_not_train_in_one_folder(tiny, tmp_path):
 
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"), pytest.raises(SRGANError, match="another srgan-train is at work"):
-        training.train(tiny(), tmp_path / "run")
+        train(tiny(), tmp_path / "run")
 
 
 def test_what_the_second_stage_needs_is_missed_before_the_first(tiny, tmp_path):
     config = tiny("gan.content_weight=1.0", f"gan.vgg19={tmp_path / 'gone.weights.h5'}")
     with pytest.raises(SRGANError, match="gone.weights.h5: no such file of VGG19 weights"):
-        training.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "log.csv").exists()
     # A run that got nowhere does not stand in the way of one with the mistake mended.
-    training.train(tiny("gan.epochs=0"), tmp_path / "run")
+    train(tiny("gan.epochs=0"), tmp_path / "run")
     assert (tmp_path / "run" / "generator.keras").exists()
 
 
 def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_path):
     folder, _ = finished
     generator = folder / "run" / "generator.keras"
-    built = training.build_generator(tiny())
-    training._copy_weights(load_generator(generator), built, generator)
+    built = build_generator(tiny())
+    copy_weights(load_generator(generator), built, generator)
     assert equal(saved_weights(folder / "run"), [np.array(v) for v in built.variables])
     with pytest.raises(
         SRGANError,
         match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)",
     ):
-        training._copy_weights(
-            load_generator(generator), training.build_generator(tiny("network.filters=8")), generator
+        copy_weights(
+            load_generator(generator), build_generator(tiny("network.filters=8")), generator
         )
     for change, difference in (
         ("network.skip=none", r"where that has sr \(Rescaling\), the file has .*"),
         ("network.activation=relu", "it also has head_act/alpha"),
     ):
         with pytest.raises(SRGANError, match=f"generator.keras: does not fit .*: {difference}"):
-            training._copy_weights(load_generator(generator), training.build_generator(tiny(change)), generator)
+            copy_weights(load_generator(generator), build_generator(tiny(change)), generator)
     with pytest.raises(SRGANError, match="it also has block1_conv1/kernel"):
         small = keras.Model(built.inputs, built.get_layer("head_act").output)
-        training._copy_weights(load_generator(generator), small, generator)
+        copy_weights(load_generator(generator), small, generator)
 
 
 def test_a_run_starts_from_initial_weights_and_needs_them_only_then(tiny, finished, tmp_path):
     start = shutil.copy(finished[0] / "run" / "generator.keras", tmp_path / "start.keras")
     config = tiny("pixel.epochs=1", "gan.epochs=0", "pixel.learning_rate=1e-12", f"initial_weights={start}")
-    training.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     theirs, ours = (saved_weights(folder / "run") for folder in (finished[0], tmp_path))
     assert all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(theirs, ours, strict=True))
     start.unlink()
-    assert training.train(config, tmp_path / "run").exists() and equal(ours, saved_weights(tmp_path / "run"))
+    assert train(config, tmp_path / "run").exists() and equal(ours, saved_weights(tmp_path / "run"))
 
 
 def test_a_checkpoint_of_another_version_is_named(tiny, tmp_path):
     """As it was when the last convolution was Keras' own."""
-    model = training.build_model("pixel", tiny(), training.build_generator(tiny()))
-    checkpoint = callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel")
+    model = build_model("pixel", tiny(), build_generator(tiny()))
+    checkpoint = Checkpoint(tmp_path / "run" / "checkpoint", "pixel")
     checkpoint.folder.parent.mkdir()
     checkpoint.save(model, 1)
     with h5py.File(next(checkpoint.folder.glob("*.h5")), "r+") as file:
@@ -345,22 +350,22 @@ def test_a_checkpoint_of_another_version_is_named(tiny, tmp_path):
 
 def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_path):
     config = tiny("pixel.epochs=1", "gan.epochs=0", "pixel.average=0.9")
-    saved = load_generator(training.train(config, tmp_path / "run"))
-    model = training.build_model("pixel", config, training.build_generator(config))
-    callbacks.Checkpoint(tmp_path / "run" / "checkpoint", "pixel").load(model)
+    saved = load_generator(train(config, tmp_path / "run"))
+    model = build_model("pixel", config, build_generator(config))
+    Checkpoint(tmp_path / "run" / "checkpoint", "pixel").load(model)
     weights = [np.array(variable) for variable in saved.variables]
     assert not equal(weights, [np.array(variable) for variable in model.generator.variables])
     model.optimizer.finalize_variable_values(model.trainable_variables)  # Keras' own way to the averages
     assert equal(weights, [np.array(variable) for variable in model.generator.variables])
-    _, validation = training._examples(config, training._stores(config))
-    score = callbacks.validation_psnr_y(validation, lambda lr: callbacks.upscale_one(saved, lr))
+    _, validation = _examples(config, _stores(config))
+    score = validation_psnr_y(validation, lambda lr: upscale_one(saved, lr))
     assert float(rows(tmp_path / "run")[0]["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
 
 
 def test_a_long_gradient_is_shortened(tiny):
     def length(*changes):
         config = tiny("pixel.warmup_steps=0", *changes)
-        model = training.build_model("pixel", config, training.build_generator(config))
+        model = build_model("pixel", config, build_generator(config))
         random = np.random.default_rng(0)
         model.train_on_batch(*(random.integers(0, 256, (2, side, side, 3), np.uint8) for side in (8, 32)))
         return np.sqrt(sum(np.sum(np.square(momentum)) for momentum in model.optimizer._momentums)) / 0.1  # 1 - beta_1
@@ -372,7 +377,7 @@ def test_a_long_gradient_is_shortened(tiny):
 def test_learning_rates_follow_their_schedule(tiny):
     def rates(*changes):
         stage = tiny("batches.steps_per_epoch=10", "pixel.learning_rate=1e-3", *changes).pixel
-        schedule = training.Schedule(stage, 10)
+        schedule = Schedule(stage, 10)
         return [float(schedule(step)) for step in range(10 * stage.epochs)]
 
     assert rates("pixel.schedule=constant", "pixel.warmup_steps=0") == pytest.approx([1e-3] * 20)
@@ -418,8 +423,8 @@ def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     """Both stages, the checkpoint, the saved generator and the pictures that it makes through the default engine."""
     short = ["pixel.epochs=1", "gan.epochs=1", "batches.steps_per_epoch=2", "pixel.warmup_steps=1"]
     config = tiny(*short, *changes)
-    before = [np.array(variable) for variable in training.build_generator(config).trainable_variables]
-    path = training.train(config, tmp_path / "run")
+    before = [np.array(variable) for variable in build_generator(config).trainable_variables]
+    path = train(config, tmp_path / "run")
     generator = load_generator(path)
     after = [np.array(variable) for variable in generator.trainable_variables]
     assert all(np.isfinite(array).all() for array in after) and not equal(before, after)
@@ -429,8 +434,8 @@ def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     if not find_spec("openvino"):
         return
     from srgan import Upscaler
-    from srgan.images import read_rgb
+    from srgan.pictures.files import read_rgb
 
     picture = read_rgb(SAMPLE / "val" / "chelsea.jpg")[:40, :56]
     found = Upscaler(path, precision="float32")(picture).astype(int)
-    assert np.abs(found - callbacks.upscale_one(generator, picture)).max() <= 1
+    assert np.abs(found - upscale_one(generator, picture)).max() <= 1

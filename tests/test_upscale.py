@@ -13,10 +13,12 @@ from skimage import data
 from upscaling import make_model, photograph
 
 import srgan
-from srgan import upscale
-from srgan.engines import Description, OpenVINOEngine
 from srgan.errors import SRGANError, UsageError
-from srgan.upscale import OVERLAP, SMALLEST_TILE, Upscaler, tiles
+from srgan.upscale.engines.description import Description
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
+from srgan.upscale.memory import affordable_tile, free_memory
+from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, tiles
+from srgan.upscale.upscaler import Upscaler
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def nearest(monkeypatch):
 
     def make(tile=None, scale=None, **settings):
         engine = Nearest(**settings)
-        monkeypatch.setattr(upscale, "load_engine", lambda *args, **kwargs: engine)
+        monkeypatch.setattr("srgan.upscale.upscaler.load_engine", lambda *args, **kwargs: engine)
         return Upscaler("nearest", tile=tile, scale=scale)
 
     return make
@@ -103,7 +105,7 @@ def test_tiles_leave_no_seams(picture, precision, model, monkeypatch):
     whole = Upscaler(model, precision=precision, tile=1024)(pixels)
     tiled = Upscaler(model, precision=precision, tile=96)
     assert np.abs(tiled(pixels).astype(int) - whole).max() <= 1
-    monkeypatch.setattr(upscale, "OVERLAP", 0)
+    monkeypatch.setattr("srgan.upscale.upscaler.OVERLAP", 0)
     assert np.abs(tiled(pixels).astype(int) - whole).max() > 8  # or this test would see nothing
 
 
@@ -143,21 +145,21 @@ def test_the_tile_is_chosen_by_the_memory_that_is_free(monkeypatch):
     engine.bytes_per_pixel = 5000
     sides = []
     for free in (0, 100 << 20, 200 << 20, 64 << 30):
-        monkeypatch.setattr(upscale, "free_memory", lambda free=free: free)
-        sides.append(upscale.affordable_tile(engine))
+        monkeypatch.setattr("srgan.upscale.memory.free_memory", lambda free=free: free)
+        sides.append(affordable_tile(engine))
         assert sides[-1] == SMALLEST_TILE or sides[-1] ** 2 * engine.bytes_per_pixel <= free
     assert sides[0] == SMALLEST_TILE and sides[0] < sides[1] < sides[2] < sides[3] == engine.largest_tile
 
 
 def test_free_memory_knows_the_limit_of_the_process():
     resource = pytest.importorskip("resource")
-    free = upscale.free_memory()
+    free = free_memory()
     assert 2**20 < free < 2**45
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
         used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, limits[1]))
-        assert upscale.free_memory() <= 2**28
+        assert free_memory() <= 2**28
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
@@ -318,7 +320,7 @@ def test_what_bfloat16_breaks_is_computed_again_in_float32(nearest, caplog):
 
 
 def test_a_model_that_gives_no_numbers_is_an_error(tmp_path):
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     path = make_model(tmp_path / "nan.keras")
     generator = load_generator(path)
@@ -330,7 +332,7 @@ def test_a_model_that_gives_no_numbers_is_an_error(tmp_path):
 
 
 def test_values_beyond_the_range_are_clipped(tmp_path):
-    from srgan.networks.generator import load_generator
+    from srgan.networks.files import load_generator
 
     path = make_model(tmp_path / "bright.keras")
     generator = load_generator(path)

@@ -20,7 +20,8 @@ from upscaling import photograph
 
 from srgan import cli
 from srgan.errors import UsageError
-from srgan.upscale import Upscaler, plan
+from srgan.upscale.planning import plan
+from srgan.upscale.upscaler import Upscaler
 
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
 
@@ -48,7 +49,7 @@ def test_help_and_versions_answer(model):
 
 
 def test_without_a_model_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("srgan.engines.WEIGHTS", tmp_path)
+    monkeypatch.setattr("srgan.models.WEIGHTS", tmp_path)
     assert cli.upscale([str(save(tmp_path / "a.png")), str(tmp_path / "b.png")]) == 2
     assert re.fullmatch("srgan: no model is shipped yet: pass --model .*\n", capsys.readouterr().err)
 

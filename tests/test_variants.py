@@ -4,8 +4,8 @@ import numpy as np
 from conftest import TINY
 from helpers import SAMPLE, load_script
 
-from srgan.config import Config
-from srgan.networks.generator import compact, srresnet
+from srgan.config.schema import Config
+from srgan.networks.generators import compact, srresnet
 
 variants = load_script("variants")
 

@@ -16,9 +16,11 @@ from filelock import FileLock
 from PIL import Image
 from upscaling import photograph
 
-from srgan import cli, clips, segments, video
-from srgan.engines import load_engine
-from srgan.upscale import Upscaler
+from srgan import cli
+from srgan.clips.reading import SWSCALE_MATRIX, Film, fraction
+from srgan.upscale.clip_job import ahead, split
+from srgan.upscale.engines.loading import load_engine
+from srgan.upscale.upscaler import Upscaler
 
 RATE = 24
 
@@ -29,7 +31,7 @@ def soft(tmp_path_factory):
     from srgan.runtime import load_keras
 
     load_keras()
-    from srgan.networks.generator import srresnet
+    from srgan.networks.generators import srresnet
 
     generator = srresnet(filters=4, blocks=1, skip="bilinear")
     for variable in generator.variables:
@@ -87,7 +89,7 @@ def make_film(
         for frame, pts in zip(frames, times):
             if frame.format.name != pix_fmt:
                 frame = frame.reformat(
-                    format=pix_fmt, dst_colorspace=segments.SWSCALE_MATRIX.get(colour[0], 5), dst_color_range=colour[1]
+                    format=pix_fmt, dst_colorspace=SWSCALE_MATRIX.get(colour[0], 5), dst_color_range=colour[1]
                 )
             frame.pts, frame.time_base = pts, base
             out.mux(stream.encode(frame))
@@ -112,7 +114,7 @@ def probe(path):
             "size": (frames[0].width, frames[0].height),
             "format": frames[0].format.name,
             "codec": context.codec.canonical_name,
-            "aspect": clips.fraction(stream.sample_aspect_ratio),
+            "aspect": fraction(stream.sample_aspect_ratio),
             "colour": tuple(
                 int(getattr(context, name)) for name in ("colorspace", "color_range", "color_primaries", "color_trc")
             ),
@@ -133,7 +135,7 @@ def packets(path, kind):
 
 
 def rgb(path):
-    clip = clips.Film(path)
+    clip = Film(path)
     return [clip.pixels(frame) for frame in clip.frames()]
 
 
@@ -212,7 +214,7 @@ def test_colours_are_those_of_the_original(matrix, span, depth, upscale, soft, t
 
 def test_high_definition_that_does_not_say_its_matrix_is_bt709(tmp_path):
     make_film(tmp_path / "in.mp4", [np.zeros((720, 1280, 3), np.uint8)] * 2, colour=(2, 0, 2, 2), preset="ultrafast")
-    assert clips.Film(tmp_path / "in.mp4").colour.matrix == 1
+    assert Film(tmp_path / "in.mp4").colour.matrix == 1
 
 
 TURNS = {  # a, b, c, d of the display matrix, and what puts the picture upright
@@ -303,7 +305,7 @@ def test_a_part_of_a_film(upscale, tmp_path):
     assert [time for time, _ in found] == pytest.approx([time for time, _ in expected], abs=0.0015)
     assert packets(tmp_path / "out.mkv", "subtitle") == [(pytest.approx(0.05), b"second line")]
     whole = rgb(tmp_path / "in.mkv")
-    part = clips.Film(tmp_path / "in.mkv", 0.45, 1)
+    part = Film(tmp_path / "in.mkv", 0.45, 1)
     for frame, expected in zip(part.frames(), whole[11:24], strict=True):
         np.testing.assert_array_equal(part.pixels(frame), expected)
     status, lines = upscale(tmp_path / "in.mkv", tmp_path / "out.mkv", "--start", 50)
@@ -526,14 +528,14 @@ def test_options_that_do_not_fit_one_clip_stop_no_other(upscale, tmp_path):
 
 def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     pictures = ["a.png"]
-    assert video.split(pictures, "50%d off.png") == ([], pictures) and video.split(["a.gif"], "b.png") == (
+    assert split(pictures, "50%d off.png") == ([], pictures) and split(["a.gif"], "b.png") == (
         [],
         ["a.gif"],
     )
     folder = [(tmp_path / "a.mkv", tmp_path / "v1.0" / "a.mkv")], []
-    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
+    assert split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
     (tmp_path / "v1.0").mkdir()
-    assert video.split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
+    assert split([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
     assert [cli._seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
     for wrong in ("soon", "1:2:3:4", "-1", "nan"):
         assert upscale("a.mkv", "b.mkv", f"--start={wrong}")[0] == 2
@@ -554,13 +556,15 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
 
 SLOW = """
 import sys, time, resource
-from srgan import cli, segments, upscale
-segments.SEGMENT = 4
-quick = upscale.Upscaler._upscale
+from srgan import cli
+from srgan.clips import writing
+from srgan.upscale import Upscaler
+writing.SEGMENT = 4
+quick = Upscaler._upscale
 def slow(*arguments, **options):
     time.sleep({seconds})
     return quick(*arguments, **options)
-upscale.Upscaler._upscale = slow
+Upscaler._upscale = slow
 if {bytes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
 sys.exit(cli.upscale(sys.argv[1:]))
@@ -595,7 +599,7 @@ def test_killed_and_started_again_it_goes_on_to_the_same_file(name, model, upsca
     assert done.stderr.endswith("30 frames, 0 replaced\n")
     (tmp_path / "whole").mkdir()
     whole = tmp_path / "whole" / name
-    monkeypatch.setattr(segments, "SEGMENT", 4)
+    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
     assert upscale(arguments[0], whole)[0] == 0
     files = sorted(file.relative_to(tmp_path / "whole") for file in whole.parent.iterdir())
     assert len(files) == (30 if "%" in name else 1)
@@ -630,7 +634,7 @@ def test_interrupted_it_says_that_it_can_go_on(model, upscale, tmp_path, monkeyp
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".out*/0*.npz")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    monkeypatch.setattr(segments, "SEGMENT", 4)
+    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
     status, lines = upscale(*arguments[:2])
     assert status == 1 and "another process is at work on it" in lines[0]
     process.send_signal(signal.SIGINT)
@@ -724,7 +728,7 @@ def test_threads_run_ahead_but_not_far_and_stop():
         finally:
             closed.append(True)
 
-    pulled = video.ahead(numbers())
+    pulled = ahead(numbers())
     assert [next(pulled) for _ in range(3)] == [0, 1, 2]
     pulled.close()
     assert closed and len(made) <= 7
@@ -734,5 +738,5 @@ def test_threads_run_ahead_but_not_far_and_stop():
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        list(video.ahead(failing()))
-    assert list(video.ahead(number for number in range(9))) == list(range(9))
+        list(ahead(failing()))
+    assert list(ahead(number for number in range(9))) == list(range(9))

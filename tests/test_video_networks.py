@@ -3,16 +3,18 @@ import numpy as np
 import pytest
 from helpers import SAMPLE
 
-from srgan.engines import find_model
+from srgan.clips.flow import move_memory, origin, places
 from srgan.errors import SRGANError
-from srgan.flow import move_memory, origin, places
-from srgan.gan import SRGAN
-from srgan.images import downscale, read_rgb, resize_bicubic, to_float, to_uint8
-from srgan.metrics import psnr_y
-from srgan.networks.generator import load_generator, save_generator, scale_of, srresnet
+from srgan.metrics.pixels import psnr_y
+from srgan.models import find_model
+from srgan.networks.files import load_generator, save_generator, scale_of
+from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
-from srgan.networks.recall import EnlargingInitializer, MoveAlong, Shortfall
-from srgan.networks.video import FUSIONS, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
+from srgan.networks.over_time import FUSIONS, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
+from srgan.networks.recurrent import EnlargingInitializer, MoveAlong, Shortfall
+from srgan.pictures.arrays import downscale, resize_bicubic, to_float, to_uint8
+from srgan.pictures.files import read_rgb
+from srgan.train.objective import SRGAN
 
 SMALL = {"filters": 4, "blocks": 4}
 PHOTO = read_rgb(SAMPLE / "val" / "raccoon.jpg")[100:500, 200:700]

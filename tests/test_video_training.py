@@ -10,16 +10,22 @@ import pytest
 from helpers import SAMPLE, equal, rows, saved_weights
 from PIL import Image
 
-from srgan import callbacks, training
-from srgan.config import Config
-from srgan.data.motion import Motion, _path, _seen, moving
-from srgan.data.prepare import prepare
-from srgan.data.windows import WindowBatches, Windows
+from srgan.clips.flow import origin
+from srgan.config.schema import Config
 from srgan.errors import SRGANError
-from srgan.flow import origin
-from srgan.images import downscale, read_rgb, resize_bicubic
-from srgan.networks.generator import load_generator, save_generator, srresnet
-from srgan.networks.video import FUSIONS
+from srgan.networks.files import load_generator, save_generator
+from srgan.networks.generators import srresnet
+from srgan.networks.over_time import FUSIONS
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
+from srgan.train.build import build_batches, build_generator, build_model
+from srgan.train.checkpoint import Checkpoint
+from srgan.train.data.motion import Motion, _path, _seen, moving
+from srgan.train.data.prepare import prepare
+from srgan.train.data.windows import WindowBatches, Windows
+from srgan.train.run import _examples, _stores, train
+from srgan.train.validation import middle_frame, upscale_one, validation_psnr_y
+from srgan.train.weights import start_from
 
 PICTURES = sorted((SAMPLE / "train").iterdir())
 SMALL = ["network.blocks=2", "network.frames=3", "pixel.epochs=1", "gan.epochs=0", "pixel.warmup_steps=1",
@@ -220,7 +226,7 @@ def data(clips, *changes):
 
 
 def test_windows_of_clips_hold_their_frames_and_never_cross_a_cut(clips, tmp_path, monkeypatch):
-    from srgan.data.films import choose_clips, prepare_clips
+    from srgan.train.data.clips import choose_clips, prepare_clips
 
     folder, frames = clips
     chosen = choose_clips(data(folder))["clips"]
@@ -249,7 +255,7 @@ def test_windows_of_clips_hold_their_frames_and_never_cross_a_cut(clips, tmp_pat
 
 
 def test_half_of_the_crops_are_of_clips_and_stay_on_their_place(clips, store, tmp_path):
-    from srgan.data.films import choose_clips, prepare_clips
+    from srgan.train.data.clips import choose_clips, prepare_clips
 
     cut = prepare_clips(choose_clips(data(clips[0]))["clips"], tmp_path, frames=3, size=64, scale=4, fit="tile")
     found = 0
@@ -263,7 +269,7 @@ def test_half_of_the_crops_are_of_clips_and_stay_on_their_place(clips, store, tm
 
 
 def test_a_clip_is_not_in_both_splits(clips, tmp_path):
-    from srgan.data.films import choose_clips
+    from srgan.train.data.clips import choose_clips
 
     shutil.copy(clips[0] / "a.mkv", tmp_path / "renamed.mkv")
     shutil.copytree(clips[0] / "numbered", tmp_path / "elsewhere")
@@ -287,7 +293,7 @@ def test_a_clip_is_not_in_both_splits(clips, tmp_path):
 @pytest.fixture(scope="module")
 def few_windows():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "VALIDATION_WINDOWS", 4)
+        patch.setattr("srgan.train.run.VALIDATION_WINDOWS", 4)
         yield
 
 
@@ -302,12 +308,12 @@ def start(tmp_path_factory):
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_fusion_learns_from_a_generator_of_pictures_on(fusion, store, start, tiny):
     config = tiny(*SMALL, f"network.fusion={fusion}")
-    generator = training.build_generator(config)
-    training._start_from(start, generator)
+    generator = build_generator(config)
+    start_from(start, generator)
     before = [np.array(variable) for variable in generator.variables]
-    model = training.build_model("pixel", config, generator)
+    model = build_model("pixel", config, generator)
     model.run_eagerly, model.jit_compile = True, False  # for so few steps the quickest
-    cut = training.build_batches("pixel", config, {"pictures": store})
+    cut = build_batches("pixel", config, {"pictures": store})
     losses = [float(model.train_on_batch(*cut[step], return_dict=True)["loss/pixel"]) for step in range(2)]
     assert all(0 < loss < 1 for loss in losses)
     for variable, old in zip(generator.variables, before):
@@ -320,40 +326,40 @@ def test_a_stopped_run_on_clips_ends_with_the_weights_of_one_that_was_not(
     config = tiny(*SMALL, "pixel.epochs=2", "pixel.average=0.9", f"initial_weights={start}", f"data.clips={clips[0]}",
                   f"data.validation_clips={clips[0] / '..'}/validation", "precision=mixed_bfloat16")  # fmt: skip
     shutil.copytree(clips[0] / "numbered", clips[0].parent / "validation" / "scene", dirs_exist_ok=True)
-    whole = training.train(config, tmp_path / "whole").parent
+    whole = train(config, tmp_path / "whole").parent
     said = capsys.readouterr()
     assert "4 windows of training clips, 1 windows of validation clips" in said.out and "skipped: " in said.err
-    real = callbacks.Checkpoint.save
+    real = Checkpoint.save
 
     def stopping(checkpoint, model, epoch):
         real(checkpoint, model, epoch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.Checkpoint, "save", stopping)
-        training.train(config, tmp_path / "stopped")
+        patch.setattr(Checkpoint, "save", stopping)
+        train(config, tmp_path / "stopped")
     assert len(rows(tmp_path / "stopped")) == 1
     keras.utils.set_random_seed(99)
-    training.train(config, tmp_path / "stopped")
+    train(config, tmp_path / "stopped")
     assert equal(saved_weights(whole), saved_weights(tmp_path / "stopped"))
     # A network of the same fusion starts as itself, and one of another is refused.
-    generator = training.build_generator(config)
-    training._start_from(whole, generator)
+    generator = build_generator(config)
+    start_from(whole, generator)
     assert equal(saved_weights(whole), [np.array(variable) for variable in generator.variables])
     with pytest.raises(SRGANError, match="does not fit the network of the configuration"):
-        training._start_from(whole, training.build_generator(tiny(*SMALL, "network.fusion=late")))
+        start_from(whole, build_generator(tiny(*SMALL, "network.fusion=late")))
 
 
 def test_a_recurrent_generator_is_trained_against_a_discriminator(tiny, start, few_windows, tmp_path):
     config = tiny(*SMALL, "network.fusion=recurrent", "pixel.epochs=0", "gan.epochs=1", "gan.average=0.9", "gan.artifact_weight=1.0",
                   f"initial_weights={start}")  # fmt: skip
-    output = training.train(config, tmp_path / "run").parent
+    output = train(config, tmp_path / "run").parent
     generator = load_generator(output / "generator.keras")
     assert len(generator.inputs) == len(generator.outputs) == 2  # one step, for clips of any length
     (row,) = rows(output)
     assert all(float(row[f"loss/{name}"]) >= 0 for name in ("pixel", "artifact", "adversarial", "discriminator"))
-    _, validation = training._examples(config, training._stores(config))
-    score = callbacks.validation_psnr_y(validation, lambda lr: callbacks.upscale_one(generator, lr))
+    _, validation = _examples(config, _stores(config))
+    score = validation_psnr_y(validation, lambda lr: upscale_one(generator, lr))
     assert float(row["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
     sheet = Image.open(output / "samples" / "gan-0001.png")
     assert sheet.width > 4 * 32 and sheet.height > 2 * 32
@@ -364,7 +370,7 @@ def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_
 ):
     config = tiny(*SMALL, "network.fusion=recurrent", "pixel.freeze=picture", "pixel.learning_rate=1e-2", f"initial_weights={start}",
                   "gan.epochs=1", "gan.learning_rate=1e-2")  # fmt: skip
-    output = training.train(config, tmp_path / "run").parent
+    output = train(config, tmp_path / "run").parent
     begun = {variable.path: np.array(variable) for variable in load_generator(start).variables}
     for name, frozen in (("generator-pixel", True), ("generator", False)):
         weights = {v.path: np.array(v) for v in load_generator(output / f"{name}.keras").variables}
@@ -375,9 +381,9 @@ def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_
 
 def test_without_opencv_a_recurrent_generator_is_not_begun(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "srgan.flow", raising=False)
+    monkeypatch.delitem(sys.modules, "srgan.clips.flow", raising=False)
     with pytest.raises(SRGANError, match="pip install opencv-python-headless"):
-        training.train(tiny(*SMALL, "network.fusion=recurrent"), tmp_path / "run")
+        train(tiny(*SMALL, "network.fusion=recurrent"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -385,4 +391,4 @@ def test_windows_to_validate_on_are_always_the_same(store):
     first, again = (Windows.of(store, None, 3, frames=5, crop=32, seed=(0, 2)) for _ in range(2))
     assert np.array_equal(first.lr, again.lr) and np.array_equal(first.hr, again.hr)
     assert first.lr.shape == (3, 5, 8, 8, 3) and first.hr.shape == (3, 32, 32, 3)
-    assert callbacks.middle_frame(first.lr[0]).shape == (8, 8, 3)
+    assert middle_frame(first.lr[0]).shape == (8, 8, 3)

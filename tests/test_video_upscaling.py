@@ -14,14 +14,18 @@ from skimage import data
 from test_video import command, make_film, rgb
 from upscaling import make_model, photograph
 
-from srgan import cli, segments, upscale
-from srgan.cuts import is_cut
-from srgan.engines import Description, KerasEngine, OpenVINOEngine, load_engine
+from srgan import cli
+from srgan.clips.cuts import is_cut
+from srgan.clips.flow import move_memory
 from srgan.errors import SRGANError, UsageError
-from srgan.flow import move_memory
 from srgan.networks.layers import PixelShuffle
-from srgan.upscale import Upscaler
-from srgan.video import upscale_clip
+from srgan.pictures import resize
+from srgan.upscale.clip_job import upscale_clip
+from srgan.upscale.engines.description import Description
+from srgan.upscale.engines.keras_engine import KerasEngine
+from srgan.upscale.engines.loading import load_engine
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
+from srgan.upscale.upscaler import Upscaler
 
 KINDS = ("early", "recurrent")  # one that takes windows, and the one with a memory
 FUSIONS = {"early": 2, "late": 2, "slow": 4, "3d": 2, "recurrent": 2}  # and how many blocks each needs
@@ -189,7 +193,7 @@ def test_a_folder_of_frames_becomes_one_of_larger_frames(models, upscalers, tmp_
 
 def test_without_opencv_no_clip_is_begun(models, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "srgan.flow", raising=False)
+    monkeypatch.delitem(sys.modules, "srgan.clips.flow", raising=False)
     folder = tmp_path / "frames"
     folder.mkdir()
     for index, frame in enumerate(pan(3)):
@@ -258,7 +262,7 @@ def test_tiles_are_the_same_for_all_frames_and_leave_no_seams(kind, upscalers, m
     tiled.engine = Counted(tiled.engine)
     assert largest(tiled.clip(frames), whole) <= 1
     assert tiled.engine.count == 5 * 2 * 3
-    monkeypatch.setattr(upscale, "OVERLAP", 0)
+    monkeypatch.setattr("srgan.upscale.upscaler.OVERLAP", 0)
     assert largest(tiled.clip(frames), whole) > 8  # or this test would see nothing
 
 
@@ -298,7 +302,7 @@ def test_alpha_gray_and_16_bits(kind, upscalers):
         np.roll(np.where(np.arange(32) < 16, 255, 0).astype(np.uint8), index)[None].repeat(24, 0) for index in range(4)
     ]
     for index, sr in enumerate(upscaler.clip(map(np.dstack, zip(frames, alpha)))):
-        np.testing.assert_array_equal(sr[..., 3:], upscale.images.resize(alpha[index][..., None], 128, 96))
+        np.testing.assert_array_equal(sr[..., 3:], resize(alpha[index][..., None], 128, 96))
         inside = sr[:, 4 * index + 8 : 4 * index + 52, :3].astype(int)
         assert np.abs(inside - opaque[index][:, 4 * index + 8 : 4 * index + 52]).mean() < 6
     gray = [frame[..., :1] for frame in frames]
@@ -351,7 +355,7 @@ def test_a_damaged_frame_is_its_predecessor_for_its_neighbours_too(kind, folder,
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["out.mkv", "out/%03d.png"])
 def test_stopped_anywhere_it_goes_on_to_the_same(name, kind, models, upscale, tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "SEGMENT", 4)
+    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
     source = make_film(tmp_path / "in.mkv", pan(10) + pan(10, picture=data.coffee()))
     assert upscale(source, tmp_path / "whole" / name, model=models(kind))[0] == 0
     quick, kept, stops = Upscaler._upscale, [], (2, 7, 5, None)  # after so many frames
@@ -400,7 +404,7 @@ def test_killed_and_started_again_it_goes_on_to_the_same_file(kind, name, models
     assert not (tmp_path / name).exists() and list(tmp_path.rglob("*.part"))
     done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and re.match(r"srgan: .*: goes on after \d+ frames\n", done.stderr), done.stderr
-    monkeypatch.setattr(segments, "SEGMENT", 4)
+    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
     assert upscale(source, tmp_path / "whole" / name, model=models(kind))[0] == 0
     files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*"))
     assert len(files) == (24 if "%" in name else 1)

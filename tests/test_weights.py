@@ -8,10 +8,11 @@ from helpers import SAMPLE, load_script
 from skimage import data
 
 from srgan import Upscaler
-from srgan.engines import SHIPPED, WEIGHTS, load_engine
-from srgan.images import downscale
-from srgan.metrics import psnr_y
-from srgan.scenes import find_pictures, load_methods, read_scene
+from srgan.compare.versions import find_pictures, load_methods, read_scene
+from srgan.metrics.pixels import psnr_y
+from srgan.models import SHIPPED, WEIGHTS
+from srgan.pictures.arrays import downscale
+from srgan.upscale.engines.loading import load_engine
 
 MODELS = [name for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()]
 

@@ -11,8 +11,8 @@ def make_model(path, seed=0, network="srresnet", **settings):
     and every frame counts; with the setting `fusion` it is one over time.
     """
     load_keras()
-    from srgan.networks.generator import GENERATORS
-    from srgan.networks.video import video_srresnet
+    from srgan.networks.generators import GENERATORS
+    from srgan.networks.over_time import video_srresnet
 
     make = video_srresnet if "fusion" in settings else GENERATORS[network]
     generator = make(**{"filters": 4, "blocks": 1} | settings)

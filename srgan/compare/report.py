@@ -1,0 +1,200 @@
+"""Comparing: what models make of pictures, beside bicubic and the original, as a page, sheets and figures."""
+
+import csv
+import json
+import math
+import platform
+import sys
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from srgan import __version__
+from srgan.compare import page
+from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
+from srgan.compare.versions import BICUBIC, LOW, check_quality, find_pictures, in_step, load_methods, read_scene, unique
+from srgan.errors import SRGANError, UsageError
+from srgan.files import atomic_path
+from srgan.metrics import pixels as metrics
+from srgan.pictures.sheets import panel_at, sheet
+from srgan.runtime import load_keras
+
+
+def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> dict:
+    """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
+
+    Args:
+        paths: picture files, and folders of them.
+        output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
+        models: names of shipped models, or paths; None for all that are shipped.
+        low: the pictures are low resolution already; there are no originals, and only no-reference scores.
+        jpeg: the quality of the JPEG that each low resolution is written to and read from, 1 to 100; None: not at all.
+        options: passed on to the Upscaler.
+
+    Returns:
+        dict: what is in `scores.json`. A picture that cannot be read is named in its "skipped".
+
+    Raises:
+        SRGANError: a model cannot be loaded, or the folder cannot be written.
+        UsageError: there is no picture, `jpeg` is no quality, or comes with `low`, or the models enlarge by different factors.
+    """
+    if low and jpeg is not None:
+        raise UsageError("jpeg: with low, the pictures are taken as they are")
+    check_quality(jpeg)
+    paths = find_pictures(paths)
+    methods, scale = load_methods(models, **options)
+    if not low:
+        load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
+    output = Path(output)
+    with _writing(output):
+        (output / "sheets").mkdir(parents=True, exist_ok=True)
+    names = dict(zip(paths, _names(paths), strict=True))
+    pixels = page.pixels_each(len(paths), len(methods) + (1 if low else 2))
+
+    def finish(scene):
+        scores, detail = scene.scores(), _detail(scene)
+        target = output / "sheets" / f"{names[scene.path]}.png"
+        with _writing(target), atomic_path(target) as temporary:
+            draw_sheet(scene, scores, detail).save(temporary, compress_level=3)
+        height, width = scene.versions()[BICUBIC].shape[:2]
+        facts = {"name": names[scene.path], "path": str(scene.path), "width": width, "height": height, "scores": scores}
+        return facts, page.picture(scene, detail, pixels)
+
+    pictures, skipped, embedded = [], [], []
+    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low, jpeg=jpeg), finish):
+        if isinstance(outcome, SRGANError):
+            skipped.append({"path": str(path), "reason": str(outcome)})
+            tqdm.write(f"srgan: skipped {outcome}", file=sys.stderr)
+        else:
+            pictures.append(outcome[0])
+            embedded.append(outcome[1])
+    if not pictures:
+        raise SRGANError("none of the pictures could be compared")
+
+    kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
+    report = {
+        "jpeg": jpeg,
+        "protocol": protocol(scale, low, jpeg),
+        "versions": installed_versions(),
+        "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
+        "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),
+        "pictures": pictures,
+        "skipped": skipped,
+    }
+    _write(output / "scores.json", json.dumps(_finite(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write_csv(output / "scores.csv", report, kinds)
+    _write(output / "index.html", page.page(_finite(report), embedded, kinds))
+    return report
+
+
+def _names(paths):
+    taken = set()
+    return [unique(path.stem, taken) for path in paths]
+
+
+def _detail(scene, size=120):
+    """(top, left, height, width) of the window where the models differ most from bicubic, on the low grid's lines."""
+    scale, bicubic = scene.scale, metrics.luma(scene.enlarged[BICUBIC])
+    others = [pixels for label, pixels in scene.enlarged.items() if label != BICUBIC]
+    difference = sum(np.abs(metrics.luma(pixels) - bicubic) for pixels in others)
+    rows, columns = scene.low.shape[:2]
+    blocks = np.reshape(difference, (rows, scale, columns, scale)).sum((1, 3))
+    sums = np.pad(blocks, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    high, wide = (min(size // scale, side) for side in (rows, columns))
+    windows = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    top, left = np.unravel_index(windows.argmax(), windows.shape)
+    return int(top) * scale, int(left) * scale, high * scale, wide * scale
+
+
+def draw_sheet(scene, scores, detail) -> Image.Image:
+    """The sheet of a scene: the whole picture in every version, and below it the `detail` four times as large.
+
+    `scores` are the scene's, and `detail` is (top, left, height, width).
+    """
+    versions, scale = scene.versions(), scene.scale
+    top, left, height, width = detail
+
+    def cut(label, pixels):
+        step = scale if label == LOW else 1
+        return pixels[top // step : (top + height) // step, left // step : (left + width) // step]
+
+    def text(label):
+        if label not in scores:
+            shape = versions[label].shape
+            return f"{shape[1]} x {shape[0]}"
+        kinds = WITHOUT_ORIGINAL if scene.original is None else WITH_ORIGINAL
+        figures = [f"{kinds[key].title} {kinds[key].text(value)}" for key, value in scores[label].items()]
+        return "   ".join(figures[:3])
+
+    drawn_width = 4 * width
+    rows = [[_framed(pixels, scene, detail, drawn_width) for pixels in versions.values()]]
+    if len(rows[0][0]) > 4 * drawn_width:
+        rows = []  # a picture so tall would make a sheet that no program opens
+    rows.append([cut(label, pixels) for label, pixels in versions.items()])
+    texts = [text(label) for label in versions]
+    return sheet(rows, list(versions), [texts, None][: len(rows)], panel_width=drawn_width)
+
+
+def _framed(pixels, scene, detail, drawn_width):
+    """`pixels` at the width it is drawn, with a frame around the detail."""
+    high, wide = scene.enlarged[BICUBIC].shape[:2]
+    panel = panel_at(pixels, drawn_width, round(high * drawn_width / wide))
+    top, left, height, width = (round(value * drawn_width / wide) for value in detail)
+    draw = ImageDraw.Draw(panel)
+    draw.rectangle((left - 1, top - 1, left + width, top + height), outline="black")
+    draw.rectangle((left, top, left + width - 1, top + height - 1), outline="white")
+    return np.asarray(panel)
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of what makes the figures, as far as installed."""
+    found = {"srgan": __version__, "python": platform.python_version()}
+    for package in ("numpy", "pillow", "keras", "tensorflow", "jax", "openvino"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _finite(value):
+    """`value` with None for every number that JSON has no word for: infinite (equal pictures) or not defined."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def _writing(path):
+    try:
+        yield
+    except OSError as error:
+        raise SRGANError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write(path, text):
+    with _writing(path), atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _write_csv(path, report, kinds):
+    models = {model["name"]: [model["sha256"], model["engine"]] for model in report["models"]}
+    rows = [(picture["name"], picture["path"], picture["scores"]) for picture in report["pictures"]]
+    conditions = {
+        **{f"{name} version": value for name, value in report["versions"].items()},
+        "protocol": "; ".join(f"{key}: {value}" for key, value in report["protocol"].items()),
+    }
+    with _writing(path), atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", "path", "method", *kinds, "sha256", "engine", *conditions])
+        for name, source, scores in [*rows, ("mean", "", report["means"])]:
+            for label, figures in scores.items():
+                writer.writerow(
+                    [name, source, label, *figures.values(), *models.get(label, ["", ""]), *conditions.values()]
+                )

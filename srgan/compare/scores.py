@@ -1,0 +1,123 @@
+"""Scores: which figures are taken, how each is printed and read, their means and tables."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from srgan.metrics import pixels as metrics
+from srgan.pictures.arrays import downscale
+from srgan.runtime import choose_backend
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a score is called, printed and read."""
+
+    title: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+    about: str
+
+    def text(self, value) -> str:
+        """`value` to the digits that papers print; an en dash where it is not defined."""
+        if value is None or math.isnan(value):
+            return "–"
+        return "∞" if math.isinf(value) else f"{value:.{self.digits}f}"
+
+    def best(self, values) -> float | None:
+        """The best of `values`, as printed: methods that print alike are equally good. None if none is defined."""
+        defined = [round(value, self.digits) for value in values if value is not None and not math.isnan(value)]
+        return (max if self.higher_is_better else min)(defined) if defined else None
+
+    def is_best(self, value, values) -> bool:
+        return value is not None and not math.isnan(value) and round(value, self.digits) == self.best(values)
+
+
+_GAUSSIAN = "11x11 Gaussian window of sigma 1.5, K1 0.01, K2 0.03, where the window lies inside"
+WITH_ORIGINAL = {
+    "psnr_y": Metric("PSNR-Y", "dB", 2, True, "BT.601 studio luma in float, the scale's pixels of border left out"),
+    "ssim_y": Metric("SSIM-Y", "", 4, True, f"the same luma and border, {_GAUSSIAN}"),
+    "lpips": Metric("LPIPS", "", 3, False, "AlexNet, version 0.1, whole picture: how different it looks"),
+    "lattice": Metric(
+        "Lattice", "dB", 1, False,
+        "how far frequencies that repeat with the scale's blocks stand out of their neighbours, luma, windows of 64 "
+        "pixels, beyond the original's: from 3 on it is seen",
+    ),
+    "psnr_rgb": Metric("PSNR-RGB", "dB", 2, True, "all three channels, the scale's pixels of border left out"),
+    "ssim_rgb": Metric("SSIM-RGB", "", 4, True, f"the mean of the three channels, the same border, {_GAUSSIAN}"),
+}  # fmt: skip
+WITHOUT_ORIGINAL = {
+    "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "scaled down again by bicubic, against the input: is it still it?"),
+    "blur": Metric("Blur", "", 3, False, "blur effect of Crété-Roffet et al.: 0 is sharp, which may be right or wrong"),
+}
+OVER_TIME = {
+    "flicker": Metric(
+        "Flicker", "levels", 3, False,
+        "luma levels by which successive frames differ along the original's motion, more than those of the original",
+    ),
+}  # fmt: skip
+
+
+def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) -> dict[str, float]:
+    """The figures of WITH_ORIGINAL, or those of `keys`, for two uint8 pictures of one size (height, width, 3)."""
+    choose_backend()
+    from srgan.metrics.lpips import lpips
+
+    def take(key):
+        return lpips(original, picture) if key == "lpips" else getattr(metrics, key)(original, picture, scale)
+
+    return {key: take(key) for key in keys}
+
+
+def scores_without_original(low, picture, scale) -> dict[str, float]:
+    """The figures of WITHOUT_ORIGINAL for an enlargement `picture` of `low`."""
+    return {
+        "lr_psnr_y": metrics.psnr_y(low, downscale(picture, scale), 1),
+        "blur": metrics.blur(picture),
+    }
+
+
+def mean_scores(pictures, labels, kinds) -> dict[str, dict[str, float]]:
+    """Each method's mean over the pictures; a figure that a picture is too small for leaves it out of that mean."""
+    means = {}
+    for label in labels:
+        columns = {key: [picture["scores"][label][key] for picture in pictures] for key in kinds}
+        defined = {key: [value for value in values if not math.isnan(value)] for key, values in columns.items()}
+        means[label] = {key: float(np.mean(values)) if values else math.nan for key, values in defined.items()}
+    return means
+
+
+def protocol(scale, low=False, jpeg=None) -> dict:
+    """What was measured and how, in words, for whoever wants to get the same figures."""
+    kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
+    source = (
+        "the given pictures" if low else f"the originals, cut to multiples of {scale}, by Pillow's bicubic (MATLAB's)"
+    )
+    if jpeg is not None:
+        source += f", then as JPEG of quality {jpeg} (libjpeg's, 4:2:0)"
+    return {
+        "scale": scale,
+        "low": source,
+        "bicubic": "Pillow's bicubic (a = -0.5, MATLAB's imresize)",
+        **{key: metric.about for key, metric in kinds.items()},
+    }
+
+
+def table(means) -> str:
+    """The mean scores as lines of text, the best of each column marked with an asterisk."""
+    kinds = {**WITH_ORIGINAL, **WITHOUT_ORIGINAL, **OVER_TIME}
+    columns = [["", *means]]
+    for key in next(iter(means.values())):
+        metric = kinds[key]
+        values = [row[key] for row in means.values()]
+        marked = [metric.text(value) + ("*" if metric.is_best(value, values) else " ") for value in values]
+        columns.append([f"{metric.title} {'↑' if metric.higher_is_better else '↓'} ", *marked])
+    widths = [max(map(len, column)) for column in columns]
+    first, *others = widths
+    lines = [
+        [row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))]
+        for row in zip(*columns, strict=True)
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)

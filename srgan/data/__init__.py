@@ -1,1 +1,0 @@
-"""From files to batches: which pictures (coco), prepared once (prepare), cut for each step (batches)."""

@@ -1,0 +1,24 @@
+"""Files that are whole or absent."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; move it onto `path` if the block ends well, else remove it.
+
+    The temporary name keeps the suffix, because many writers choose their format by it. A reader of `path` sees the old
+    file or the whole new one, also after a kill.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "r+b") as file:  # Windows synchronises no file that is open for reading only
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Generators as `.keras` files."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from srgan.errors import SRGANError
+from srgan.files import atomic_path
+
+
+def save_generator(generator, path):
+    """Save as `.keras`, whole or not at all.
+
+    The kernels' initialisers become zeros, in the file and in the generator given: they have done their work, and other
+    versions of Keras may not know them. Its weights stay as they are.
+    """
+    for layer in generator.layers:
+        if hasattr(layer, "kernel_initializer"):
+            layer.kernel_initializer = keras.initializers.Zeros()
+    with atomic_path(path) as temporary:
+        generator.save(temporary)
+
+
+def load_generator(path) -> keras.Model:
+    """Load a generator that was saved as `.keras`, compiled for nothing.
+
+    Raises:
+        SRGANError: the file is missing, is no Keras model, or maps no RGB picture to an RGB picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SRGANError(f"{path}: no such model file")
+    if not zipfile.is_zipfile(path):
+        raise SRGANError(f"{path}: not a Keras model (a .keras file, as srgan-train writes it, is expected)")
+    try:
+        import srgan.networks.recurrent  # noqa: F401  the layers of a recurrent one are registered there
+
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise SRGANError(f"{path}: cannot be loaded as a Keras model ({str(error).splitlines()[0]})") from error
+    shapes = [tuple(tensor.shape) for tensor in (*getattr(model, "inputs", []), *getattr(model, "outputs", []))]
+    if not _is_generator(shapes):
+        raise SRGANError(f"{path}: not a generator of RGB pictures: it maps {shapes[:-1]} to {shapes[-1:]}")
+    return model
+
+
+def _is_generator(shapes):
+    """Whether these are the shapes of what a generator takes and gives: of pictures, or one of srgan.networks.over_time."""
+    match [(len(shape), shape[-1]) for shape in shapes]:
+        case [(4, 3), (4, 3)]:
+            return True
+        case [(5, 3), (4, 3)]:
+            return bool(shapes[0][1]) and shapes[0][1] % 2 == 1
+        case [(4, 3), (4, memory), (4, 3), (4, remembered)]:
+            return memory == remembered
+    return False
+
+
+def scale_of(generator: keras.Model) -> int:
+    """How many times as large the generator's output is as its input."""
+    shapes = [[side or 8 for side in tensor.shape] for tensor in generator.inputs]
+    given = keras.Model(generator.inputs, generator.outputs[0]).compute_output_shape(
+        shapes if len(shapes) > 1 else shapes[0]
+    )
+    return given[-2] // 8

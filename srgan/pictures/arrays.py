@@ -1,0 +1,89 @@
+"""Pictures: reading, resizing, rounding and writing them.
+
+Everywhere in srgan a picture is a uint8 array (height, width, 3) of sRGB values, or for a network a float32 array
+(batch, height, width, 3) in [0, 1]. This module is where the two meet. People's own pictures, with all that comes with
+them, are in `srgan.pictures.files`.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def to_uint8(values):
+    """Clip a float array in [0, 1] and round it to uint8 [0, 255]: the one place where this is done."""
+    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def to_float(pixels):
+    """uint8 [0, 255] to float32 [0, 1]."""
+    return np.asarray(pixels, np.float32) / np.float32(255.0)
+
+
+def resize_bicubic(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize uint8 (h, w, 3) with Pillow's antialiased bicubic kernel (a = -0.5), which is MATLAB's `imresize`."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def crop_to_multiple(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Cut the right and lower edge so that both sides are multiples of `scale`, as the literature's protocol does."""
+    height, width = pixels.shape[:2]
+    return pixels[: height - height % scale, : width - width % scale]
+
+
+def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
+    """The low resolution of `hr` (sides multiples of `scale`) by the training's own bicubic."""
+    height, width = hr.shape[:2]
+    return resize_bicubic(hr, width // scale, height // scale)
+
+
+def through_jpeg(pixels: np.ndarray, quality: int, subsampled=True) -> np.ndarray:
+    """uint8 (h, w, 3) as JPEG leaves it: libjpeg's `quality`, 1 to 100; `subsampled` is 4:2:0, else 4:4:4."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
+    with Image.open(file) as picture:
+        return np.asarray(picture)
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize (h, w, channels) of uint8, uint16 or float32 by antialiased bicubic interpolation, each channel by itself.
+
+    Integers are rounded and clipped; floats are not clipped.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    result = np.empty((height, width, pixels.shape[2]), pixels.dtype)
+    for channel in range(pixels.shape[2]):
+        plane = np.ascontiguousarray(pixels[..., channel])
+        if pixels.dtype == np.uint16:
+            plane = plane.astype(np.float32)
+        plane = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+        result[..., channel] = np.clip(np.rint(plane), 0, 65535) if pixels.dtype == np.uint16 else plane
+    return result
+
+
+def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """`colour` (h, w, c) with the pixels where `alpha` (h, w) is 0 filled from their surroundings.
+
+    What programs leave there, mostly black or white, would bleed into the edges of what is visible. Averages over ever
+    larger squares, weighted by alpha, go up a pyramid and come down again into the holes.
+    """
+    if alpha.all():
+        return colour
+    weight = alpha.astype(np.float32)[..., None]
+    filled = _filled(colour.astype(np.float32) * weight, weight)
+    filled = np.rint(filled).astype(colour.dtype) if colour.dtype.kind == "u" else filled.astype(colour.dtype)
+    return np.where(alpha[..., None] > 0, colour, filled)
+
+
+def _filled(weighted, weight):
+    height, width = weight.shape[:2]
+    average = weighted / np.maximum(weight, np.finfo(np.float32).tiny)
+    if weight.all() or height == width == 1:
+        return average
+    even = [(0, height % 2), (0, width % 2), (0, 0)]
+    halves = [np.pad(values, even) for values in (weighted, weight)]
+    halves = [values.reshape(-(-height // 2), 2, -(-width // 2), 2, -1).mean(axis=(1, 3)) for values in halves]
+    coarse = _filled(*halves).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.where(weight > 0, average, coarse)

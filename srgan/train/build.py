@@ -1,0 +1,118 @@
+"""From a configuration to networks, the model of a stage and its batches."""
+
+import inspect
+
+import keras
+
+from srgan.networks.discriminators import DISCRIMINATORS
+from srgan.networks.generators import GENERATORS
+from srgan.networks.over_time import OWN, over_frames, video_srresnet
+from srgan.networks.vgg19 import vgg19_features
+from srgan.train.data.batches import Batches
+from srgan.train.data.windows import WindowBatches
+from srgan.train.distribution import (
+    machine,
+)
+from srgan.train.objective import SRGAN
+from srgan.train.optimizers import Muon, Schedule
+
+STAGES = ("pixel", "gan")
+
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
+
+
+def build_generator(config):
+    """The generator of a configuration, in Keras' current precision."""
+    build = GENERATORS[config.network.generator] if config.fusion == "none" else video_srresnet
+    return build(**{key: getattr(config.network, key) for key in inspect.signature(build).parameters})
+
+
+def build_discriminator(config):
+    """The discriminator of a configuration, in Keras' current precision."""
+    network = config.network
+    normalization = network.discriminator_normalization
+    return DISCRIMINATORS[network.discriminator](
+        filters=network.discriminator_filters,
+        crop=config.batches.crop,
+        **({} if normalization is None else {"normalization": normalization}),
+    )
+
+
+def build_features(options):
+    """The VGG19 features of the content loss, or None where it is not used."""
+    if not (options.epochs and options.content_weight):
+        return None
+    return vgg19_features(
+        options.weighted_layers(), weights=options.vgg19, before_activation=options.content_before_activation
+    )
+
+
+def build_model(stage, config, generator, features=None) -> SRGAN:
+    """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
+    options = getattr(config, stage)
+    for layer in generator.layers:
+        layer.trainable = getattr(options, "freeze", "none") == "none" or layer.name.startswith(OWN)
+    if config.fusion == "recurrent":
+        generator = over_frames(generator, config.network.frames)
+    if stage == "pixel":
+        model = SRGAN(generator, pixel_loss=options.loss, pixel_weight=1.0, content_weight=0.0, adversarial_weight=0.0)
+    else:
+        model = SRGAN(
+            generator,
+            build_discriminator(config),
+            features,
+            pixel_loss=options.pixel_loss,
+            pixel_weight=options.pixel_weight,
+            content_loss=options.content_loss,
+            content_weight=options.content_weight,
+            content_scale=options.content_scale,
+            content_layer_weights=options.weighted_layers().values(),
+            adversarial=options.adversarial,
+            adversarial_weight=options.adversarial_weight,
+            artifact_weight=options.artifact_weight,
+            lattice_weight=options.lattice_weight,
+            colour_weight=options.colour_weight,
+            average=options.average,
+        )
+    optimizer = OPTIMIZERS[options.optimizer](
+        Schedule(options, config.batches.steps_per_epoch),
+        beta_1=options.beta_1,
+        beta_2=options.beta_2,
+        global_clipnorm=options.clip_norm or None,
+        use_ema=options.average > 0,
+        ema_momentum=options.average,
+    )
+    model.compile(optimizer, jit_compile=use_xla())
+    model.build(None)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def use_xla():
+    """Keras' own choice, but not on a CPU with TensorFlow, whose own kernels are faster there."""
+    on_cpu = all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+    return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
+
+
+def build_batches(stage, config, stores):
+    """What a stage is trained on; `stores` by the keys of their pictures or clips in the configuration."""
+    options = {
+        "size": config.batches.size,
+        "crop": config.batches.crop,
+        "steps": config.batches.steps_per_epoch,
+        "seed": (config.seed, STAGES.index(stage)),  # each stage sees its own crops
+        "augment": config.batches.augment,
+        "share": machine(),
+        "workers": config.batches.workers,
+    }
+    if config.fusion == "none":
+        return Batches(stores["pictures"], degradation=config.batches.degradation, **options)
+    return WindowBatches(
+        stores["pictures"],
+        stores.get("clips"),
+        frames=config.network.frames,
+        share_of_clips=config.batches.clips,
+        all_frames=config.fusion == "recurrent",
+        **options,
+    )

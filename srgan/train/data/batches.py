@@ -1,0 +1,86 @@
+"""Batches of aligned crops, each a function of (seed, epoch, step) and of nothing else."""
+
+from functools import lru_cache
+
+import keras
+import numpy as np
+
+from srgan.train.data.degradation import degrade
+
+MARGIN = 4  # LR pixels around a crop that are degraded with it, so that filters see what is really there
+BLOCK = 8  # pixels a side of a JPEG block
+
+
+def endless_order(count, seed):
+    """A function from 0, 1, 2 and so on to all places below `count`, in an order that is drawn anew for each time through."""
+    # One permutation is kept, and not drawn anew for every crop: it is as long as the store.
+    order = lru_cache(2)(lambda turn: np.random.default_rng([*seed, turn]).permutation(count))
+
+    def place(index):
+        turn, position = divmod(index, count)
+        return order(turn)[position]
+
+    return place
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches over a store, for `fit`: (lr, hr) of uint8, (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
+
+    The low resolution is cut from the picture's own, at the same place, or with `degradation="realistic"` made anew for
+    each crop, by srgan.train.data.degradation. The pictures come in an order that is drawn anew each time all have been seen.
+    Set `epoch` before each epoch: whatever came before, the same epoch gives the same batches, so that a run can be
+    continued. `seed` is a sequence of integers. The crops have the same places and turns with either degradation.
+    With `share=(i, n)`, a batch is the i-th part, from 0, of the n of one of `size` crops.
+    """
+
+    def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", share=(0, 1), workers=0):
+        super().__init__(workers=workers)
+        self.share = share
+        self.store, self.size, self.crop, self.steps, self.seed, self.augment = store, size, crop, steps, seed, augment
+        self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr}[degradation]
+        self.epoch = 0
+        self._picture = endless_order(store.count, (*seed, 0))
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, step):
+        first = self.first(step)
+        lr, hr = zip(*(self._crop(index) for index in range(first, first + self.size // self.share[1])))
+        return np.stack(lr), np.stack(hr)
+
+    def first(self, step):
+        """The number of a batch's first crop, counted from the beginning of the stage."""
+        part, parts = self.share
+        return (self.epoch * self.steps + step) * self.size + part * (self.size // parts)
+
+    def _crop(self, index):
+        picture = self._picture(index)
+        random = np.random.default_rng([*self.seed, 1, index])
+        scale, side = self.store.scale, self.crop // self.store.scale
+        top, left = random.integers(0, self.store.size // scale - side, 2, endpoint=True)
+        lr = self._cut_lr(index, picture, top, left, side)
+        top, left = top * scale, left * scale
+        hr = self.store.hr[picture, top : top + self.crop, left : left + self.crop]
+        if self.augment:
+            quarter_turns, flip = random.integers(4), random.integers(2)
+            lr, hr = np.rot90(lr, quarter_turns), np.rot90(hr, quarter_turns)
+            if flip:
+                lr, hr = lr[:, ::-1], hr[:, ::-1]
+        return lr, hr
+
+    def _own_lr(self, index, picture, top, left, side):
+        return self.store.lr[picture, top : top + side, left : left + side]
+
+    def _degraded_lr(self, index, picture, top, left, side):
+        # The window starts where a JPEG block of the whole picture does, so that crops lie anywhere on the blocks.
+        scale = self.store.scale
+        first_row, first_column = (max(0, start - MARGIN) // BLOCK * BLOCK for start in (top, left))
+        last_row, last_column = (min(self.store.size // scale, start + side + MARGIN) for start in (top, left))
+        rows = slice(first_row * scale, last_row * scale)
+        columns = slice(first_column * scale, last_column * scale)
+        # A generator of its own: the place and the turn of a crop do not depend on how much is drawn here.
+        random = np.random.default_rng([*self.seed, 2, index])
+        lr = degrade(self.store.hr[picture, rows, columns], scale, random)
+        top, left = top - first_row, left - first_column
+        return lr[top : top + side, left : left + side]

@@ -1,0 +1,256 @@
+"""Preparing: every picture decoded once, brought to squares of `size` pixels and to /scale, and kept in a store.
+
+A store is a folder of raw uint8 arrays that are memory-mapped for training:
+
+    hr.bin       (count, size, size, 3), or of clips, by srgan.train.data.clips, (count, frames, size, size, 3)
+    lr.bin       the same with size / scale
+    names.txt    the picture or clip each square comes from, a line each
+    store.json   the count, the settings, a digest of the arrays, and the pictures or clips that were skipped and why
+
+Its name is a digest of the settings and of each source's path, size and time, so a changed setting or picture makes a
+new store. It is built under another name and renamed when it is complete.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from tqdm import tqdm
+
+from srgan.errors import SRGANError
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.files import read_rgb
+
+FORMAT = 3  # part of the key: raise it when what is stored changes
+
+
+def default_root() -> Path:
+    """Where stores are kept unless the configuration says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan" / "stores"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store. Opening it reads store.json only, whatever the number of pictures."""
+
+    folder: Path
+    count: int
+    size: int
+    scale: int
+    skipped: list
+    digest: str  # of what the arrays hold, wherever the pictures came from
+    frames: int | None  # of each window, in a store of clips
+
+    @classmethod
+    def open(cls, folder):
+        content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
+        values = (content[key] for key in ("count", "size", "scale", "skipped", "digest"))
+        return cls(Path(folder), *values, content.get("frames"))
+
+    @cached_property
+    def hr(self) -> np.memmap:
+        return self._map("hr.bin", self.size)
+
+    @cached_property
+    def lr(self) -> np.memmap:
+        return self._map("lr.bin", self.size // self.scale)
+
+    @property
+    def names(self) -> list[str]:
+        return (self.folder / "names.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+
+    def _map(self, name, side):
+        frames = () if self.frames is None else (self.frames,)
+        return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, *frames, side, side, 3))
+
+
+def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pictures") -> Store:
+    """Open the store of `pictures`, making it first where it does not exist.
+
+    Args:
+        pictures: paths, in the order of the store.
+        root: folder of stores.
+        size: pixels a side of a square, a multiple of `scale`.
+        fit: "squash" resizes to the square whatever the aspect; "crop" resizes the shorter side
+            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and are not of one colour.
+        shrink: factor by which pictures are resized first, as far as a square still fits into them.
+        label: what the progress bar and messages call them.
+
+    Raises:
+        SRGANError: no picture can be used, or the disk has too little room.
+    """
+    settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
+
+    def build(part):
+        pixels = len(pictures) * size**2 if fit != "tile" else sum(map(_pixels, pictures))
+        check_room(part.parent, pixels, scale, f"{len(pictures)} pictures")
+        with new_store(part, settings, f"{len(pictures)} {label}") as write:
+            _prepare_all(pictures, settings, label, write)
+
+    return make_store(pictures, root, settings, build)
+
+
+def make_store(files, root, settings, build) -> Store:
+    """Open the store of `files` under these settings; where there is none, `build` is given the folder to write it to."""
+    root = Path(root)
+    folder = root / _key(files, settings)
+    if not folder.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{folder.name}.lock"):  # a second process waits, and finds the store made
+            if not folder.is_dir():
+                part = root / f".{folder.name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+                try:
+                    build(part)
+                    os.replace(part, folder)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+    return Store.open(folder)
+
+
+@contextmanager
+def new_store(folder, settings, label):
+    """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with it.
+
+    Raises:
+        SRGANError: there was no pair.
+    """
+    folder.mkdir()
+    count, skipped, digest = 0, [], hashlib.sha256()
+    with (
+        open(folder / "hr.bin", "wb") as hr_file,
+        open(folder / "lr.bin", "wb") as lr_file,
+        open(folder / "names.txt", "w", encoding="utf-8", errors="surrogateescape") as names,
+    ):
+
+        def write(name, pairs, problem=None):
+            nonlocal count
+            for hr, lr in pairs:
+                for file, pixels in ((hr_file, np.ascontiguousarray(hr)), (lr_file, np.ascontiguousarray(lr))):
+                    file.write(pixels)
+                    digest.update(pixels)
+                names.write(f"{name}\n")
+                count += 1
+            if problem:
+                skipped.append(problem)
+
+        yield write
+    if not count:
+        reason = f"; the first: {skipped[0]}" if skipped else ""
+        raise SRGANError(f"none of the {label} can be used{reason}")
+    content = {"count": count, **settings, "digest": digest.hexdigest(), "skipped": skipped}
+    (folder / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+    """The (hr, lr) pairs of one picture: uint8 (size, size, 3) and (size / scale, size / scale, 3).
+
+    Of tiles, those of one colour are left out: they teach nothing and have no PSNR.
+    """
+    for hr, lr in all_squares(pixels, size=size, scale=scale, fit=fit, shrink=shrink):
+        if fit != "tile" or not is_flat(hr):
+            yield hr, lr
+
+
+def is_flat(pixels):
+    """Whether a picture has one colour."""
+    return (pixels == pixels[0, 0]).all()
+
+
+def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+    """As `squares`, those of one colour too, so that pictures of one size have as many at the same places.
+
+    The low resolution is made of the whole picture, so that a square's borders are as true as its middle.
+    """
+    height, width = pixels.shape[:2]
+    if shrink < 1:
+        factor = min(1.0, max(shrink, size / min(height, width)))
+        width, height = max(size, round(width * factor)), max(size, round(height * factor))
+        if (height, width) != pixels.shape[:2]:
+            pixels = resize_bicubic(pixels, width, height)
+    if fit == "squash":
+        hr = resize_bicubic(pixels, size, size)
+    elif fit == "crop" or min(height, width) < size:
+        factor = size / min(height, width)
+        width, height = max(size, round(width * factor)), max(size, round(height * factor))
+        left, top = (width - size) // 2, (height - size) // 2
+        hr = resize_bicubic(pixels, width, height)[top : top + size, left : left + size]
+    else:
+        height, width = height - height % size, width - width % size
+        hr = pixels[:height, :width]
+    lr, side = downscale(np.ascontiguousarray(hr), scale), size // scale
+    for row in range(hr.shape[0] // size):
+        for column in range(hr.shape[1] // size):
+            square = hr[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
+
+
+def _key(pictures, settings):
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    folders = {folder: os.fsencode(folder.resolve()) for folder in {path.parent for path in pictures}}
+    for path in pictures:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise SRGANError(f"{path}: {error.strerror}") from error
+        digest.update(folders[path.parent] + b"/" + os.fsencode(path.name))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def check_room(root, pixels, scale, label):
+    """See that there is room for so many pixels of high resolution and what belongs to them.
+
+    Raises:
+        SRGANError: there is not.
+    """
+    need, free = pixels * 3 * (1 + 1 / scale**2), shutil.disk_usage(root).free
+    if need > free:
+        raise SRGANError(
+            f"{root}: preparing {label} takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            "make room, set data.store to a folder elsewhere, or lower data.count or data.size"
+        )
+
+
+def _pixels(path):
+    try:
+        with Image.open(path) as picture:
+            return picture.width * picture.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0
+
+
+def _prepare_all(pictures, settings, label, write):
+    options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
+
+    def work(path):
+        try:
+            return list(squares(read_rgb(path), **options)), None
+        except SRGANError as error:
+            return [], str(error)
+
+    with tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar:
+        for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):
+            write(path.name, pairs, problem)
+            bar.update()
+
+
+def _parallel(work, items):
+    """Like map over threads (Pillow lets go of the interpreter), with few results waiting so that memory stays flat."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        items = iter(items)
+        waiting = [pool.submit(work, item) for item in islice(items, 4 * workers)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(work, item) for item in islice(items, 1))

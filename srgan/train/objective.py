@@ -1,0 +1,161 @@
+"""SRGAN as one Keras model with one objective."""
+
+import keras
+from keras import ops
+
+from srgan.train.distribution import own_share, share_statistics
+from srgan.train.losses import (
+    adversarial_loss,
+    artifact_loss,
+    colour_loss,
+    content_loss,
+    discriminator_loss,
+    judged_rightly,
+    lattice_loss,
+    pixel_loss,
+)
+
+
+class SRGAN(keras.Model):
+    """Generator and discriminator trained by Keras' own `fit`, on any backend (Ledig et al., arXiv 1609.04802).
+
+    Only `compute_loss` is overridden. It returns the sum of what the generator and the discriminator are to lower, and
+    sees to it by stop_gradient that neither's loss moves the other. One Adam over both then does what two with the same
+    settings would, because Adam scales each variable by itself.
+
+    Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 ones in [0, 1] at the generator's
+    scale. `fit` takes (lr, hr) batches of uint8, as `srgan.train.data.batches.Batches` gives them. A generator over time takes
+    and may give frames, (batch, frames, h, w, 3), as `srgan.train.data.windows.WindowBatches` has them, and a recurrent one their
+    motion, too; each frame counts as a picture then.
+
+    Args:
+        generator: from srgan.networks.generator, or from srgan.networks.over_time, where over_frames makes it one.
+        discriminator: from srgan.networks.discriminator; None to train the generator by pixels only.
+        features: from srgan.networks.vgg19; None where content_weight is 0.
+        pixel_loss: "mse", "l1" or "charbonnier".
+        content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
+        adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
+        pixel_weight, content_weight, adversarial_weight, artifact_weight, lattice_weight, colour_weight: of the
+            generator's losses; a loss of weight 0 is not computed.
+        average: momentum of the moving average of the generator's weights that srgan.train.losses.artifact_loss compares with.
+
+    Example:
+        >>> model = SRGAN(generator, discriminator, features)
+        >>> model.compile(keras.optimizers.Adam(1e-4, beta_1=0.9))
+        >>> model.fit(batches, epochs=10)
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator=None,
+        features=None,
+        *,
+        pixel_loss="mse",
+        pixel_weight=0.0,
+        content_loss="mse",
+        content_weight=1.0,
+        content_scale=1 / 12.75,
+        content_layer_weights=(1.0,),
+        adversarial="vanilla",
+        adversarial_weight=1e-3,
+        artifact_weight=0.0,
+        lattice_weight=0.0,
+        colour_weight=0.0,
+        average=0.999,
+    ):
+        super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
+        self.generator, self.discriminator, self.features = generator, discriminator, features
+        self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
+        self.weights_of = {
+            "pixel": pixel_weight,
+            "content": content_weight,
+            "adversarial": adversarial_weight,
+            "artifact": artifact_weight,
+            "lattice": lattice_weight,
+            "colour": colour_weight,
+        }
+        self.steady, self.average = None, average
+        if artifact_weight:
+            self.steady = keras.models.clone_model(generator)
+            self.steady.set_weights(generator.get_weights())
+            self.steady.trainable = False
+        for network in filter(None, (generator, discriminator)):
+            share_statistics(network)
+        self.content_scale, self.content_layer_weights = content_scale, tuple(content_layer_weights)
+        names = [f"loss/{name}" for name, weight in self.weights_of.items() if weight]
+        if discriminator is not None:
+            names += ["loss/discriminator", "discriminator/real", "discriminator/fake"]
+        self.trackers = [keras.metrics.Mean(name=name) for name in names]
+
+    def build(self, input_shape):
+        self.built = True  # generator and discriminator come built
+
+    def call(self, lr, training=None):
+        return self.generator(_given(lr), training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        hr, sr = _pictures(_to_unit(y)), _pictures(ops.cast(y_pred, "float32"))
+        found = {}
+        if self.weights_of["pixel"]:
+            found["loss/pixel"] = pixel_loss(self.kinds["pixel"], hr, sr)
+        if self.weights_of["content"]:
+            hr_maps = [ops.stop_gradient(hr_map) for hr_map in self.features(hr)]
+            found["loss/content"] = content_loss(
+                self.kinds["content"], hr_maps, self.features(sr), self.content_layer_weights, self.content_scale
+            )
+        if self.discriminator is not None:
+            kind = self.kinds["adversarial"]
+            real = self.discriminator(hr, training=training)
+            fake = self.discriminator(ops.stop_gradient(sr), training=training)
+            if self.weights_of["adversarial"]:
+                judged = self._frozen_discriminator(sr, training)
+                found["loss/adversarial"] = adversarial_loss(kind, ops.stop_gradient(real), judged)
+            found["loss/discriminator"] = discriminator_loss(kind, real, fake)
+            found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
+        if self.weights_of["artifact"]:
+            found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
+        if self.weights_of["lattice"]:
+            found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2])
+        if self.weights_of["colour"]:
+            found["loss/colour"] = colour_loss(hr, sr)
+        for tracker in self.trackers:
+            tracker.update_state(found[tracker.name])
+        total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
+        return own_share(total + found.get("loss/discriminator", 0.0))
+
+    def _steady(self, lr, training):
+        """The picture of the generator whose weights are a moving average; training moves the average on."""
+        if training:
+            for average, variable in zip(self.steady.variables, self.generator.variables):
+                average.assign(
+                    self.average * average + (1 - self.average) * ops.stop_gradient(ops.convert_to_tensor(variable))
+                )
+        return ops.stop_gradient(_pictures(ops.cast(self.steady(_given(lr), training=False), "float32")))
+
+    def _frozen_discriminator(self, sr, training):
+        """The discriminator's logits, with a gradient to the pictures and none to its weights."""
+        network = self.discriminator
+        logits, _ = network.stateless_call(
+            [ops.stop_gradient(ops.convert_to_tensor(variable)) for variable in network.trainable_variables],
+            [ops.convert_to_tensor(variable) for variable in network.non_trainable_variables],
+            sr,
+            training=training,
+        )
+        return logits
+
+
+def _given(x):
+    """What the generator is given: pictures in [0, 1], and with frames their motion as it is."""
+    if not isinstance(x, (list, tuple)):
+        return _to_unit(x)
+    return [_to_unit(x[0]), *x[1:]]
+
+
+def _to_unit(pixels):
+    return ops.cast(pixels, "float32") / 255.0
+
+
+def _pictures(x):
+    """Frames, (batch, frames, h, w, 3), as pictures of a larger batch; pictures as they are."""
+    return ops.reshape(x, (-1, *ops.shape(x)[-3:])) if len(x.shape) == 5 else x

@@ -1,0 +1,203 @@
+"""A training run: the stages, what happens after each epoch, and how a stopped run goes on.
+
+A run folder holds
+
+    config.yaml             the resolved configuration; a run is continued with the same one, but see `refuse_other_runs`
+    environment.json        versions, backend, devices, seed, epochs and digests of the pictures, at each start
+    log.csv                 a line an epoch
+    tensorboard/            the same for TensorBoard
+    samples/                a sheet an epoch: low | bicubic | GAN | high
+    checkpoint/             the whole state after the last epoch, one file
+    generator-pixel.keras   the generator after the pixel stage
+    generator.keras         the generator so far
+
+A run that stops, whatever stops it, goes on at its last epoch, and ends with the weights of one that did not stop.
+"""
+
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import keras
+from filelock import Timeout
+
+from srgan.config.schema import Config
+from srgan.errors import SRGANError
+from srgan.files import atomic_path
+from srgan.networks.files import load_generator
+from srgan.train.build import STAGES, build_batches, build_features, build_generator, build_model, use_xla
+from srgan.train.callbacks import AfterEpoch, Progress, StopAtInterrupt, StopAtNaN
+from srgan.train.checkpoint import Checkpoint
+from srgan.train.data.degradation import degraded
+from srgan.train.data.prepare import default_root, prepare
+from srgan.train.data.selection import choose_pictures
+from srgan.train.data.windows import Windows
+from srgan.train.distribution import (
+    agree,
+    build_scope,
+    choose_devices,
+    feed,
+    fit_scope,
+    is_first_machine,
+    one_device,
+    strategy_over,
+    together,
+)
+from srgan.train.run_folder import describe_start, epochs_done, own_folder, refuse_other_pictures, refuse_other_runs
+from srgan.train.weights import copy_weights, start_from
+
+VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets better
+
+
+def train(config: Config, output) -> Path:
+    """Train by `config` in the run folder `output`, or continue what is there.
+
+    Returns:
+        Path of the finished `generator.keras`.
+
+    Raises:
+        UsageError: the folder holds a run of another configuration, whose keys are named, or one without its
+            checkpoint. Or the devices cannot share a
+            batch: see srgan.train.distribution.
+        SRGANError: pictures or weights are missing, another process trains in this folder, a loss is no number, or the
+            run stopped on another machine.
+    """
+    output = Path(output)
+    keras.utils.set_random_seed(config.seed)  # before machines join, or Keras makes them agree on a seed of its own
+    devices = choose_devices(config)
+    try:
+        with ExitStack() as stack:
+            with together():
+                refuse_other_runs(config, output)
+                if is_first_machine():
+                    stack.enter_context(own_folder(output))
+            return _train(config, output, devices)
+    except Timeout:
+        raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
+    except OSError as error:
+        raise SRGANError(f"{error.filename or output}: {error.strerror or error}") from error
+
+
+def _train(config, output, devices):
+    keras.config.set_dtype_policy(config.precision)
+    # Whatever may be missing is found out now, not after days of the first stage.
+    if config.fusion == "recurrent":
+        import srgan.clips.flow  # noqa: F401  needs OpenCV
+    for turn in (True, False):  # the first machine prepares the pictures, and the others find them prepared
+        with together():
+            if is_first_machine() == turn:
+                stores = _stores(config)
+    seen = [config.to_yaml(), epochs_done(output), *(store.digest for store in stores.values())]
+    agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
+                "with the folder on a file system that they share")  # fmt: skip
+    strategy = strategy_over(devices)
+    with together():
+        with build_scope(strategy):
+            features = build_features(config.gan)
+            generator = build_generator(config)
+        if config.initial_weights and not any(epochs_done(output)):
+            start_from(config.initial_weights, generator)
+    examples = _examples(config, stores)
+    with together():
+        if is_first_machine():
+            refuse_other_pictures(output, stores)
+            with atomic_path(output / "config.yaml") as temporary:
+                temporary.write_text(config.to_yaml(), encoding="utf-8")
+            describe_start(config, output, devices, stores, examples)
+    for stage in STAGES:
+        if getattr(config, stage).epochs:
+            _train_stage(stage, config, output, strategy, generator, features, stores, examples)
+    return output / "generator.keras"
+
+
+def _train_stage(stage, config, output, strategy, generator, features, stores, examples):
+    """Train one stage, or what is left of it. A finished one only hands its generator on."""
+    options, steps = getattr(config, stage), config.batches.steps_per_epoch
+    checkpoint = Checkpoint(output / "checkpoint", stage)
+    first_epoch = checkpoint.epoch()
+    later = any(getattr(config, name).epochs and Checkpoint(output / "checkpoint", name).epoch()
+                for name in STAGES[STAGES.index(stage) + 1 :])  # fmt: skip
+    saved = output / ("generator-pixel.keras" if stage == "pixel" else "generator.keras")
+    if later or first_epoch >= options.epochs:
+        copy_weights(load_generator(saved), generator, saved)
+        return
+    # A discriminator starts from the same weights whether or not the stage before it ran in this process.
+    keras.utils.set_random_seed(config.seed + STAGES.index(stage))
+    with together():
+        with build_scope(strategy):
+            model = build_model(stage, config, generator, features)
+        if first_epoch:
+            checkpoint.load(model)
+    if is_first_machine():
+        done = f"continuing after epoch {first_epoch} of {options.epochs}"
+        print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")
+    batches = build_batches(stage, config, stores)
+    with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
+        snapshot = build_generator(config)
+    snapshot.compile(jit_compile=use_xla())
+    after = AfterEpoch(stage, output, checkpoint, snapshot, *examples, steps=steps, samples=config.samples)
+    after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
+    with fit_scope(strategy), StopAtInterrupt() as interrupt:
+        model.fit(
+            feed(batches, strategy),
+            epochs=options.epochs,
+            initial_epoch=first_epoch,
+            verbose=0,
+            shuffle=False,  # the batches have an order of their own, which the seed gives
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
+                StopAtNaN(stage, output),
+                *([Progress(stage, options.epochs, steps)] if is_first_machine() else []),
+                after,
+                interrupt,
+            ],
+        )
+    copy_weights(snapshot, generator, saved)
+
+
+@contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _stores(config):
+    data, scale = config.data, config.network.scale
+    root = Path(data.store).expanduser() if data.store else default_root()
+    training, validation = choose_pictures(data, config.seed, root)
+    if not validation:
+        raise SRGANError("data.validation_count: no picture is left for validation")
+    options = {"size": data.size, "scale": scale, "fit": data.fit, "shrink": data.shrink}
+    stores = {
+        "pictures": prepare(training, root, **options, label="training pictures"),
+        "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
+    }
+    if data.clips or data.validation_clips:
+        from srgan.train.data.clips import choose_clips, prepare_clips  # which needs PyAV
+
+        for key, clips in choose_clips(data).items():
+            label = "training clips" if key == "clips" else "validation clips"
+            stores[key] = prepare_clips(clips, root, frames=config.network.frames, **options, label=label)
+    for store in stores.values() if is_first_machine() else []:
+        for problem in store.skipped:
+            print(f"skipped: {problem}", file=sys.stderr)
+    return stores
+
+
+def _examples(config, stores):
+    """What is shown of the training, and what is shown and validated: stores of pictures, or a few windows of frames."""
+    kinds, shown = ("pictures", "validation_pictures"), []
+    for index, kind in enumerate(kinds):
+        store, seed = stores[kind], (config.seed, len(STAGES) + index)
+        if config.fusion != "none":
+            clips = stores.get(kind.replace("pictures", "clips"))
+            count = VALIDATION_WINDOWS if kind == "validation_pictures" else max(1, config.samples)
+            store = Windows.of(store, clips, count, frames=config.network.frames, crop=config.batches.crop, seed=seed)
+        elif config.batches.degradation == "realistic":  # training degrades each crop anew
+            store = degraded(store, seed)
+        shown.append(store)
+    return shown

@@ -1,0 +1,170 @@
+"""The run folder: whose it is, and what may change when a run goes on."""
+
+import json
+import os
+import platform
+from contextlib import contextmanager, suppress
+from importlib import metadata
+
+import keras
+from filelock import FileLock
+
+from srgan.config.schema import Config
+from srgan.errors import SRGANError, UsageError
+from srgan.files import atomic_path
+from srgan.train.build import STAGES
+from srgan.train.checkpoint import Checkpoint
+from srgan.train.validation import bicubic_one, validation_psnr_y
+
+# What may change from one start of a run to the next. That moved pictures are the same ones, their digests tell.
+PLACES = (
+    "pictures",
+    "annotations",
+    "validation_pictures",
+    "validation_annotations",
+    "clips",
+    "validation_clips",
+    "store",
+)
+
+
+CHANGEABLE = ("batches.workers", "distribute", "samples", *(f"data.{key}" for key in PLACES))
+
+
+PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
+
+
+@contextmanager
+def own_folder(output):
+    """Make the run folder and keep other processes out of it in the block; remove it if nothing is begun."""
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".lock", timeout=0):
+        for part in output.rglob(".*.part*"):
+            part.unlink()  # left by a process that was killed while it wrote
+        try:
+            yield
+        except SRGANError:
+            if not (output / "config.yaml").exists():
+                with suppress(OSError):
+                    (output / ".lock").unlink()
+                    output.rmdir()
+            raise
+
+
+def epochs_done(output):
+    """How many epochs of each stage the checkpoint has behind it."""
+    return [Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES]
+
+
+def _epochs_logged(output):
+    file = output / "log.csv"
+    return len(file.read_text().splitlines()) - 1 if file.exists() else 0
+
+
+def refuse_other_runs(config, output):
+    """See that the folder is free, or belongs to a run of this configuration, or to one that finished no epoch.
+
+    A run whose checkpoint was deleted is refused, too: its generator would be overwritten.
+
+    What does not matter to the weights may change, and what only matters to epochs to come: how many they are, and all
+    about a GAN stage that has not begun. A cosine is stretched to the new end, which makes the learning rate jump.
+    """
+    file = output / "config.yaml"
+    if not file.exists():
+        if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
+            raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
+        return
+    done = epochs_done(output)
+    if not any(done):
+        if _epochs_logged(output) and not (output / "checkpoint").is_dir():  # which there is before an epoch is logged
+            raise UsageError(
+                f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; "
+                f"give another --output, and --set initial_weights={output} to begin with what was learnt"
+            )
+        return
+    try:
+        before = Config.load(file).flat()
+    except UsageError as error:
+        raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
+    now = config.flat()
+    pixel_done, gan_done = done
+    stage, least = ("gan", gan_done) if gan_done else ("pixel", pixel_done)
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in CHANGEABLE]
+    if now[f"{stage}.epochs"] >= least:
+        changed = [key for key in changed if key != f"{stage}.epochs"]
+    if not gan_done:
+        changed = [key for key in changed if not key.startswith(("gan.", "network.discriminator"))]
+    if changed:
+        listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
+        raise UsageError(
+            f"{output}: holds a run of another configuration: {listed}. Give another --output, or the same values"
+        )
+
+
+def _starts(output):
+    """What environment.json has of the earlier starts of a run that has finished an epoch."""
+    file = output / "environment.json"
+    return json.loads(file.read_text(encoding="utf-8")) if any(epochs_done(output)) and file.exists() else []
+
+
+def _digests(stores):
+    return {key: store.digest for key, store in stores.items()}
+
+
+def refuse_other_pictures(output, stores):
+    """See that the pictures are those of the epochs that are done."""
+    now = _digests(stores)
+    before = next(
+        (start["digests"] for start in _starts(output) if "digests" in start), now
+    )  # earlier versions kept none
+    changed = [f"data.{key}" for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        raise SRGANError(
+            f"{output}: the pictures have changed since this run began, or are decoded otherwise ({', '.join(changed)}); "
+            "put them back to go on, or give another --output"
+        )
+
+
+def describe_start(config, output, devices, stores, examples):
+    """Say what is about to happen, and note it in the run folder: an entry for every start of the run."""
+    starts = _starts(output)
+    if starts:
+        bicubic = starts[0]["bicubic_psnr_y"]
+    else:
+        validation = examples[1]
+        bicubic = validation_psnr_y(validation, lambda lr: bicubic_one(lr, validation.size))
+    versions = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    backend = keras.backend.backend()
+    skipped = [problem for store in stores.values() for problem in store.skipped]
+    counts = {key if key.startswith("validation") else f"training_{key}": store.count for key, store in stores.items()}
+    starts.append(
+        {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "backend": backend,
+            "devices": devices,
+            "precision": config.precision,
+            "seed": config.seed,
+            "versions": versions,
+            "epochs": {stage: getattr(config, stage).epochs for stage in STAGES},
+            "digests": _digests(stores),
+            **counts,
+            "skipped": skipped,
+            "bicubic_psnr_y": bicubic,
+        }
+    )
+    with atomic_path(output / "environment.json") as temporary:
+        temporary.write_text(json.dumps(starts, indent=1), encoding="utf-8")
+    clips = "".join(
+        f", {count} windows of {key.replace('_', ' ')}" for key, count in counts.items() if key.endswith("clips")
+    )
+    print(
+        f"{backend} {versions.get(backend, '')} on {', '.join(devices)}, {config.precision}; "
+        f"{counts['training_pictures']} training and {counts['validation_pictures']} validation pictures{clips}"
+        f"{f', {len(skipped)} skipped' if skipped else ''}"
+    )
+    print(f"run folder {output}; bicubic has a validation PSNR-Y of {bicubic:.2f} dB", flush=True)

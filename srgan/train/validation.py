@@ -1,0 +1,41 @@
+"""Validation: a generator's figures on pictures that it is not trained on."""
+
+import numpy as np
+
+from srgan.metrics.pixels import psnr_y
+from srgan.networks.over_time import is_recurrent
+from srgan.pictures.arrays import resize_bicubic, to_float, to_uint8
+
+
+def validation_psnr_y(store, upscale):
+    """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture or window, over a store or windows."""
+    return float(np.mean([psnr_y(hr, upscale(lr), store.scale) for lr, hr in zip(store.lr, store.hr)]))
+
+
+def upscale_one(generator, lr):
+    """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3).
+
+    Of a window, (frames, h, w, 3), it is the middle frame; a recurrent generator has seen those before it.
+    """
+    given = to_float(lr)[None]
+    if is_recurrent(generator):
+        from srgan.clips.flow import move_memory
+
+        memory = np.zeros((*given.shape[:1], *given.shape[2:4], generator.inputs[1].shape[-1]), np.float32)
+        for index in range(len(lr) // 2 + 1):
+            if index:
+                memory = move_memory(np.asarray(memory)[0], lr[index - 1], lr[index])[None]
+            sr, memory = generator.predict_on_batch([given[:, index], memory])
+    else:
+        sr = generator.predict_on_batch(given)
+    return to_uint8(np.asarray(sr, np.float32)[0])
+
+
+def bicubic_one(lr, size):
+    """What bicubic interpolation makes of a picture or of the middle frame of a window, uint8 (size, size, 3)."""
+    return resize_bicubic(middle_frame(lr), size, size)
+
+
+def middle_frame(lr):
+    """The middle frame of a window (frames, h, w, 3), or the picture (h, w, 3) itself."""
+    return lr[len(lr) // 2] if lr.ndim == 4 else lr

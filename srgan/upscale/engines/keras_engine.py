@@ -1,0 +1,114 @@
+"""A generator through Keras."""
+
+import ctypes
+import sys
+import threading
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.runtime import load_keras
+from srgan.upscale.engines.description import describe
+from srgan.upscale.engines.problems import translate_backend_error
+
+
+def _keras_device(backend):
+    """Where Keras computes: "GPU" or "CPU"."""
+    if backend == "tensorflow":
+        import tensorflow
+
+        return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend().upper()
+    if backend == "torch":
+        import torch
+
+        return "GPU" if torch.cuda.is_available() else "CPU"
+    return "CPU"
+
+
+def _cuda_devices() -> int:
+    """How many NVIDIA GPUs the driver shows. Asked of the driver, because asking a framework takes seconds."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+class KerasEngine:
+    """A generator through Keras, on whatever device its backend takes."""
+
+    name = "Keras"
+    largest_tile = 384
+
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+        keras = load_keras()
+        from srgan.networks.files import load_generator
+
+        self.weights = path, pixel_path, strength
+        self._generator = load_generator(path)
+        if pixel_path:
+            other = load_generator(pixel_path)
+            if [w.shape for w in other.weights] != [w.shape for w in self._generator.weights]:
+                raise SRGANError(
+                    f"{path} and {pixel_path} are not built alike, so that their weights cannot be interpolated"
+                )
+            pairs = zip(self._generator.get_weights(), other.get_weights())
+            self._generator.set_weights([strength * one + (1 - strength) * two for one, two in pairs])
+        self.description = describe(self._generator)
+        self.device = _keras_device(keras.backend.backend())
+        self.precision = "float32" if precision == "auto" else precision
+        self._lock = threading.Lock()
+        # Traced for pictures of any size, TensorFlow fails in Keras' bilinear upsampling.
+        self._generator.compile(run_eagerly=keras.backend.backend() == "tensorflow")
+        _compute_in(self.precision, self._generator)
+
+    @property
+    def bytes_per_pixel(self):
+        """Memory it takes for each input pixel, at a guess: backends keep several layers, in float32 here and there."""
+        return 4 * self.description.values_per_pixel * 4
+
+    def with_precision(self, precision):
+        """The same engine, computing in another precision."""
+        if precision == self.precision:
+            return self
+        return KerasEngine(self.weights[0], precision, *self.weights[1:])
+
+    def __call__(self, *inputs):
+        inputs = [np.asarray(values, np.float32) for values in inputs]
+        with self._lock:
+            try:
+                results = self._generator.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
+                if isinstance(results, (list, tuple)):
+                    return tuple(np.asarray(result, np.float32) for result in results)
+                return np.asarray(results, np.float32)
+            except Exception as error:  # each backend has its own
+                raise translate_backend_error(error) from error
+
+
+def _compute_in(precision, generator):
+    """Set what the layers compute in. Behind the last weights, and where a picture passes none or is compared with a memory,
+    it is float32 always: in bfloat16 the picture would lose levels.
+    """
+    from keras import DTypePolicy, layers, tree
+
+    from srgan.networks.recurrent import EXACT, ROUGH
+
+    makers = {id(operation.output): operation for operation in generator.operations}
+    exact, before = set(), list(generator.outputs)
+    while before:
+        layer = makers.get(id(before.pop()))
+        if layer in generator.layers and layer not in exact and not layer.weights:
+            exact.add(layer)
+            before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
+    for layer in generator.layers:
+        if not isinstance(layer, layers.InputLayer):
+            compares = layer.name.startswith(EXACT) and not layer.name.startswith(ROUGH)
+            rough = precision == "bfloat16" and layer not in exact and not compares
+            layer.dtype_policy = DTypePolicy("mixed_bfloat16" if rough else "float32")

@@ -1,0 +1,80 @@
+"""Engines: a generator as a plain function on pictures, float32 (batch, h, w, 3) in [0, 1] to `scale` times the size.
+
+Generators over time (srgan.networks.over_time) take what they take there: windows of frames, (batch, frames, h, w, 3), or a
+frame and a memory, for which they give a pair, the enlarged frame and the next memory.
+
+`load_engine` gives one of two kinds: OpenVINO, the faster on a CPU, which starts in a fraction of a second because no
+framework is imported, and Keras on any backend, for GPUs. The output is not clipped. Engines may be called from several
+threads at once.
+"""
+
+import logging
+from importlib.util import find_spec
+
+from srgan.errors import SRGANError, UsageError
+from srgan.models import find_model, pixel_trained
+from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
+from srgan.upscale.engines.problems import Inconvertible
+
+ENGINES = ("auto", "openvino", "keras")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+_log = logging.getLogger("srgan")
+
+
+def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None, strength=1.0):
+    """The generator `model` (see `find_model`) as a function from pictures to pictures.
+
+    Args:
+        model: a path of a `.keras` file or the name of a shipped model.
+        engine: "openvino", "keras", or "auto": Keras where there is an NVIDIA GPU that its backend can use, else
+            OpenVINO.
+        precision: of the computation inside: "float32", "bfloat16" or "auto", which is bfloat16 with OpenVINO on a CPU
+            that computes in it, else float32.
+        pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
+            section 3.4); only with `strength` below 1.
+        strength: the weight of `model` in that, in [0, 1].
+
+    Returns:
+        A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel`, `weights` (the
+        files that they are from, and the strength) and `with_precision(precision)`.
+        It raises MemoryError where the memory does not suffice for a picture.
+
+    Raises:
+        SRGANError: no such model, it cannot be loaded, or the engine asked for cannot run it.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}")
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength: {strength} is not between 0 and 1")
+    path = find_model(model)
+    pixel_path = pixel_trained(path, pixel_model) if strength < 1 else None
+    loaded = _load(path, engine, precision, pixel_path, strength)
+    if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
+        raise SRGANError(
+            f"{path}: a recurrent generator of another version, which remembers something else: train it again"
+        )
+    return loaded
+
+
+def _load(path, engine, precision, pixel_path, strength):
+    if engine == "keras":
+        return KerasEngine(path, precision, pixel_path, strength)
+    if engine == "auto" and (_cuda_devices() or find_spec("openvino") is None):
+        keras_engine = KerasEngine(path, precision, pixel_path, strength)
+        if keras_engine.device != "CPU" or find_spec("openvino") is None:
+            return keras_engine
+    try:
+        return OpenVINOEngine(path, precision, pixel_path, strength)
+    except ImportError as error:
+        raise SRGANError(
+            f"OpenVINO cannot be imported ({error}): pip install openvino, or pass --engine keras"
+        ) from error
+    except Inconvertible as error:
+        if engine == "openvino":
+            raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error
+        _log.info("%s: %s; Keras runs it", path, error)
+        return KerasEngine(path, precision, pixel_path, strength)

@@ -1,0 +1,194 @@
+"""A generator through OpenVINO."""
+
+import contextlib
+import copy
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.files import atomic_path
+from srgan.models import is_shipped
+from srgan.runtime import load_keras
+from srgan.upscale.engines.description import Description, describe
+from srgan.upscale.engines.problems import translate_backend_error
+
+_log = logging.getLogger("srgan")
+_CACHE_FORMAT = "1"  # raise it when ir.py builds something else from the same generator
+
+
+def _import_openvino():
+    """Import OpenVINO without its conversion tools, which take most of its start-up time and report every start to a
+    server. It counts them as optional itself; they are still imported when something asks for them."""
+    if "openvino" not in sys.modules:
+        sys.modules["openvino.tools.ovc"] = None  # the import system's way to say that a module is not there
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino.tools.ovc"]
+        openvino.convert_model = lambda *args, **kwargs: import_module("openvino.tools.ovc").convert_model(
+            *args, **kwargs
+        )
+    return sys.modules["openvino"]
+
+
+class OpenVINOEngine:
+    """A generator on the CPU, for pictures of any size. Imports no framework, except the first time it sees a model."""
+
+    name = "OpenVINO"
+    device = "CPU"
+    largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
+
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+        self.weights = path, pixel_path, strength
+        self._core = _import_openvino().Core()
+        self._folder = _cache_folder(path)
+        self._model = _openvino_model(self._core, path, self._folder)
+        self.description = _read_description(self._model)
+        if pixel_path:
+            other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path))
+            self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
+            self._folder = None  # what is compiled is kept for whole models only
+        self._compile(precision)
+
+    @property
+    def bytes_per_pixel(self):
+        """Memory it takes for each input pixel; measured: 1.8 times the largest layer in bfloat16, 1.5 in float32."""
+        return 2 * self.description.values_per_pixel * (4 if self.precision == "float32" else 2)
+
+    def with_precision(self, precision):
+        """The same engine, computing in another precision."""
+        if precision == self.precision:
+            return self
+        engine = copy.copy(self)
+        engine._compile(precision)
+        return engine
+
+    def _compile(self, precision):
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "auto":
+            precision = "bfloat16" if "BF16" in capabilities else "float32"
+        self.precision = precision
+        settings = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
+        self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
+        self._request = None  # has buffers as large as its largest picture
+        self._lock = threading.Lock()  # one picture takes all cores
+
+    def __call__(self, *inputs):
+        with self._lock:
+            try:
+                self._request = self._request or self._compiled.create_infer_request()
+                self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
+                results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+                return results if len(results) > 1 else results[0]
+            except RuntimeError as error:
+                self._request = None  # its buffers are of no use
+                raise translate_backend_error(error) from error
+
+
+def _cache_folder(path):
+    """Where what is made of the model at `path` is kept: a folder named by the file's content."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "srgan" / "models" / f"{digest}-{_CACHE_FORMAT}"
+
+
+def _openvino_model(core, path, folder):
+    """The OpenVINO form of a `.keras` file: the one shipped beside it, the one in the cache, or made and cached now."""
+    if is_shipped(path) and path.with_suffix(".xml").is_file():
+        return core.read_model(path.with_suffix(".xml"))
+    kept = folder / "openvino"
+    if kept.is_dir():
+        return core.read_model(kept / "generator.xml")
+    _log.info("%s: converting it for OpenVINO, once", path)
+    model = convert(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
+            whole = Path(temporary) / "openvino"
+            save_openvino(model, whole / "generator.xml")
+            with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
+                whole.rename(kept)
+        return core.read_model(kept / "generator.xml")  # what every later call gets, to the order of its operations
+    except OSError as error:
+        _log.info("%s: cannot be kept (%s)", kept, error)
+    return model
+
+
+def convert(path):
+    """The generator in a `.keras` file as an OpenVINO model, with its `Description` as runtime information.
+
+    Raises:
+        Inconvertible: it has a layer that cannot be converted.
+    """
+    load_keras()
+    _import_openvino()
+    from srgan.networks.files import load_generator
+    from srgan.upscale.engines import ir
+
+    generator = load_generator(path)
+    model = ir.from_keras(generator)
+    for key, value in describe(generator)._asdict().items():
+        model.set_rt_info(value, ["srgan", key])
+    return model
+
+
+def save_openvino(model, path, half=False):
+    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in float32 or `half` of that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _import_openvino().save_model(model, path, compress_to_fp16=half)
+
+
+def _read_description(model):
+    """Its `Description`; what an older file does not say yet is as it was then, by default."""
+    said = [key for key in Description._fields if model.has_rt_info(["srgan", key])]
+    return Description(**{key: int(model.get_rt_info(["srgan", key]).value) for key in said})
+
+
+def _compile_or_import(core, model, settings, hardware, folder):
+    """Compile `model`, or take what was compiled from it before by the same OpenVINO on the same hardware."""
+    stamp = " ".join([_import_openvino().get_version(), *hardware]).encode() + b"\n"
+    kept = folder and folder / f"compiled-{settings['INFERENCE_PRECISION_HINT']}.blob"
+    if kept and kept.is_file():
+        content = kept.read_bytes()
+        if content.startswith(stamp):
+            with contextlib.suppress(RuntimeError):
+                return core.import_model(io.BytesIO(content[len(stamp) :]), "CPU", settings)
+    compiled = core.compile_model(model, "CPU", settings)
+    if kept:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as temporary:
+                temporary.write_bytes(stamp + compiled.export_model().getvalue())
+        except (OSError, RuntimeError) as error:
+            _log.info("%s: cannot be kept (%s)", kept, error)
+    return compiled
+
+
+def _interpolate_openvino(model, other, strength, names):
+    """`model` with its weights moved towards those of `other`."""
+    from openvino import opset13 as opset
+
+    operations, others = model.get_ordered_ops(), other.get_ordered_ops()
+    if [(o.get_type_name(), o.output(0).partial_shape) for o in operations if o.get_output_size()] != [
+        (o.get_type_name(), o.output(0).partial_shape) for o in others if o.get_output_size()
+    ]:
+        raise SRGANError(f"{names} are not built alike, so that their weights cannot be interpolated")
+    for one, two in zip(operations, others):
+        if one.get_type_name() == "Constant" and np.issubdtype(one.data.dtype, np.floating):  # shipped ones are float16
+            mixed = strength * one.data.astype(np.float32) + (1 - strength) * two.data.astype(np.float32)
+            one.output(0).replace(opset.constant(mixed.astype(one.data.dtype)).output(0))
+    model.validate_nodes_and_infer_types()
+    return model

@@ -1,0 +1,291 @@
+"""Upscaling: whole pictures and the frames of clips through an engine, in overlapping tiles, and folders of them."""
+
+import itertools
+import logging
+import operator
+import threading
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from srgan import pictures
+from srgan.clips.cuts import is_cut
+from srgan.errors import SRGANError, UsageError
+from srgan.pictures import Picture
+from srgan.upscale.engines.loading import load_engine
+from srgan.upscale.memory import affordable_tile
+from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, split_tile, tiles
+
+_log = logging.getLogger("srgan")
+
+
+class Upscaler:
+    """Upscales pictures and clips. One may be used by several threads at once.
+
+    Args:
+        model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
+        engine, precision, pixel_model, strength: see `srgan.upscale.engines.load_engine`. Pictures of 16 bits and of floats are
+            always computed in float32, because bfloat16 has fewer levels than they.
+        tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
+        scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
+            reached by resizing its result (bicubic, antialiased).
+
+    Example:
+        >>> upscaler = Upscaler("srresnet")
+        >>> upscaler(np.zeros((30, 40, 3), np.uint8)).shape
+        (120, 160, 3)
+    """
+
+    def __init__(
+        self, model=None, *, engine="auto", precision="auto", tile=None, scale=None, pixel_model=None, strength=1.0
+    ):
+        if tile is not None and tile < SMALLEST_TILE:
+            raise UsageError(f"tile: {tile} is below {SMALLEST_TILE} pixels")
+        if scale is not None and not 0 < scale <= 32:
+            raise UsageError(f"scale: {scale} is not above 0 and at most 32")
+        self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
+        self.scale = scale or self.engine.description.scale
+        self.tile = tile
+        self._exact_engine = None
+        self._lock = threading.Lock()
+
+    def __call__(self, picture, *, on_tile=lambda done, total: None):
+        """Upscale one picture. For a generator over time it stands for all the frames that this looks at.
+
+        Args:
+            picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
+                (h, w, 4) RGB and alpha, of uint8, uint16, or floats in [0, 1]; or a `srgan.pictures.Picture`.
+            on_tile: called before the first tile and after each with the number of tiles done and their total.
+
+        Returns:
+            The same kind of thing, upscaled. Floats are clipped to [0, 1].
+
+        Raises:
+            SRGANError: the network gave no numbers, or not even the smallest tile fits into memory.
+        """
+        if isinstance(picture, Picture):
+            pixels, _ = self._upscale([picture.pixels] * self.engine.description.frames, on_tile=on_tile)
+            return replace(picture, pixels=pixels)
+        if isinstance(picture, Image.Image):
+            return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
+        array = np.asarray(picture)
+        if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
+            raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
+        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+            raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
+        pixels = array.reshape(*array.shape[:2], -1)
+        if array.dtype.kind == "f":
+            pixels = pixels.astype(np.float32)
+        result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
+        return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
+
+    def clip(self, frames):
+        """Upscale the frames of a clip, each when it is asked for.
+
+        A generator of pictures takes them one by one. One over time sees the frames around each, or remembers those
+        before it, but never across a scene cut: at cuts, as at the clip's ends, the nearest frame of the same scene stands
+        for one that is missing, and what is remembered of a scene ends with it.
+
+        Args:
+            frames: arrays (h, w, 1 to 4) of uint8 or uint16, channels as in a picture's, that stay as they are; taken
+                only as far ahead as the generator looks.
+
+        Yields:
+            The frames upscaled, in their order; for a frame that only repeats its predecessor the same array again.
+
+        Raises:
+            SRGANError: as for a picture.
+        """
+        for result, _ in self.steps(frames):
+            yield result
+
+    def steps(self, frames, skip=0, memory=None):
+        """Upscale a clip as `clip` does, for those who stop and go on in the middle.
+
+        Args:
+            frames: see `clip`.
+            skip: how many frames, at the beginning, are there for those after them only.
+            memory: what was remembered with the frame before the first that is not skipped; None: nothing.
+
+        Yields:
+            Pairs of a frame upscaled and what is remembered with it, float32 (h, w, memory), None if nothing ever is.
+        """
+        description = self.engine.description
+        if description.memory:
+            from srgan.clips.flow import move_memory  # which needs OpenCV
+        last, before, previous = 0, (), None
+        scenes = _scenes(frames, is_cut if description.over_time else lambda before, after: False)
+        for index, (scene, window) in enumerate(_windows(scenes, description.frames // 2)):
+            if index >= skip:
+                memory = memory if scene == last else None
+                if memory is not None and window[0] is not previous:
+                    memory = move_memory(memory, _seen(previous), _seen(window[0]))
+                if description.memory or not before or any(map(operator.is_not, window, before)):
+                    result, memory = self._upscale(window, memory)
+                    before = window
+                yield result, memory
+            last, previous = scene, window[0]
+
+    def size(self, width, height):
+        """The size of the result for a picture of that size."""
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+    def _upscale(self, frames, memory=None, on_tile=lambda done, total: None):
+        """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
+        height, width, channels = frames[0].shape
+        new_width, new_height = self.size(width, height)
+        if channels in (1, 3):
+            colour, memory = self._upscale_colour(frames, memory, on_tile)
+            return _resized(colour, new_width, new_height), memory
+        colour, memory = self._upscale_colour(list(map(_seen, frames)), memory, on_tile)
+        result = np.empty((new_height, new_width, channels), colour.dtype)
+        result[..., :-1] = _resized(colour, new_width, new_height)
+        result[..., -1:] = _resized(frames[len(frames) // 2][..., -1:], new_width, new_height)
+        return result, memory
+
+    def _upscale_colour(self, frames, memory, on_tile):
+        dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
+        engine = self.engine if dtype == np.uint8 else self._exact()
+        scale, levels = engine.description.scale, _levels(dtype)
+        result = np.empty((height * scale, width * scale, channels), dtype)
+        remembered = None
+        if engine.description.memory:
+            remembered = np.empty((height, width, engine.description.memory), np.float32)
+            memory = np.zeros_like(remembered) if memory is None else memory
+        whole = engine.description.receptive_field < 0
+        limit = self.tile or affordable_tile(engine, whole)
+        # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
+        # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
+        # statistics of 40 training pictures 0.34 dB worse than each picture's own.
+        if whole and not self.tile and height * width <= limit**2:
+            limit = max(height, width)
+        todo = tiles(width, height, limit, OVERLAP)[::-1]
+        total = len(todo)
+        if total > 1 and whole:
+            _log.warning(
+                "this model looks at the whole picture at once, so that its %d tiles may differ in tone", total
+            )
+        on_tile(0, total)
+        while todo:
+            window, core = todo.pop()
+            shape = window.height, window.width, 3
+            lr = np.stack([np.broadcast_to(frame[window.slices()], shape) for frame in frames])
+            lr = lr.astype(np.float32) / np.float32(levels)
+            inputs = [lr if len(frames) == 1 else lr[None]]
+            if remembered is not None:
+                inputs.append(memory[window.slices()][None])
+            try:
+                sr, after = self._compute(engine, *inputs)
+            except MemoryError as error:
+                limit = max(window.width, window.height) // 2
+                if limit < SMALLEST_TILE:
+                    raise SRGANError("not enough memory, even for the smallest tile") from error
+                _log.warning("out of memory: going on with tiles of %d pixels", limit)
+                self.tile = limit
+                todo = [part for tile in [*todo, (window, core)] for part in split_tile(*tile, limit)]
+                total += len(todo) - 1
+                continue
+            inner = sr[core.within(window).times(scale).slices()]
+            result[core.times(scale).slices()] = _quantised(
+                inner if channels == 3 else inner.mean(-1, keepdims=True), dtype
+            )
+            if remembered is not None:
+                remembered[core.slices()] = after[core.within(window).slices()]
+            on_tile(total - len(todo), total)
+        return result, remembered
+
+    def _compute(self, engine, *inputs):
+        """What the engine makes of one tile: the picture, and what it remembers, else None."""
+        results = engine(*inputs)
+        if not _are_numbers(results) and engine.precision != "float32":
+            _log.warning("%s gave values that are no numbers: computing again in float32", engine.precision)
+            results = self._exact()(*inputs)
+        if not _are_numbers(results):
+            raise SRGANError("the network gave values that are no numbers: its weights are damaged")
+        sr, after = results if isinstance(results, tuple) else (results, [None])
+        return sr[0], after[0]
+
+    def _exact(self):
+        """The engine in float32."""
+        with self._lock:
+            if self._exact_engine is None:
+                self._exact_engine = self.engine.with_precision("float32")
+            return self._exact_engine
+
+
+def _resized(pixels, width, height):
+    """Bicubic to a size; floats are clipped to [0, 1] again."""
+    pixels = pictures.resize(pixels, width, height)
+    return np.clip(pixels, 0.0, 1.0) if pixels.dtype.kind == "f" else pixels
+
+
+def _seen(frame):
+    """The colours of a frame, (h, w, 1 or 3), those that can be seen in place of those that are transparent."""
+    return frame if frame.shape[-1] in (1, 3) else pictures.fill_transparent(frame[..., :-1], frame[..., -1])
+
+
+def _levels(dtype):
+    return np.iinfo(dtype).max if dtype.kind == "u" else 1
+
+
+def _quantised(values, dtype):
+    values = np.clip(values, 0.0, 1.0)  # a copy, on which the rest can work in place
+    if dtype.kind == "u":
+        values *= _levels(dtype)
+        np.rint(values, out=values)
+    return values.astype(dtype, copy=False)
+
+
+def _are_numbers(results):
+    return all(np.isfinite(values).all() for values in (results if isinstance(results, tuple) else [results]))
+
+
+# Frames. --------------------------------------------------------------------------------------------------------------
+
+
+def _scenes(frames, is_cut):
+    """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
+    scene, before = 0, None
+    for frame in frames:
+        if (
+            frame.ndim != 3
+            or not 1 <= frame.shape[2] <= 4
+            or frame.dtype not in (np.uint8, np.uint16)
+            or not frame.size
+        ):
+            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
+        if before is not None and frame is not before:
+            if frame.dtype == before.dtype and np.array_equal(frame, before):
+                frame = before
+            else:
+                scene += is_cut(before, frame)
+        before = frame
+        yield scene, frame
+
+
+def _windows(scenes, reach):
+    """Yield each frame's scene and the 2 reach + 1 frames around it, the nearest of its scene for others' and for none.
+
+    Args:
+        scenes: pairs of a scene's number and a frame; taken `reach` ahead.
+    """
+    near = deque(maxlen=2 * reach + 1)
+    beyond = [(None, None)] * reach
+    for pair in itertools.chain(beyond, scenes, beyond):
+        near.append(pair)
+        if len(near) < near.maxlen:
+            continue
+        scene, middle = near[reach]
+        before, after = [middle], [middle]
+        for index in range(1, reach + 1):
+            for side, (other, frame) in ((before, near[reach - index]), (after, near[reach + index])):
+                side.append(frame if other == scene else side[-1])
+        yield scene, [*reversed(before[1:]), *after]
+
+
+# Tiles. ---------------------------------------------------------------------------------------------------------------
+
+
+# Files and folders. ---------------------------------------------------------------------------------------------------
