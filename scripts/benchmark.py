@@ -274,7 +274,7 @@ import json, sys, time
 from srgan.runtime import load_keras
 keras = load_keras()
 from srgan.train import build
-from srgan.config import Config
+from srgan.config.schema import Config
 from srgan.train.data.batches import Batches
 config_name, precision, store, steps = sys.argv[1:]
 config = Config.load(config_name, [f"precision={precision}", "gan.vgg19=random"])

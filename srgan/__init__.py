@@ -8,7 +8,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Config": "srgan.config",
+    "Config": "srgan.config.schema",
     "SRGAN": "srgan.train.objective",
     "SRGANError": "srgan.errors",
     "Upscaler": "srgan.upscale",

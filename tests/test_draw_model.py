@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, load_script
 from PIL import Image
 
-from srgan.networks import discriminator, generator
+from srgan.networks import discriminators, generators
 
 draw_model = load_script("draw_model")
 
@@ -25,7 +25,7 @@ def read(model):
 @pytest.fixture(scope="module")
 def papers():
     """The generator and the discriminator of the paper, as Keras models."""
-    return generator.srresnet(), discriminator.srgan()
+    return generators.srresnet(), discriminators.srgan()
 
 
 UP = ["Conv k3n256s1", "PixelShuffle x2", "PReLU"]
@@ -63,7 +63,7 @@ def test_the_discriminator_is_the_papers(papers):
 
 
 def test_scale_2_instance_normalisation_and_another_activation():
-    network = read(generator.srresnet(filters=8, blocks=3, scale=2, normalization="instance", activation="relu"))
+    network = read(generators.srresnet(filters=8, blocks=3, scale=2, normalization="instance", activation="relu"))
     body = ["Conv k3n8s1", "IN", "ReLU", "Conv k3n8s1", "IN", "+"]
     up = ["Conv k3n32s1", "PixelShuffle x2", "ReLU"]
     assert words(network.blocks) == ["Conv k9n8s1", "ReLU", *body, "Conv k3n8s1", "IN", "+", *up, "Conv k9n3s1"]
@@ -74,7 +74,7 @@ def test_scale_2_instance_normalisation_and_another_activation():
 
 def test_without_normalisation_and_with_a_bilinear_skip():
     network = read(
-        generator.srresnet(filters=4, blocks=5, normalization="none", activation="leaky_relu", skip="bilinear")
+        generators.srresnet(filters=4, blocks=5, normalization="none", activation="leaky_relu", skip="bilinear")
     )
     body = ["Conv k3n4s1", "LeakyReLU", "Conv k3n4s1", "+"]
     up = ["Conv k3n16s1", "PixelShuffle x2", "LeakyReLU"]
@@ -89,7 +89,7 @@ def test_without_normalisation_and_with_a_bilinear_skip():
 
 @pytest.mark.parametrize(("normalization", "mark"), [("batch", ["BN"]), ("instance", ["IN"]), ("none", [])])
 def test_the_patch_discriminator(normalization, mark):
-    network = read(discriminator.patch(filters=8, normalization=normalization))
+    network = read(discriminators.patch(filters=8, normalization=normalization))
     expected = ["Conv k4n8s2", "LeakyReLU"]
     for filters, stride in [(16, 2), (32, 2), (64, 1)]:
         expected += [f"Conv k4n{filters}s{stride}", *mark, "LeakyReLU"]
@@ -100,7 +100,7 @@ def test_the_patch_discriminator(normalization, mark):
 
 
 def test_spectral_normalisation_is_part_of_its_convolution():
-    network = read(discriminator.srgan(filters=4, crop=32, normalization="spectral"))
+    network = read(discriminators.srgan(filters=4, crop=32, normalization="spectral"))
     assert "Conv + SN k3n4s2" in words(network.blocks)
     assert "BN" not in words(network.blocks)
 
@@ -125,14 +125,14 @@ def test_an_unknown_layer_is_drawn_by_its_name():
 @pytest.mark.parametrize(
     ("options", "judge"),
     [
-        ({}, discriminator.srgan),
-        ({"scale": 2, "normalization": "instance", "blocks": 1}, discriminator.patch),
-        ({"normalization": "none", "skip": "bilinear", "blocks": 2}, discriminator.srgan),
-        ({"blocks": 0}, discriminator.patch),
+        ({}, discriminators.srgan),
+        ({"scale": 2, "normalization": "instance", "blocks": 1}, discriminators.patch),
+        ({"normalization": "none", "skip": "bilinear", "blocks": 2}, discriminators.srgan),
+        ({"blocks": 0}, discriminators.patch),
     ],
 )
 def test_every_variant_can_be_drawn(options, judge):
-    networks = read(generator.srresnet(filters=4, **options)), read(judge(filters=4))
+    networks = read(generators.srresnet(filters=4, **options)), read(judge(filters=4))
     picture = draw_model.draw(*networks)
     assert picture.mode == "RGB" and picture.width >= 1800
     colours = {colour for _, colour in picture.getcolors(1 << 24)}

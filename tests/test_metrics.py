@@ -10,7 +10,7 @@ from skimage.measure import blur_effect
 from skimage.metrics import structural_similarity
 
 import srgan
-from srgan.metrics.pixels import blur, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from srgan.metrics.pixels import blur, lattice, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, to_float
 from srgan.pictures.files import read_rgb
 from srgan.runtime import load_keras
@@ -91,27 +91,27 @@ def test_ssim_is_not_defined_where_the_window_does_not_fit():
 def test_a_lattice_is_seen_wherever_it_is_and_nothing_else_is_taken_for_one(pair):
     original, enlarged = pair
     block = np.random.default_rng(0).normal(size=(4, 4, 1))
-    lattice = np.tile(block - block.mean(), (75, 53, 1))
-    height, width = np.indices(lattice.shape[:2])
+    pattern = np.tile(block - block.mean(), (75, 53, 1))
+    height, width = np.indices(pattern.shape[:2])
 
     def with_it(pattern):
         return np.clip(np.rint(enlarged + pattern), 0, 255).astype(np.uint8)
 
     assert lattice(original, original) == 0 and lattice(original, enlarged) < 1
-    assert lattice(original, with_it(0 * lattice + [4, -2, 3])) < 1
-    noise = np.random.default_rng(1).normal(0, 4, lattice.shape)
+    assert lattice(original, with_it(0 * pattern + [4, -2, 3])) < 1
+    noise = np.random.default_rng(1).normal(0, 4, pattern.shape)
     assert lattice(original, with_it(noise)) < 1
     stripes = 4 * np.sin(2 * np.pi * width / 5.3)[..., None]
     assert lattice(original, with_it(stripes)) < 1
-    everywhere = lattice(original, with_it(4 * lattice))
-    another_below = lattice(original, with_it(4 * lattice * np.where(height < 150, 1, -1)[..., None]))
-    below = lattice(original, with_it(4 * lattice * (height >= 150)[..., None]))
+    everywhere = lattice(original, with_it(4 * pattern))
+    another_below = lattice(original, with_it(4 * pattern * np.where(height < 150, 1, -1)[..., None]))
+    below = lattice(original, with_it(4 * pattern * (height >= 150)[..., None]))
     assert everywhere > another_below > 0.7 * everywhere > below > 0.3 * everywhere > 3
     checkerboard = 4 * (-1.0) ** (height + width)[..., None]
     assert lattice(original, with_it(checkerboard), 2) > 3
     grainy = with_it(noise)
     assert lattice(grainy, enlarged) < 1  # its noise taken out
-    assert lattice(grainy, np.clip(np.rint(grainy + 4 * lattice), 0, 255).astype(np.uint8)) > 3
+    assert lattice(grainy, np.clip(np.rint(grainy + 4 * pattern), 0, 255).astype(np.uint8)) > 3
     assert np.isnan(lattice(flat(7, 63, 80), flat(7, 63, 80)))
     assert np.isnan(lattice(original, enlarged, 1))
     with pytest.raises(ValueError, match="differ in shape"):
