@@ -24,7 +24,7 @@ import json, sys
 import numpy as np
 from srgan.runtime import load_keras
 keras = load_keras()
-from srgan.networks.generator import srresnet
+from srgan.networks.generators import srresnet
 generator = srresnet()
 random = np.random.default_rng(0)
 for variable in generator.variables:

@@ -36,7 +36,7 @@ from srgan.compare.versions import (
 )
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 from srgan.pictures.sheets import sheet
 from srgan.runtime import load_keras
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from srgan.clips.cuts import is_cut
 from srgan.pictures.arrays import resize
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 
 PHOTOGRAPHS = sorted(SAMPLE.glob("*/*.jpg"))
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 from srgan.train.data.prepare import Store, prepare, squares
 from srgan.train.data.selection import choose_pictures
 

@@ -9,7 +9,7 @@ from helpers import SAMPLE
 from PIL import Image
 
 from srgan.pictures.arrays import downscale, to_float, to_uint8
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 from srgan.train.data.degradation import (
     REALISTIC,
     Degradation,

@@ -308,9 +308,10 @@ def test_a_real_lack_of_memory_halves_the_tile(tmp_path):
         "upscaler = Upscaler(sys.argv[1], engine='openvino', tile=400); small = np.zeros((20, 20, 3), np.uint8);"
         "upscaler(small); used = 4096 * int(open('/proc/self/statm').read().split()[0]);"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2);"
-        "assert upscaler(np.zeros((400, 400, 3), np.uint8)).shape == (1600, 1600, 3); assert upscaler.tile < 400"
+        "assert upscaler(np.zeros((400, 400, 3), np.uint8)).shape == (1600, 1600, 3)"
     )
-    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", code, path], stderr=subprocess.PIPE, text=True, timeout=120)
+    assert run.returncode == 0 and "out of memory: going on with tiles of" in run.stderr, run.stderr
 
 
 def test_the_description_counts_the_largest_layer(model):

@@ -18,7 +18,7 @@ from srgan.errors import SRGANError
 from srgan.metrics.flicker import flicker, follow
 from srgan.metrics.pixels import lattice, psnr_y, ssim_y
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 
 evaluate = load_script("evaluate")
 

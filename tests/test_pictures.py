@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, PngImagePlugin, features
 from upscaling import photograph
 
 from srgan.errors import SRGANError
-from srgan.pictures.files import WRITABLE, Picture, check_writable, from_pillow, read_picture, to_pillow, write_picture
+from srgan.pictures import WRITABLE, Picture, from_pillow, output_format, read_picture, to_pillow, write_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -262,8 +262,8 @@ def test_16_bits_are_rounded_where_only_8_fit(tmp_path):
 )
 def test_a_format_that_is_too_small_is_refused(suffix, size, tmp_path):
     with pytest.raises(SRGANError, match=r"use \.png or \.tif"):
-        check_writable(suffix, *size)
-    check_writable(suffix.upper(), *(min(side, 16383) for side in size))
+        output_format(suffix, *size)
+    output_format(suffix.upper(), *(min(side, 16383) for side in size))
 
 
 @pytest.mark.parametrize(("suffix", "side"), [(".jpg", 65500), (".webp", 16383), (".png", 1000000), (".tif", 1000000)])

@@ -26,7 +26,7 @@ from selenium.webdriver.common.keys import Keys
 
 from srgan.compare.report import compare
 from srgan.pictures.arrays import downscale, resize_bicubic
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 
 SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 2)}
 

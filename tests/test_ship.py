@@ -12,7 +12,7 @@ from srgan.networks.files import load_generator
 from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle
 from srgan.networks.over_time import video_srresnet
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 
 ship = load_script("ship")
 

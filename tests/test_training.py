@@ -434,7 +434,7 @@ def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     if not find_spec("openvino"):
         return
     from srgan import Upscaler
-    from srgan.pictures.files import read_rgb
+    from srgan.pictures import read_rgb
 
     picture = read_rgb(SAMPLE / "val" / "chelsea.jpg")[:40, :56]
     found = Upscaler(path, precision="float32")(picture).astype(int)

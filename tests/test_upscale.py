@@ -164,6 +164,27 @@ def test_free_memory_knows_the_limit_of_the_process():
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_free_memory_knows_the_control_groups(version, tmp_path, monkeypatch):
+    """That of the process and all above it; files in memory that can go are free."""
+    top = tmp_path / "groups" / ("memory" if version == 1 else "")
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    unlimited = str(2**63 - 4096) if version == 1 else "max"
+    kept = "total_inactive_file" if version == 1 else "inactive_file"
+    for folder, limit, used, files in [("", unlimited, 5000, 0), ("a", 900, 600, 100), ("a/b", 800, 100, 0)]:
+        (top / folder).mkdir(parents=True, exist_ok=True)
+        (top / folder / names[0]).write_text(f"{limit}\n")
+        (top / folder / names[1]).write_text(f"{used}\n")
+        (top / folder / "memory.stat").write_text(f"anon 7\n{kept} {files}\n")
+    own = tmp_path / "own"
+    own.write_text("3:cpuset:/\n4:memory:/a/b\n0::/\n" if version == 1 else "0::/a/b\n")
+    monkeypatch.setattr("srgan.upscale.memory._OWN_GROUPS", own)
+    monkeypatch.setattr("srgan.upscale.memory._CGROUPS", tmp_path / "groups")
+    assert free_memory() == 400
+    own.write_text(own.read_text().replace("/a/b", "/a/elsewhere"))  # in a container: the host's name
+    assert free_memory() == 400
+
+
 def test_out_of_memory_halves_the_tile_and_goes_on(nearest, caplog):
     pixels = photograph(200, 300)
     progress = []
@@ -174,8 +195,11 @@ def test_out_of_memory_halves_the_tile_and_goes_on(nearest, caplog):
     assert "out of memory: going on with tiles of" in caplog.text
     assert progress[-1][0] == progress[-1][1] and [done for done, _ in progress] == sorted(done for done, _ in progress)
     caplog.clear()
+    frames = upscaler.clip([pixels, pixels.copy()[::-1], pixels.copy()])
+    assert len(list(frames)) == 3 and caplog.text.count("out of memory") == 1  # once halved, the clip keeps its size
+    caplog.clear()
     upscaler(pixels)
-    assert "out of memory" not in caplog.text  # it has learnt
+    assert upscaler.tile == 256 and "out of memory" in caplog.text  # it is that picture's only
 
 
 def test_out_of_memory_gives_what_smaller_tiles_give(model):

@@ -20,7 +20,7 @@ from upscaling import photograph
 
 from srgan import cli
 from srgan.errors import UsageError
-from srgan.upscale.planning import plan
+from srgan.upscale.planning import plan, refuse_clashes
 from srgan.upscale.upscaler import Upscaler
 
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
@@ -285,6 +285,7 @@ def test_a_plan_never_maps_two_inputs_to_one_output(tmp_path_factory, names):
         (folder / f"{stem}{suffix}").touch()
     try:
         pairs = plan([str(folder)], str(folder / "out"), suffix=".png")
+        refuse_clashes(pairs)
     except UsageError:
         assert len({stem for stem, _ in names}) < len(names)
     else:

@@ -347,7 +347,7 @@ class FrameFolder:
         """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
         picture = frame.picture
         if picture.shape[2] == 4 and not self.alpha:
-            picture = on_white(picture)
+            picture = pictures.on_white(picture)
         if picture.dtype == np.uint8 and self.deep:
             picture = picture.astype(np.uint16) * 257
         elif picture.dtype == np.uint16 and not self.deep:
@@ -380,10 +380,3 @@ def frame_files(folder):
 
 def _by_number(path):
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
-
-
-def on_white(pixels):
-    """(h, w, 4) without its alpha, laid on white."""
-    most = np.iinfo(pixels.dtype).max
-    alpha = pixels[..., 3:].astype(np.uint64)
-    return ((pixels[..., :3] * alpha + most * (most - alpha) + most // 2) // most).astype(pixels.dtype)

@@ -26,7 +26,7 @@ from srgan import pictures
 from srgan.clips.reading import BT709, FULL, SRGB_TRANSFER, SWSCALE_FLAGS, SWSCALE_MATRIX, Colour, Film, said
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
-from srgan.pictures.files import Picture
+from srgan.pictures import Picture
 
 SEGMENT = 48  # frames: what a kill costs at most, and how far a player has to look for a key frame
 # The crf where none is asked for: what the network added is to be seen.

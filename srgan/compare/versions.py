@@ -18,8 +18,16 @@ from tqdm import tqdm
 
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 from srgan.errors import SRGANError, UsageError
-from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, through_jpeg
-from srgan.pictures.files import READABLE, read_rgb, to_8_bits
+from srgan.pictures import (
+    READABLE,
+    crop_to_multiple,
+    downscale,
+    on_white,
+    read_rgb,
+    resize_bicubic,
+    through_jpeg,
+    to_8_bits,
+)
 
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
@@ -166,7 +174,7 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg
     def originals():
         for frame in itertools.islice(clip.frames(), count):
             pixels = to_8_bits(clip.pixels(frame))
-            pixels = crop_to_multiple(pixels if pixels.shape[2] == 3 else reading.on_white(pixels), reduce)
+            pixels = crop_to_multiple(pixels if pixels.shape[2] == 3 else on_white(pixels), reduce)
             yield crop_to_multiple(downscale(pixels, reduce) if reduce > 1 else pixels, scale)
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.

@@ -1,43 +1,37 @@
 """Pictures: arrays, files and sheets.
 
-In come picture files of every kind, out go arrays, (height, width, channels) uint8 or uint16, with what should survive
-beside them (`Picture`), and the other way round. Knows nothing of networks.
+Picture files of every format are read into arrays, (height, width, channels) uint8 or uint16, with the metadata that
+should survive (`Picture`), and written from them. Knows nothing of networks.
 """
 
 from srgan.pictures.arrays import (
     crop_to_multiple,
     downscale,
     fill_transparent,
+    on_white,
     resize,
     resize_bicubic,
     through_jpeg,
+    to_8_bits,
     to_float,
     to_uint8,
 )
-from srgan.pictures.files import (
-    READABLE,
-    WITHOUT_ALPHA,
-    WRITABLE,
-    Picture,
-    check_writable,
-    from_pillow,
-    read_picture,
-    read_rgb,
-    to_8_bits,
-    to_pillow,
-    write_picture,
-)
+from srgan.pictures.formats import READABLE, WITHOUT_ALPHA, WRITABLE, output_format
+from srgan.pictures.picture import Picture
+from srgan.pictures.reading import from_pillow, read_picture, read_rgb
+from srgan.pictures.writing import to_pillow, write_picture
 
 __all__ = [
     "READABLE",
     "WITHOUT_ALPHA",
     "WRITABLE",
     "Picture",
-    "check_writable",
     "crop_to_multiple",
     "downscale",
     "fill_transparent",
     "from_pillow",
+    "on_white",
+    "output_format",
     "read_picture",
     "read_rgb",
     "resize",

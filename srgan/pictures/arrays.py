@@ -1,8 +1,8 @@
-"""Pictures: reading, resizing, rounding and writing them.
+"""Pictures as arrays: rounding, resizing, and what becomes of transparency.
 
-Everywhere in srgan a picture is a uint8 array (height, width, 3) of sRGB values, or for a network a float32 array
-(batch, height, width, 3) in [0, 1]. This module is where the two meet. People's own pictures, with all that comes with
-them, are in `srgan.pictures.files`.
+Training and comparing use uint8 arrays (height, width, 3) of sRGB values; networks take float32 arrays (batch, height,
+width, 3) in [0, 1]. The conversions between the two are here. Picture files are in `srgan.pictures.reading` and
+`srgan.pictures.writing`.
 """
 
 import io
@@ -11,14 +11,27 @@ import numpy as np
 from PIL import Image
 
 
-def to_uint8(values):
+def to_uint8(values: np.ndarray) -> np.ndarray:
     """Clip a float array in [0, 1] and round it to uint8 [0, 255]: the one place where this is done."""
     return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def to_float(pixels):
+def to_float(pixels: np.ndarray) -> np.ndarray:
     """uint8 [0, 255] to float32 [0, 1]."""
     return np.asarray(pixels, np.float32) / np.float32(255.0)
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """uint16 [0, 65535] rounded to uint8 [0, 255]; uint8 unchanged."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Composite (h, w, 2 or 4) of uint8 or uint16 over white: (h, w, 1 or 3) of the same type, without alpha."""
+    white = np.iinfo(pixels.dtype).max
+    wide = np.uint32 if pixels.dtype == np.uint8 else np.uint64
+    alpha = pixels[..., -1:].astype(wide)
+    return ((pixels[..., :-1] * alpha + white * (white - alpha) + white // 2) // white).astype(pixels.dtype)
 
 
 def resize_bicubic(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -38,8 +51,8 @@ def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
     return resize_bicubic(hr, width // scale, height // scale)
 
 
-def through_jpeg(pixels: np.ndarray, quality: int, subsampled=True) -> np.ndarray:
-    """uint8 (h, w, 3) as JPEG leaves it: libjpeg's `quality`, 1 to 100; `subsampled` is 4:2:0, else 4:4:4."""
+def through_jpeg(pixels: np.ndarray, quality: int, subsampled: bool = True) -> np.ndarray:
+    """Compress uint8 (h, w, 3) as JPEG and decode it again: libjpeg's `quality`, 1 to 100; 4:2:0 if `subsampled`, else 4:4:4."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
     with Image.open(file) as picture:
@@ -66,8 +79,8 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """`colour` (h, w, c) with the pixels where `alpha` (h, w) is 0 filled from their surroundings.
 
-    What programs leave there, mostly black or white, would bleed into the edges of what is visible. Averages over ever
-    larger squares, weighted by alpha, go up a pyramid and come down again into the holes.
+    The colours that programs store there, mostly black or white, would bleed into the edges of what is visible. The
+    holes are filled from a pyramid of alpha-weighted averages over squares of doubling size.
     """
     if alpha.all():
         return colour

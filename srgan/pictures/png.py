@@ -1,7 +1,8 @@
 """Writing PNG files (W3C Recommendation, third edition), with a fast compressor.
 
-The libraries that write PNG spend on it a fifth of the time that the network takes. The format is simple and what is slow
-is its deflate, for which ISA-L needs a fifth of zlib's time at the same size.
+Kept by hand because of its speed. Measured on a photograph of 768 x 768, CPU time to write it at about the same size: 6 ms
+here with ISA-L, 19 ms with libvips (and 100 ms to import it), 42 ms with Pillow, which writes no colour of 16 bits. The
+whole command takes 3 % longer with Pillow and 17 % longer with libvips.
 """
 
 import struct

@@ -27,6 +27,7 @@ from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.upscale.memory import affordable_tile
 from srgan.upscale.picture_job import MAX_PIXELS
+from srgan.upscale.tiles import TileSize
 
 _MEMORY = "memory-"  # what the names of kept memories begin with
 _FORMAT = 2  # of the segments; raise it when the same frames come out of the same clip as something else
@@ -218,12 +219,13 @@ def upscale_clip(
         writing.SEGMENT,
         [start, end, str(rate), target.name, None if is_film else picture_options],
     )
-    with _work_folder(target, key) as folder, _same_tile(upscaler, folder):
+    with _work_folder(target, key) as folder:
         if is_film:
             writer = writing.FilmWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
             writer = writing.PictureWriter(target, folder, notice=_log.warning, **picture_options)
-        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_film)
+        tile = _clip_tile(upscaler, folder)
+        counts = _upscale_frames(clip, upscaler, writer, target, tile, keep_alpha=suffix == ".gif" or not is_film)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()
@@ -232,7 +234,7 @@ def upscale_clip(
     return counts
 
 
-def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
+def _upscale_frames(clip, upscaler, writer, target, tile, keep_alpha):
     counts = Counter(frames=0, replaced=0)
     if writer.kept:
         _log.info("%s: goes on after %d frames", target, writer.kept)
@@ -246,7 +248,7 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
         )
         # Decoding, the network and, in this thread, encoding go on side by side, each at most two frames ahead.
         read = stack.enter_context(contextlib.closing(ahead(_read(clip, begin - around, keep_alpha, counts))))
-        steps = enlarged(read, upscaler, around, memory, memories.keep)
+        steps = enlarged(read, upscaler, around, memory, memories.keep, tile)
         results = stack.enter_context(contextlib.closing(ahead(steps)))
         try:
             writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=bar.update)
@@ -272,21 +274,19 @@ def _read(clip, first, keep_alpha, counts):
         if frame.picture is not picture:
             picture, pixels = frame.picture, clip.pixels(frame)
             if clip.alpha and not keep_alpha:
-                from srgan.clips.reading import on_white
-
-                pixels = on_white(pixels)
+                pixels = pictures.on_white(pixels)
         yield frame, pixels
 
 
-def enlarged(frames, upscaler, skip=0, memory=None, keep=lambda memory: None):
+def enlarged(frames, upscaler, skip=0, memory=None, keep=lambda memory: None, tile=None):
     """Yield the pairs (frame, pixels) of a clip with the pixels upscaled.
 
     Args:
-        skip, memory: see `srgan.Upscaler.steps`.
+        skip, memory, tile: see `srgan.Upscaler.steps`.
         keep: called with what is remembered with a frame, before that is passed on.
     """
     shown, seen = itertools.tee(frames)  # the network looks ahead
-    steps = upscaler.steps((pixels for _, pixels in seen), skip, memory)
+    steps = upscaler.steps((pixels for _, pixels in seen), skip, memory, tile)
     for (frame, _), (result, remembered) in zip(itertools.islice(shown, skip, None), steps):
         keep(remembered)
         yield frame, result
@@ -455,21 +455,24 @@ def _remove(folder):
         folder.rmdir()  # on Windows a lock that is held cannot be removed, and goes when it is released
 
 
-@contextlib.contextmanager
-def _same_tile(upscaler, folder):
-    """Use the tiles of the run that began this: how large they are depends on the memory that was free, and where they
+def _clip_tile(upscaler, folder):
+    """The clip's `TileSize`, recorded in its work folder.
+
+    A resumed run uses the tiles of the run that began: their size depends on the memory that was free, and where tiles
     meet, a pixel may differ by a level.
     """
     from srgan.clips import writing
 
-    file, asked = folder / "tile", upscaler.tile
-    if file.exists():
-        upscaler.tile = int(file.read_text())
-    elif asked is None and upscaler.engine.description.receptive_field >= 0:
-        upscaler.tile = affordable_tile(upscaler.engine)
+    file = folder / "tile"
+
+    def record(side):
         with writing.saying_what_failed(folder), atomic_path(file) as temporary:
-            temporary.write_text(str(upscaler.tile))
-    try:
-        yield
-    finally:
-        upscaler.tile = asked
+            temporary.write_text(str(side))
+
+    if file.exists():
+        return TileSize(int(file.read_text()), record)
+    side = upscaler.tile
+    if side is None and upscaler.engine.description.receptive_field >= 0:
+        side = affordable_tile(upscaler.engine)
+        record(side)
+    return TileSize(side, record)

@@ -1,29 +1,64 @@
-"""Picture files through an Upscaler: read, compute, write."""
+"""Upscaling picture files in a pipeline of three stages: read, compute, write.
 
-import contextlib
+Each stage is a function that takes a `Task` and returns it. `_ahead` runs one in threads of its own, so that the next
+picture is read and the last one written while the network computes.
+"""
+
 import logging
 import os
 import shutil
 import sys
 import tempfile
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial, wraps
+from itertools import chain
 from pathlib import Path
 
 from srgan import pictures
 from srgan.errors import SRGANError
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
+_SMALL = 2**18  # pixels; two pictures of that size at once are no question of memory
 
 _log = logging.getLogger("srgan")
 
 
-def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_PIXELS, stream_suffix=".png", **options):
-    """Upscale files. Reading the next and writing the last go on beside computing. What fails is reported and skipped.
+@dataclass
+class Task:
+    """One file on its way through the stages.
+
+    Attributes:
+        source, target: paths, or "-" for standard input and output.
+        picture: as read, then as computed; None once it is written.
+        kind: the format to write.
+        error: why it failed, or None. The later stages leave a failed task alone.
+    """
+
+    source: str | Path
+    target: str | Path
+    picture: pictures.Picture | None = None
+    kind: str = ""
+    error: SRGANError | None = None
+
+
+def upscale_files(
+    pairs: list[tuple],
+    make_upscaler: Callable,
+    *,
+    skip_existing: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
+    stream_suffix: str = ".png",
+    **options,
+) -> Counter:
+    """Upscale files. What fails is reported and skipped.
 
     Args:
         pairs: (source, target), as `plan` gives them.
-        make_upscaler: called without arguments, once, if there is anything to do.
+        make_upscaler: gives the `srgan.Upscaler`; called once, if there is anything to do.
         skip_existing: leave alone what has its target already.
         max_pixels: refuse larger pictures; None: take any.
         stream_suffix: the format of what is written to standard output, as a suffix.
@@ -32,118 +67,105 @@ def upscale_files(pairs, make_upscaler, *, skip_existing=False, max_pixels=MAX_P
     Returns:
         A Counter of "done", "skipped" and "failed".
     """
-    counts = Counter(done=0, skipped=0, failed=0)
-    todo = [pair for pair in pairs if not (skip_existing and pair[1] != "-" and os.path.exists(pair[1]))]
-    counts["skipped"] = len(pairs) - len(todo)
-    if not todo:
+    tasks = [Task(*pair) for pair in pairs if not (skip_existing and pair[1] != "-" and os.path.exists(pair[1]))]
+    counts = Counter(done=0, skipped=len(pairs) - len(tasks), failed=0)
+    if not tasks:
         return counts
-
-    def fail(source, error):
-        counts["failed"] += 1
-        said = str(error) or type(error).__name__
-        name = "standard input" if source == "-" else str(source)
-        _log.error("%s", said if said.startswith(name) else f"{name}: {said}")
-
-    def finish(source, written):
-        try:
-            written.result()
-            counts["done"] += 1
-        except SRGANError as error:
-            fail(source, error)
-
-    def compute(source, target, read):
-        picture = read.result()
-        height, width, channels = picture.pixels.shape
-        suffix = stream_suffix if target == "-" else Path(target).suffix
-        pictures.check_writable(suffix, *upscaler.size(width, height))
-        if picture.note:
-            _log.info("%s: %s", source, picture.note)
-        kind = pictures.WRITABLE[suffix.lower()]
-        if channels in (2, 4) and kind in pictures.WITHOUT_ALPHA:
-            _log.info("%s: %s has no transparency, it is laid on white", source, kind)
-        return upscaler(picture, on_tile=show if len(todo) == 1 else lambda done, total: None)
-
-    def show(done, total):
-        """The progress over the pictures, or over the tiles of one. With one tile there is none, and tqdm is not imported."""
-        nonlocal bar
-        if total == 1:
-            return
-        if bar is None:
-            from tqdm import tqdm
-
-            unit = "picture" if len(todo) > 1 else "tile"
-            bar = stack.enter_context(tqdm(total=total, unit=unit, disable=None, leave=False))
-        if bar.total != total:  # when memory runs out there are more tiles
-            bar.reset(total)
-        bar.update(done - bar.n)
-
-    def settle(source, target, result):
-        """Have a computed picture written; one picture at most waits in memory for that."""
-        nonlocal last
-        try:
-            result = result.result()
-            if last:
-                finish(*last)
-            last = source, writer.submit(_write, result, target, stream_suffix, options)
-        except SRGANError as error:
-            fail(source, error)
-        if len(todo) > 1:
-            show(bar.n + 1, len(todo))
-
-    bar = last = None  # what is being written
-    computed = deque()  # two small pictures at most: what comes before and after the network is done beside the other's
-    with (
-        ThreadPoolExecutor(1) as reader,
-        ThreadPoolExecutor(2) as computer,
-        ThreadPoolExecutor(1) as writer,
-        contextlib.ExitStack() as stack,
-    ):
-        if len(todo) > 1:
-            show(0, len(todo))
-        read = reader.submit(_read, todo[0][0], max_pixels)
-        upscaler = make_upscaler()
-        if len(todo) > 1 and upscaler.engine.description.over_time:
+    with ExitStack() as stack:
+        bar = stack.enter_context(_Bar("picture" if len(tasks) > 1 else "tile"))
+        reader, computer, writer = (stack.enter_context(ThreadPoolExecutor(threads)) for threads in (1, 2, 1))
+        loading = computer.submit(make_upscaler)  # while the first picture is read
+        on_tile = bar.show if len(tasks) == 1 else lambda done, total: None
+        reads = _ahead(reader, partial(_read, max_pixels=max_pixels), tasks)
+        first = next(reads)
+        upscaler = loading.result()
+        if len(tasks) > 1 and upscaler.engine.description.over_time:
             _log.info("this model is for frames that belong together, and takes each picture by itself here; FOLDER "
                       "OUT/%05d.png makes a clip of the pictures")  # fmt: skip
-        for index, (source, target) in enumerate(todo):
-            picture = read
-            if index + 1 < len(todo):
-                read = reader.submit(_read, todo[index + 1][0], max_pixels)
-            room = 2 if _is_small(picture) else 1
-            while len(computed) >= room:
-                settle(*computed.popleft())
-            computed.append((source, target, computer.submit(compute, source, target, picture)))
-            if room == 1:
-                settle(*computed.popleft())
-            picture = None
-        while computed:
-            settle(*computed.popleft())
-        if last:
-            finish(*last)
+        compute = partial(_compute, upscaler=upscaler, stream_suffix=stream_suffix, on_tile=on_tile)
+        # Of two small pictures, one can be prepared and rounded while the network computes the other.
+        computed = _ahead(computer, compute, chain([first], reads), lambda task: int(_is_small(task)))
+        written = _ahead(writer, partial(_write, **options), computed)
+        if len(tasks) > 1:
+            bar.show(0, len(tasks))
+        for number, task in enumerate(written, 1):
+            counts["failed" if task.error else "done"] += 1
+            if task.error:
+                _report(task)
+            if len(tasks) > 1:
+                bar.show(number, len(tasks))
     return counts
 
 
-def _is_small(read):
-    """Whether a picture that was read, or could not be, is too small for two at once to be a question of memory."""
-    return read.exception() is not None or read.result().pixels[..., 0].size <= 2**18
+def _ahead(pool: Executor, stage: Callable, tasks: Iterable, others: Callable = lambda task: 1) -> Iterator:
+    """Yield the tasks, in their order, after `stage` has run on them in `pool`.
+
+    Args:
+        others: says of a task how many others may be under way, or wait to be taken, beside it.
+    """
+    waiting = deque()
+    for task in tasks:
+        room = others(task)
+        while len(waiting) > room:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(stage, task))
+        while len(waiting) > room:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _read(source, max_pixels):
-    return pictures.read_picture(sys.stdin.buffer.read() if source == "-" else source, max_pixels=max_pixels)
+def _stage(work):
+    """Make `work` a stage: it leaves failed tasks alone, and a task that fails in it gets the error."""
+
+    @wraps(work)
+    def stage(task, **options):
+        if not task.error:
+            try:
+                work(task, **options)
+            except SRGANError as error:
+                task.error, task.picture = error, None
+        return task
+
+    return stage
 
 
-def _write(picture, target, stream_suffix, options):
-    if target != "-":
-        target = Path(target)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
-        pictures.write_picture(picture, target, **options)
+@_stage
+def _read(task, max_pixels):
+    source = sys.stdin.buffer.read() if task.source == "-" else task.source
+    task.picture = pictures.read_picture(source, max_pixels=max_pixels)
+
+
+@_stage
+def _compute(task, upscaler, stream_suffix, on_tile):
+    height, width, channels = task.picture.pixels.shape
+    suffix = stream_suffix if task.target == "-" else Path(task.target).suffix
+    task.kind = pictures.output_format(suffix, *upscaler.size(width, height))
+    if task.picture.note:
+        _log.info("%s: %s", task.source, task.picture.note)
+    if channels in (2, 4) and task.kind in pictures.WITHOUT_ALPHA:
+        _log.info("%s: %s has no transparency, it is laid on white", task.source, task.kind)
+    task.picture = upscaler(task.picture, on_tile=on_tile)
+
+
+@_stage
+def _write(task, **options):
+    picture, task.picture = task.picture, None
+    if task.target == "-":
+        _write_to_stdout(picture, task.kind, options)
         return
+    target = Path(task.target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
+    pictures.write_picture(picture, target, kind=task.kind, **options)
+
+
+def _write_to_stdout(picture, kind, options):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"picture{stream_suffix}"
-        pictures.write_picture(picture, path, **options)
+        path = Path(folder) / "picture"
+        pictures.write_picture(picture, path, kind=kind, **options)
         try:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
@@ -152,3 +174,38 @@ def _write(picture, target, stream_suffix, options):
             raise
         except OSError as error:
             raise SRGANError(f"standard output: cannot be written ({error.strerror})") from error
+
+
+def _is_small(task):
+    return task.picture is None or task.picture.pixels[..., 0].size <= _SMALL
+
+
+def _report(task):
+    reason = str(task.error) or type(task.error).__name__
+    name = "standard input" if task.source == "-" else str(task.source)
+    _log.error("%s", reason if reason.startswith(name) else f"{name}: {reason}")
+
+
+class _Bar:
+    """The progress over the pictures, or over the tiles of one. Of a single tile there is none: tqdm is not imported."""
+
+    def __init__(self, unit):
+        self._unit, self._bar = unit, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, done, total):
+        if total == 1:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit=self._unit, disable=None, leave=False)
+        if self._bar.total != total:  # when memory runs out there are more tiles
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)

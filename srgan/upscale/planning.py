@@ -1,4 +1,4 @@
-"""What is to be made of what."""
+"""Which output file is made from which input."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,9 @@ from srgan.errors import UsageError
 
 
 def plan(inputs, output, *, recursive=False, suffix=None):
-    """What is to be made of what: a list of pairs (source, target), paths or "-" for standard input and output.
+    """The pairs (source, target) of a command: paths, or "-" for standard input and output.
+
+    They may clash: see `refuse_clashes`.
 
     Args:
         inputs: files, folders of pictures, or "-".
@@ -17,7 +19,7 @@ def plan(inputs, output, *, recursive=False, suffix=None):
         suffix: of files written into a folder; None: the input's own, or .png where that is not written.
 
     Raises:
-        UsageError: two inputs would be written to one output, an output is an input, or no picture was found.
+        UsageError: the output is no place for these inputs, or no picture was found.
     """
     into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
     if suffix and suffix not in pictures.WRITABLE:
@@ -40,7 +42,6 @@ def plan(inputs, output, *, recursive=False, suffix=None):
         raise UsageError(
             f"{', '.join(inputs)}: no pictures there" + ("" if recursive else "; --recursive looks deeper")
         )
-    refuse_clashes(pairs)
     return pairs
 
 

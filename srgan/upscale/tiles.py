@@ -2,14 +2,31 @@
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-# Input pixels that a tile sees beyond its own. The network looks 40 pixels far, but hardly: measured on trained SRResNets,
-# from 8 on no pixel is more than a level away from the untiled result, in float32 and in bfloat16.
+# Input pixels that a tile sees beyond its own. The receptive field is 40 pixels, but the outermost ones contribute little:
+# measured on trained SRResNets, from 8 on no pixel is more than a level away from the untiled result, in float32 and in
+# bfloat16.
 OVERLAP = 10
 
-
 SMALLEST_TILE = 48  # input pixels a side
+
+
+class TileSize:
+    """The largest tile of one picture, or of all frames of one clip; it shrinks when memory runs out.
+
+    Args:
+        side: in input pixels; None: to be chosen by the free memory.
+        on_shrink: called with the new side.
+    """
+
+    def __init__(self, side: int | None = None, on_shrink: Callable[[int], None] = lambda side: None):
+        self.side, self._on_shrink = side, on_shrink
+
+    def shrink(self, side: int) -> None:
+        self.side = side
+        self._on_shrink(side)
 
 
 class Box(NamedTuple):
@@ -50,13 +67,13 @@ class Box(NamedTuple):
         )
 
 
-def tiles(width, height, tile, overlap):
-    """Cut a picture into pairs of boxes: a window of at most `tile` pixels a side to compute, and the core to keep of it.
+def tiles(width: int, height: int, tile: int, overlap: int) -> list[tuple[Box, Box]]:
+    """Cut a picture into pairs of boxes: a window of at most `tile` pixels a side to compute, and its core to keep.
 
     The cores cover the picture once. A core ends at least `overlap` pixels before its window does, except at the
-    picture's own border, beyond which nothing is invented. All windows have one size, as near to each other as fits. Of
-    pictures wider than `tile` their width is a multiple of 8 where `tile` is: convolutions of bfloat16 rows of other
-    lengths take a sixth longer.
+    picture's own border, beyond which nothing is invented. All windows have one size and are spaced evenly. In pictures
+    wider than `tile`, their width is a multiple of 8 where `tile` is: convolutions over bfloat16 rows of other lengths
+    take a sixth longer.
     """
     return [
         (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
@@ -76,8 +93,8 @@ def _spans(length, tile, overlap, multiple=1):
     return [((start, start + size), core) for start, core in zip(starts, itertools.pairwise(cuts))]
 
 
-def split_tile(window, core, limit):
-    """The tiles, of at most `limit` pixels a side, that do the work of one larger tile."""
+def split_tile(window: Box, core: Box, limit: int) -> Iterator[tuple[Box, Box]]:
+    """Yield tiles of at most `limit` pixels a side that together do the work of one larger tile."""
     for part, kept in tiles(window.width, window.height, limit, OVERLAP):
         kept = kept.moved(window.left, window.top).intersection(core)
         if kept.width > 0 and kept.height > 0:

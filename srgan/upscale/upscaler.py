@@ -1,4 +1,4 @@
-"""Upscaling: whole pictures and the frames of clips through an engine, in overlapping tiles, and folders of them."""
+"""Upscaling pictures and the frames of clips by an engine, in overlapping tiles."""
 
 import itertools
 import logging
@@ -16,7 +16,7 @@ from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.memory import affordable_tile
-from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, split_tile, tiles
+from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, TileSize, split_tile, tiles
 
 _log = logging.getLogger("srgan")
 
@@ -101,18 +101,19 @@ class Upscaler:
         for result, _ in self.steps(frames):
             yield result
 
-    def steps(self, frames, skip=0, memory=None):
+    def steps(self, frames, skip=0, memory=None, tile=None):
         """Upscale a clip as `clip` does, for those who stop and go on in the middle.
 
         Args:
             frames: see `clip`.
             skip: how many frames, at the beginning, are there for those after them only.
             memory: what was remembered with the frame before the first that is not skipped; None: nothing.
+            tile: the clip's `TileSize`; None: one of the Upscaler's `tile`.
 
         Yields:
             Pairs of a frame upscaled and what is remembered with it, float32 (h, w, memory), None if nothing ever is.
         """
-        description = self.engine.description
+        description, tile = self.engine.description, tile or TileSize(self.tile)
         if description.memory:
             from srgan.clips.flow import move_memory  # which needs OpenCV
         last, before, previous = 0, (), None
@@ -123,7 +124,7 @@ class Upscaler:
                 if memory is not None and window[0] is not previous:
                     memory = move_memory(memory, _seen(previous), _seen(window[0]))
                 if description.memory or not before or any(map(operator.is_not, window, before)):
-                    result, memory = self._upscale(window, memory)
+                    result, memory = self._upscale(window, memory, tile)
                     before = window
                 yield result, memory
             last, previous = scene, window[0]
@@ -132,20 +133,21 @@ class Upscaler:
         """The size of the result for a picture of that size."""
         return max(1, round(width * self.scale)), max(1, round(height * self.scale))
 
-    def _upscale(self, frames, memory=None, on_tile=lambda done, total: None):
+    def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
         height, width, channels = frames[0].shape
         new_width, new_height = self.size(width, height)
+        tile = tile or TileSize(self.tile)
         if channels in (1, 3):
-            colour, memory = self._upscale_colour(frames, memory, on_tile)
+            colour, memory = self._upscale_colour(frames, memory, tile, on_tile)
             return _resized(colour, new_width, new_height), memory
-        colour, memory = self._upscale_colour(list(map(_seen, frames)), memory, on_tile)
+        colour, memory = self._upscale_colour(list(map(_seen, frames)), memory, tile, on_tile)
         result = np.empty((new_height, new_width, channels), colour.dtype)
         result[..., :-1] = _resized(colour, new_width, new_height)
         result[..., -1:] = _resized(frames[len(frames) // 2][..., -1:], new_width, new_height)
         return result, memory
 
-    def _upscale_colour(self, frames, memory, on_tile):
+    def _upscale_colour(self, frames, memory, tile, on_tile):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
         engine = self.engine if dtype == np.uint8 else self._exact()
         scale, levels = engine.description.scale, _levels(dtype)
@@ -155,11 +157,11 @@ class Upscaler:
             remembered = np.empty((height, width, engine.description.memory), np.float32)
             memory = np.zeros_like(remembered) if memory is None else memory
         whole = engine.description.receptive_field < 0
-        limit = self.tile or affordable_tile(engine, whole)
+        limit = tile.side or affordable_tile(engine, whole)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
         # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
         # statistics of 40 training pictures 0.34 dB worse than each picture's own.
-        if whole and not self.tile and height * width <= limit**2:
+        if whole and not tile.side and height * width <= limit**2:
             limit = max(height, width)
         todo = tiles(width, height, limit, OVERLAP)[::-1]
         total = len(todo)
@@ -183,8 +185,8 @@ class Upscaler:
                 if limit < SMALLEST_TILE:
                     raise SRGANError("not enough memory, even for the smallest tile") from error
                 _log.warning("out of memory: going on with tiles of %d pixels", limit)
-                self.tile = limit
-                todo = [part for tile in [*todo, (window, core)] for part in split_tile(*tile, limit)]
+                tile.shrink(limit)
+                todo = [part for boxes in [*todo, (window, core)] for part in split_tile(*boxes, limit)]
                 total += len(todo) - 1
                 continue
             inner = sr[core.within(window).times(scale).slices()]
@@ -283,9 +285,3 @@ def _windows(scenes, reach):
             for side, (other, frame) in ((before, near[reach - index]), (after, near[reach + index])):
                 side.append(frame if other == scene else side[-1])
         yield scene, [*reversed(before[1:]), *after]
-
-
-# Tiles. ---------------------------------------------------------------------------------------------------------------
-
-
-# Files and folders. ---------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from tqdm import tqdm
 
 from srgan.clips.cuts import is_cut
 from srgan.clips.formats import RATE, READABLE, WRITABLE
-from srgan.clips.reading import frame_files, on_white, open_clip
+from srgan.clips.reading import frame_files, open_clip
 from srgan.errors import SRGANError
-from srgan.pictures.files import to_8_bits
+from srgan.pictures import on_white, to_8_bits
 from srgan.train.data.prepare import FORMAT, Store, all_squares, check_room, is_flat, make_store, new_store
 from srgan.train.data.selection import without_copies
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from srgan.errors import SRGANError
 from srgan.pictures.arrays import downscale, resize_bicubic
-from srgan.pictures.files import read_rgb
+from srgan.pictures import read_rgb
 
 FORMAT = 3  # part of the key: raise it when what is stored changes
 
