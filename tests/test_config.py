@@ -41,7 +41,7 @@ def test_coco_is_the_papers_run():
         ("network.blocks=0", "network.blocks = 0: must be greater than or equal to 1"),
         ("network.generator=rrdb network.skip=none", "network.skip = 'none': rrdb has no such key, known are"),
         ("network.discriminator=unet batches.crop=36", "crop = 36: must be a multiple of 8 for the unet"),
-        ("batches.degradation=blur", "batches.degradation = 'blur': must be 'bicubic' or 'realistic'"),
+        ("batches.degradation=blur", "batches.degradation = 'blur': must be 'bicubic', 'realistic' or 'photograph'"),
         ("batches.crop=97", "batches.crop = 97: must be a multiple of network.scale = 4"),
         ("batches.crop=388", "batches.crop = 388: must be at most data.size = 384"),
         ("data=3", "data = 3: must be a section"),

@@ -12,9 +12,11 @@ from srgan.pictures import read_rgb
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
+    chroma_loss,
     colour_loss,
     content_loss,
     discriminator_loss,
+    flat_loss,
     judged_rightly,
     lattice_loss,
     pixel_loss,
@@ -113,6 +115,27 @@ def test_pixel_and_content_losses_by_hand():
     maps, others = [np.full((1, 2), 4.0, "float32"), np.ones((1, 3), "float32")], [np.zeros((1, 2)), np.zeros((1, 3))]
     assert float(content_loss("mse", maps, others, [1.0, 2.0], 0.5)) == pytest.approx(4.0 + 2 * 0.25)
     assert float(content_loss("l1", maps, others, [1.0, 2.0], "unit")) == pytest.approx(3.0)
+
+
+def test_the_flat_loss_sees_noise_where_the_original_is_flat_and_nothing_else():
+    random = np.random.default_rng(0)
+    hr = np.full((1, 64, 64, 3), 0.5, "float32")
+    hr[:, :, 32:] += 0.2 * random.random((1, 64, 32, 1), np.float32)  # texture on the right
+    noise = (0.02 * random.standard_normal((1, 64, 64, 1))).astype("float32")
+    left, right = (noise * mask[:, None] for mask in (np.arange(64) < 28, np.arange(64) >= 36))
+    on_the_left, on_the_right = float(flat_loss(hr, hr + left)), float(flat_loss(hr, hr + right))
+    assert on_the_right == 0 and on_the_left == pytest.approx(np.abs(left).mean(), rel=0.1)
+    assert float(flat_loss(hr, hr + 0.1)) == pytest.approx(0, abs=1e-6)  # a shift of colour is for another loss
+    colour = left * np.float32([1, -0.299 / 0.587, 0])  # the same luma
+    assert float(flat_loss(hr, hr + colour)) > 0.3 * np.abs(left).mean()
+    assert float(flat_loss(hr, hr + left, level=0)) == 0
+
+
+def test_the_chroma_loss_sees_colour_and_not_light():
+    hr = np.full((1, 8, 8, 3), 0.5, "float32")
+    assert float(chroma_loss(hr, hr + 0.1)) == pytest.approx(0, abs=1e-6)
+    red = hr + np.float32([0.1, 0, 0])
+    assert float(chroma_loss(hr, red)) == pytest.approx(0.1 * (0.701 + 2 * 0.299) / 3, rel=1e-4)
 
 
 def test_the_lattice_loss_sees_a_lattice_and_nothing_else():

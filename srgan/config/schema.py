@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 VGG19_LAYERS = [f"block{b}_conv{c}" for b, last in enumerate((2, 2, 4, 4, 4), 1) for c in range(1, last + 1)]
 
@@ -40,6 +41,9 @@ class Data(Section):
     size: Annotated[int, Field(ge=16)] = 384  # pixels a side of the prepared squares
     fit: Literal["squash", "crop", "tile"] = (
         "squash"  # to a square, ignoring the aspect; its centre; or cut into squares
+    )
+    maximum_noise: Annotated[float, Field(gt=0)] | None = (
+        None  # levels of 255; training pictures with more noise in their flat parts, once shrunk, are left out; null: none are
     )
     shrink: Annotated[float, Field(gt=0, le=1)] = 1.0  # resize first, to get rid of JPEG artifacts; where it still fits
     clips: str | None = (
@@ -129,15 +133,63 @@ AnyNetwork = Annotated[
 ]
 
 
+Ends = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]  # of a range
+
+
+class Photograph(Section):
+    """What `batches.degradation: photograph` draws. Single numbers are probabilities unless it says otherwise; lengths are
+    pixels of the low resolution, levels those of 255."""
+
+    clean: Share = 0.1  # left as it is
+    mild: Share = 0.25  # a little noise and JPEG, nothing else
+    mild_noise: NotNegative = 3.0  # levels, at most
+    mild_quality: Ends = (85, 97)
+    blur: Share = 0.6
+    blur_sigma: Ends = (0.1, 1.0)  # pixels
+    motion: Share = 0.1  # of the blurs
+    motion_length: Ends = (1, 3)  # pixels
+    noise: Share = 0.8
+    noise_level: Ends = (1, 20)  # levels of luma; each doubling is equally likely
+    correlated: Share = 0.6  # luma noise that is smoothed
+    luma_smoothing: Ends = (0, 1.2)  # pixels, a Gaussian's deviation
+    chroma_smoothing: Ends = (0.3, 2.5)  # the same
+    chroma_noise: Ends = (0.2, 1.0)  # of the luma's level
+    photon: Share = 0.5  # noise that grows with the light
+    sharpen: Share = 0.33  # after the noise
+    sharpen_sigma: Ends = (0.6, 1.5)  # pixels
+    sharpen_amount: Ends = (0.2, 1.0)
+    resize: Share = 0.5  # one or two rounds, equally likely
+    resize_factor: Ends = (0.7, 1.4)
+    jpeg: Share = 0.95
+    quality: Ends = (80, 95)
+    strong_jpeg: Share = 0.15  # of the JPEGs
+    strong_quality: Ends = (35, 80)
+    subsampled: Share = 0.7  # of the JPEGs: 4:2:0, else 4:4:4
+    webp: Share = 0.05  # in place of JPEG
+
+    @model_validator(mode="after")
+    def _ranges_rise(self):
+        for key, value in self:
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"{key} = {list(value)}: must rise")
+        for key in ("noise_level", "resize_factor"):
+            if not getattr(self, key)[0]:
+                raise ValueError(f"{key} = {list(getattr(self, key))}: must be above 0")
+        if self.clean + self.mild > 1:
+            raise ValueError(f"mild = {self.mild}: must be at most 1 with clean = {self.clean}")
+        return self
+
+
 class Batches(Section):
     """What a training step sees."""
 
     size: Count = 16  # crops a step
     crop: Annotated[int, Field(ge=8)] = 96  # pixels a side, in high resolution
     augment: bool = True  # random flips and quarter turns
-    degradation: Literal["bicubic", "realistic"] = (
-        "bicubic"  # how low resolution is made; realistic: blur, noise and JPEG at random, as pictures of the web have them
+    degradation: Literal["bicubic", "realistic", "photograph"] = (
+        "bicubic"  # how low resolution is made; realistic: Real-ESRGAN's blur, noise and JPEG, milder; photograph: a camera's
     )
+    photograph: Photograph = Photograph()
     clips: Rate = 0.5  # share of the crops that are cut from data.clips, where these are given
     steps_per_epoch: Count = 1000  # an epoch is this many steps, whatever the number of pictures
     workers: Annotated[int, Field(ge=0)] = 0  # threads that cut batches; 0: the training's own
@@ -197,6 +249,9 @@ class GanStage(Optimizer):
     artifact_weight: NotNegative = (
         0.0  # of locally discriminative learning, whose steady generator has the momentum `average`
     )
+    flat_weight: NotNegative = 0.0  # of noise where the original is flat
+    flat_level: NotNegative = 5.0  # levels of 255: an original whose luma deviates less, within 7 x 7 pixels, is flat
+    chroma_weight: NotNegative = 0.0  # of the difference in chroma
     lattice_weight: NotNegative = 0.0  # of what repeats from one sub-pixel block to the next
     colour_weight: NotNegative = 0.0  # of the mean colours of windows of 32 pixels
 

@@ -71,6 +71,9 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
             adversarial=options.adversarial,
             adversarial_weight=options.adversarial_weight,
             artifact_weight=options.artifact_weight,
+            flat_weight=options.flat_weight,
+            flat_level=options.flat_level,
+            chroma_weight=options.chroma_weight,
             lattice_weight=options.lattice_weight,
             colour_weight=options.colour_weight,
             average=options.average,
@@ -107,7 +110,8 @@ def build_batches(stage, config, stores):
         "workers": config.batches.workers,
     }
     if config.fusion == "none":
-        return Batches(stores["pictures"], degradation=config.batches.degradation, **options)
+        kind = {"degradation": config.batches.degradation, "photograph": config.batches.photograph}
+        return Batches(stores["pictures"], **kind, **options)
     return WindowBatches(
         stores["pictures"],
         stores.get("clips"),

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from srgan.files import atomic_path
 
-LOSSES = ("pixel", "content", "adversarial", "artifact", "lattice", "colour", "discriminator")
+LOSSES = ("pixel", "content", "adversarial", "artifact", "flat", "chroma", "lattice", "colour", "discriminator")
 
 
 COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]

@@ -61,6 +61,43 @@ def colour_loss(hr, sr, side=32):
     return ops.mean(ops.abs(means))
 
 
+def flat_loss(hr, sr, level=5.0, side=7):
+    """Mean absolute difference of the high frequencies, luma and chroma apart, where the original is flat.
+
+    There a generator paints noise that it has learnt from its originals, or enlarges what the camera left; texture is
+    elsewhere and stays alone. Flat is where the luma's standard deviation within `side` x `side` pixels is below `level`.
+
+    Args:
+        hr, sr: the original and the generator's picture, (batch, h, w, 3).
+        level: in levels of 255.
+    """
+    luma, _ = _luma_and_chroma(hr)
+    variance = _local_mean(ops.square(luma), side) - ops.square(_local_mean(luma, side))
+    flat = ops.cast(variance < (level / 255.0) ** 2, "float32")
+    difference = sr - hr
+    gray, chroma = _luma_and_chroma(difference - _local_mean(difference, side))
+    return ops.mean(ops.stop_gradient(flat) * (ops.abs(gray) + ops.abs(chroma)))
+
+
+def chroma_loss(hr, sr):
+    """Mean absolute difference in chroma: of what each channel differs by, less the difference of the luma."""
+    _, chroma = _luma_and_chroma(sr - hr)
+    return ops.mean(ops.abs(chroma))
+
+
+_LUMA = (0.299, 0.587, 0.114)  # BT.601
+
+
+def _luma_and_chroma(x):
+    luma = ops.sum(x * ops.convert_to_tensor(_LUMA, dtype="float32"), axis=-1, keepdims=True)
+    return luma, x - luma
+
+
+def _local_mean(x, side):
+    margin = [side // 2, side // 2]
+    return ops.average_pool(ops.pad(x, [[0, 0], margin, margin, [0, 0]], mode="reflect"), side, 1)
+
+
 def artifact_loss(hr, sr, steady, side=7):
     """Mean absolute difference where it looks like an artifact: locally discriminative learning (arXiv 2203.09195, section 3).
 
@@ -73,9 +110,7 @@ def artifact_loss(hr, sr, steady, side=7):
         hr, sr, steady: the original, the generator's picture and the steady generator's.
     """
     difference = ops.sum(ops.abs(hr - sr), axis=-1, keepdims=True)
-    margin = [side // 2, side // 2]
-    padded = ops.pad(difference, [[0, 0], margin, margin, [0, 0]], mode="reflect")
-    mean, mean_square = (ops.average_pool(x, side, 1) for x in (padded, ops.square(padded)))
+    mean, mean_square = (_local_mean(x, side) for x in (difference, ops.square(difference)))
     local_variance = ops.maximum(mean_square - ops.square(mean), 0.0)
     overall = ops.power(ops.var(difference, axis=(1, 2, 3), keepdims=True), 0.2)
     worse = difference >= ops.sum(ops.abs(hr - steady), axis=-1, keepdims=True)

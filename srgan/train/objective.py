@@ -7,9 +7,11 @@ from srgan.train.distribution import own_share, share_statistics
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
+    chroma_loss,
     colour_loss,
     content_loss,
     discriminator_loss,
+    flat_loss,
     judged_rightly,
     lattice_loss,
     pixel_loss,
@@ -35,8 +37,9 @@ class SRGAN(keras.Model):
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight, artifact_weight, lattice_weight, colour_weight: of the
-            generator's losses; a loss of weight 0 is not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight, flat_weight, chroma_weight, lattice_weight,
+            colour_weight: of the generator's losses; a loss of weight 0 is not computed.
+        flat_level: see srgan.train.losses.flat_loss.
         average: momentum of the moving average of the generator's weights that srgan.train.losses.artifact_loss compares with.
 
     Example:
@@ -60,6 +63,9 @@ class SRGAN(keras.Model):
         adversarial="vanilla",
         adversarial_weight=1e-3,
         artifact_weight=0.0,
+        flat_weight=0.0,
+        flat_level=5.0,
+        chroma_weight=0.0,
         lattice_weight=0.0,
         colour_weight=0.0,
         average=0.999,
@@ -72,10 +78,12 @@ class SRGAN(keras.Model):
             "content": content_weight,
             "adversarial": adversarial_weight,
             "artifact": artifact_weight,
+            "flat": flat_weight,
+            "chroma": chroma_weight,
             "lattice": lattice_weight,
             "colour": colour_weight,
         }
-        self.steady, self.average = None, average
+        self.steady, self.average, self.flat_level = None, average, flat_level
         if artifact_weight:
             self.steady = keras.models.clone_model(generator)
             self.steady.set_weights(generator.get_weights())
@@ -115,6 +123,10 @@ class SRGAN(keras.Model):
             found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
         if self.weights_of["artifact"]:
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
+        if self.weights_of["flat"]:
+            found["loss/flat"] = flat_loss(hr, sr, self.flat_level)
+        if self.weights_of["chroma"]:
+            found["loss/chroma"] = chroma_loss(hr, sr)
         if self.weights_of["lattice"]:
             found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2])
         if self.weights_of["colour"]:

@@ -173,7 +173,7 @@ def _stores(config):
         raise SRGANError("data.validation_count: no picture is left for validation")
     options = {"size": data.size, "scale": scale, "fit": data.fit, "shrink": data.shrink}
     stores = {
-        "pictures": prepare(training, root, **options, label="training pictures"),
+        "pictures": prepare(training, root, **options, maximum_noise=data.maximum_noise, label="training pictures"),
         "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
     }
     if data.clips or data.validation_clips:
@@ -197,7 +197,8 @@ def _examples(config, stores):
             clips = stores.get(kind.replace("pictures", "clips"))
             count = VALIDATION_WINDOWS if kind == "validation_pictures" else max(1, config.samples)
             store = Windows.of(store, clips, count, frames=config.network.frames, crop=config.batches.crop, seed=seed)
-        elif config.batches.degradation == "realistic":  # training degrades each crop anew
-            store = degraded(store, seed)
+        elif config.batches.degradation != "bicubic":  # training degrades each crop anew
+            photograph = config.batches.photograph if config.batches.degradation == "photograph" else None
+            store = degraded(store, seed, photograph)
         shown.append(store)
     return shown

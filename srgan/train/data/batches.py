@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from srgan.train.data.degradation import degrade
+from srgan.train.data.photographs import degrade_photograph
 
 MARGIN = 4  # LR pixels around a crop that are degraded with it, so that filters see what is really there
 BLOCK = 8  # pixels a side of a JPEG block
@@ -26,18 +27,23 @@ def endless_order(count, seed):
 class Batches(keras.utils.PyDataset):
     """Batches over a store, for `fit`: (lr, hr) of uint8, (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
 
-    The low resolution is cut from the picture's own, at the same place, or with `degradation="realistic"` made anew for
-    each crop, by srgan.train.data.degradation. The pictures come in an order that is drawn anew each time all have been seen.
+    The low resolution is cut from the picture's own, at the same place, or made anew for each crop: with
+    `degradation="realistic"` by srgan.train.data.degradation, with "photograph" by srgan.train.data.photographs, whose ranges
+    `photograph` has. The pictures come in an order that is drawn anew each time all have been seen.
     Set `epoch` before each epoch: whatever came before, the same epoch gives the same batches, so that a run can be
     continued. `seed` is a sequence of integers. The crops have the same places and turns with either degradation.
     With `share=(i, n)`, a batch is the i-th part, from 0, of the n of one of `size` crops.
     """
 
-    def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", share=(0, 1), workers=0):
+    def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", photograph=None,
+                 share=(0, 1), workers=0):  # fmt: skip
         super().__init__(workers=workers)
         self.share = share
         self.store, self.size, self.crop, self.steps, self.seed, self.augment = store, size, crop, steps, seed, augment
-        self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr}[degradation]
+        self.degradation, self.photograph = degradation, photograph
+        self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr, "photograph": self._degraded_lr}[
+            degradation
+        ]
         self.epoch = 0
         self._picture = endless_order(store.count, (*seed, 0))
 
@@ -81,6 +87,10 @@ class Batches(keras.utils.PyDataset):
         columns = slice(first_column * scale, last_column * scale)
         # A generator of its own: the place and the turn of a crop do not depend on how much is drawn here.
         random = np.random.default_rng([*self.seed, 2, index])
-        lr = degrade(self.store.hr[picture, rows, columns], scale, random)
+        if self.degradation == "photograph":
+            window = self.store.lr[picture, first_row:last_row, first_column:last_column]
+            lr = degrade_photograph(window, random, self.photograph)
+        else:
+            lr = degrade(self.store.hr[picture, rows, columns], scale, random)
         top, left = top - first_row, left - first_column
         return lr[top : top + side, left : left + side]

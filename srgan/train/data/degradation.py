@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from srgan.pictures.arrays import downscale, through_jpeg, to_float, to_uint8
+from srgan.train.data.photographs import degrade_photograph
 from srgan.train.data.prepare import Store
 
 Range = tuple[float, float]  # the ends, between which all values are equally likely
@@ -132,23 +133,32 @@ def degrade(hr: np.ndarray, scale: int, random: np.random.Generator, ranges: Deg
     return np.ascontiguousarray(to_uint8(planes).transpose(1, 2, 0))
 
 
-def degraded(store: Store, seed: Sequence[int]) -> Store:
+def degraded(store: Store, seed: Sequence[int], photograph=None) -> Store:
     """The same store with degraded low resolutions, each a function of (seed, its place in the store).
+
+    With the ranges of `photograph` by `srgan.train.data.photographs`, else by `degrade`.
 
     They are made when they are first asked for, one by one, and kept: for the pictures of a validation or a sheet.
     """
-    return _DegradedStore(*astuple(store), seed=tuple(seed))
+    return _DegradedStore(*astuple(store), seed=tuple(seed), photograph=photograph)
 
 
 @dataclass(frozen=True)
 class _DegradedStore(Store):
     seed: tuple[int, ...]
+    photograph: object = None
 
     @cached_property
     def lr(self):
-        return _Pictures(
-            self.count, lambda index: degrade(self.hr[index], self.scale, np.random.default_rng([*self.seed, index]))
-        )
+        clean = super().lr
+
+        def make(index):
+            random = np.random.default_rng([*self.seed, index])
+            if self.photograph is not None:
+                return degrade_photograph(clean[index], random, self.photograph)
+            return degrade(self.hr[index], self.scale, random)
+
+        return _Pictures(self.count, make)
 
 
 class _Pictures(Sequence):

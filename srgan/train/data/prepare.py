@@ -28,8 +28,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from srgan.errors import SRGANError
-from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.train.data.photographs import noise_level
 
 FORMAT = 3  # part of the key: raise it when what is stored changes
 
@@ -74,7 +75,7 @@ class Store:
         return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, *frames, side, side, 3))
 
 
-def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pictures") -> Store:
+def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, maximum_noise=None, label="pictures") -> Store:
     """Open the store of `pictures`, making it first where it does not exist.
 
     Args:
@@ -84,12 +85,15 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, label="pic
         fit: "squash" resizes to the square whatever the aspect; "crop" resizes the shorter side
             to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and are not of one colour.
         shrink: factor by which pictures are resized first, as far as a square still fits into them.
+        maximum_noise: levels of 255; pictures with more noise in their flat parts, once shrunk, are left out; None: none are.
         label: what the progress bar and messages call them.
 
     Raises:
         SRGANError: no picture can be used, or the disk has too little room.
     """
     settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
+    if maximum_noise is not None:  # a store without has the key that it always had
+        settings["maximum_noise"] = maximum_noise
 
     def build(part):
         pixels = len(pictures) * size**2 if fit != "tile" else sum(map(_pixels, pictures))
@@ -172,12 +176,8 @@ def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
 
     The low resolution is made of the whole picture, so that a square's borders are as true as its middle.
     """
+    pixels = shrunk(pixels, size, shrink)
     height, width = pixels.shape[:2]
-    if shrink < 1:
-        factor = min(1.0, max(shrink, size / min(height, width)))
-        width, height = max(size, round(width * factor)), max(size, round(height * factor))
-        if (height, width) != pixels.shape[:2]:
-            pixels = resize_bicubic(pixels, width, height)
     if fit == "squash":
         hr = resize_bicubic(pixels, size, size)
     elif fit == "crop" or min(height, width) < size:
@@ -193,6 +193,16 @@ def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
         for column in range(hr.shape[1] // size):
             square = hr[row * size : (row + 1) * size, column * size : (column + 1) * size]
             yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
+
+
+def shrunk(pixels, size, shrink):
+    """A picture reduced by the factor `shrink`, or by less where a side would fall below `size`."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, max(shrink, size / min(height, width)))
+    width, height = max(size, round(width * factor)), max(size, round(height * factor))
+    if factor == 1 or (height, width) == pixels.shape[:2]:
+        return pixels
+    return resize_bicubic(pixels, width, height)
 
 
 def _key(pictures, settings):
@@ -232,10 +242,15 @@ def _pixels(path):
 
 def _prepare_all(pictures, settings, label, write):
     options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
+    limit, noisy = settings.get("maximum_noise"), []
 
     def work(path):
         try:
-            return list(squares(read_rgb(path), **options)), None
+            pixels = read_rgb(path)
+            if limit and noise_level(shrunk(pixels, settings["size"], settings["shrink"])) > limit:
+                noisy.append(path)
+                return [], None
+            return list(squares(pixels, **options)), None
         except SRGANError as error:
             return [], str(error)
 
@@ -243,6 +258,8 @@ def _prepare_all(pictures, settings, label, write):
         for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):
             write(path.name, pairs, problem)
             bar.update()
+    if noisy:
+        write("", [], f"{len(noisy)} of {len(pictures)} {label}: more noise than data.maximum_noise = {limit:g} levels")
 
 
 def _parallel(work, items):
