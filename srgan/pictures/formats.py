@@ -1,5 +1,7 @@
 """The formats of picture files: what is read, what is written, and how large a picture each can hold."""
 
+from pathlib import Path
+
 from PIL import features
 
 from srgan.errors import SRGANError
@@ -42,3 +44,54 @@ def output_format(suffix: str, width: int, height: int) -> str:
     if kind == "BMP" and width * height * 4 >= 2**32:
         raise SRGANError(f"BMP holds 4 GiB, and the result would be {width} x {height}; use .png or .tif")
     return kind
+
+
+# Files of cameras' sensors, which hold no picture until they are developed. DNG can hold one and is looked into.
+_RAW = {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef"}
+_RAW |= {".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
+
+_BEGINNINGS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def content_format(data: bytes) -> str:
+    """The format of a file's bytes, by their beginning, as Pillow names it.
+
+    Raises:
+        ValueError: it is none that is read.
+    """
+    for beginning, kind in _BEGINNINGS.items():
+        if data.startswith(beginning):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        brands = {data[place : place + 4] for place in (8, *range(16, min(int.from_bytes(data[:4]), 256), 4))}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIF"
+    if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
+        return "PPM"
+    # TGA has no signature. Its colour map's kind, its own kind and its bits a pixel have to be possible.
+    if len(data) > 18 and data[1] in (0, 1) and data[2] in (1, 2, 3, 9, 10, 11) and data[16] in (8, 15, 16, 24, 32):
+        return "TGA"
+    raise ValueError("of no known format")
+
+
+def refuse_raw(name) -> None:
+    """Raise ValueError if a file of that name is a camera's raw data."""
+    if Path(str(name)).suffix.lower() in _RAW:
+        raise ValueError("it holds a camera's raw data; develop it first, for example with darktable or RawTherapee")

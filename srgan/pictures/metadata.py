@@ -1,19 +1,21 @@
-"""Metadata of picture files: what is kept of EXIF, the resolution, colour profiles."""
+"""What becomes of a file's metadata when it is read, and when the picture is written."""
 
 import contextlib
-import io
+import re
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from srgan.pictures.exif import Exif
 from srgan.pictures.picture import Picture
+from srgan.pictures.profiles import ADOBE_RGB, colours_of, gray_profile
 
-# Tags of EXIF's first directory that describe the photograph. The others describe how the file stored its pixels.
-_EXIF_KEPT = {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, 40091, 40092, 40093, 40094, 40095}
-_EXIF_DIRECTORY, _EXIF_GPS, _EXIF_WIDTH, _EXIF_HEIGHT = 0x8769, 0x8825, 0xA002, 0xA003
+_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([1-8])(?=\s*["'<])""")
+_XMP_SIZES = re.compile(
+    rb"""((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:\s*=\s*["']|>\s*))(\d+)(?=\s*["'<])"""
+)
 
 
 def or_none(work: Callable[[], Any]) -> Any:
@@ -23,57 +25,104 @@ def or_none(work: Callable[[], Any]) -> Any:
     return None
 
 
-def with_metadata(pixels: np.ndarray, icc, exif, dpi, frames: int) -> Picture:
-    """A `Picture` with as much of a file's metadata as is valid for its pixels."""
-    if icc and icc[16:20] != (b"GRAY" if pixels.shape[2] < 3 else b"RGB "):
-        icc = None  # of the CMYK that was converted, or of another kind of picture
-    dpi = or_none(lambda: tuple(round(float(value), 2) for value in dpi)) if dpi else None
-    dpi = dpi if dpi and all(1 < value < 1e5 for value in dpi) else None
-    note = f"the first of {frames} frames is taken" if frames > 1 else ""
-    return Picture(pixels, icc, _of_the_photograph(exif) if exif else None, dpi, note)
+@dataclass
+class Decoded:
+    """A picture file as a decoder gives it.
+
+    Attributes:
+        pixels: uint8 or uint16 (height, width, 1 to 4), as stored.
+        orientation: EXIF's number for how `pixels` are to be turned; None: as EXIF or XMP say.
+        notes: what a user should know.
+        The others are as in `Picture`; `exif` as bytes, and all of them as they were in the file.
+    """
+
+    pixels: np.ndarray
+    orientation: int | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    text: list[tuple[bytes, bytes]] = field(default_factory=list)
+    colour: dict[bytes, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
-def metadata_of(picture: Picture) -> dict[str, Any]:
-    """A picture's metadata by the names that Pillow gives them in `info`; None for what it has not."""
-    return {
-        "icc_profile": picture.icc,
-        "exif": or_none(picture.exif.tobytes) if picture.exif else None,
-        "dpi": picture.dpi,
-    }
-
-
-def resized_exif(exif: Image.Exif | None, width: int, height: int) -> Image.Exif | None:
-    """EXIF with the new size, where it told the old one."""
-    if exif is None or not exif.get(_EXIF_DIRECTORY):
-        return exif
-    new = Image.Exif()
-    new.update(exif)
-    new[_EXIF_DIRECTORY] = dict(exif[_EXIF_DIRECTORY])
-    for tag, size in ((_EXIF_WIDTH, width), (_EXIF_HEIGHT, height)):
-        if tag in new[_EXIF_DIRECTORY]:
-            new[_EXIF_DIRECTORY][tag] = size
-    return new
-
-
-def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """A Pillow picture in the colours of the profile `icc` as RGB in sRGB.
+def finish(decoded: Decoded) -> Picture:
+    """Turn a picture upright, and keep of its metadata what is true of it then.
 
     Raises:
-        Exception: of any kind, if the profile is damaged or does not fit the picture.
+        ValueError: its colours are coded in a way that is not supported.
     """
-    from PIL import ImageCms
-
-    return ImageCms.profileToProfile(
-        image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    pixels, (height, width) = decoded.pixels, decoded.pixels.shape[:2]
+    exif = or_none(lambda: Exif.parse(decoded.exif)) if decoded.exif else None
+    orientation = decoded.orientation
+    if orientation is None:
+        orientation = exif.orientation() if exif else 1
+        if orientation == 1 and not (exif and exif.has_orientation()):
+            found = _XMP_ORIENTATION.search(decoded.xmp or b"")
+            orientation = int(found[2]) if found else 1
+    icc = decoded.icc
+    if exif and not icc and not decoded.colour and exif.is_adobe_rgb():
+        icc = ADOBE_RGB
+    colour = {} if icc and b"cICP" not in decoded.colour else decoded.colour
+    if colour:
+        icc = colours_of(colour)
+    pixels, icc = _fit_profile(pixels, icc)
+    if exif:
+        exif = exif.of_the_photograph()
+        exif = exif and (or_none(lambda: exif.upright(orientation, width, height)) or exif)
+    return Picture(
+        pixels=_upright(pixels, orientation),
+        icc=icc,
+        exif=exif,
+        dpi=_valid_dpi(decoded.dpi, orientation),
+        note="; ".join(decoded.notes),
+        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", decoded.xmp) if decoded.xmp else None,
+        iptc=decoded.iptc,
+        text=tuple(decoded.text),
+        colour=colour,
     )
 
 
-def _of_the_photograph(exif):
-    """EXIF with what describes the photograph, and without what described its old file."""
-    kept = Image.Exif()
-    for tag in _EXIF_KEPT & set(exif):
-        kept[tag] = exif[tag]
-    for directory in (_EXIF_DIRECTORY, _EXIF_GPS):
-        if values := or_none(partial(exif.get_ifd, directory)):
-            kept[directory] = dict(values)
-    return kept if len(kept) else None
+def metadata_of(picture: Picture) -> dict[str, Any]:
+    """A picture's metadata as bytes, by the names that Pillow gives them, with the size that it has now.
+
+    What it has not is None.
+    """
+    height, width = picture.pixels.shape[:2]
+    exif = or_none(lambda: picture.exif.resized(width, height).tobytes()) if picture.exif else None
+    xmp = picture.xmp and _XMP_SIZES.sub(lambda found: found[1] + _side(found[1], width, height), picture.xmp)
+    return {"icc_profile": picture.icc, "exif": exif, "dpi": picture.dpi, "xmp": xmp, "iptc": picture.iptc}
+
+
+def _side(name, width, height):
+    return str(width if b"Width" in name or b"PixelX" in name else height).encode()
+
+
+def _upright(pixels, orientation):
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    flips = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ())
+    return np.ascontiguousarray(np.flip(pixels, flips))
+
+
+def _fit_profile(pixels, icc):
+    """The pixels and the profile if it is one for such pixels; a gray picture with a profile for RGB gets one for gray."""
+    if not icc or len(icc) < 132:
+        return pixels, None
+    is_gray, kind = pixels.shape[2] < 3, icc[16:20]
+    if kind == (b"GRAY" if is_gray else b"RGB "):
+        return pixels, icc
+    if is_gray and kind == b"RGB ":
+        if (gray := or_none(lambda: gray_profile(icc))) is not None:
+            return pixels, gray
+        return np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2), icc
+    return pixels, None  # of the CMYK that was converted, or of another kind of picture
+
+
+def _valid_dpi(dpi, orientation):
+    dpi = or_none(lambda: tuple(round(float(value), 2) for value in dpi)) if dpi else None
+    if not dpi or len(dpi) != 2 or not all(1 < value < 1e5 for value in dpi):
+        return None
+    return dpi[::-1] if orientation >= 5 else dpi

@@ -1,9 +1,10 @@
 """A picture with everything that should survive upscaling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
+
+from srgan.pictures.exif import Exif
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,20 @@ class Picture:
     Attributes:
         pixels: uint8 or uint16 (height, width, channels), upright; gray, gray and alpha, RGB, or RGB and alpha.
         icc: the colour profile that `pixels` are in; None: sRGB.
-        exif: an `Image.Exif` without orientation, or None.
+        exif: without orientation, or None.
         dpi: pixels per inch in x and y, or None.
         note: what a user should know about how it was read, or "".
+        xmp, iptc: as bytes, or None.
+        text: PNG's text chunks, as their names and contents.
+        colour: PNG's chunks that say what `icc` says: cICP, sRGB, gAMA and cHRM, by name.
     """
 
     pixels: np.ndarray
     icc: bytes | None = None
-    exif: Image.Exif | None = None
+    exif: Exif | None = None
     dpi: tuple[float, float] | None = None
     note: str = ""
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    text: tuple[tuple[bytes, bytes], ...] = ()
+    colour: dict[bytes, bytes] = field(default_factory=dict)

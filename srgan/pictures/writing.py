@@ -6,17 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.pictures.arrays import on_white, to_8_bits
+from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import WITHOUT_ALPHA, output_format
-from srgan.pictures.metadata import metadata_of, resized_exif
+from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.png import write_png
+from srgan.pictures.profiles import gray_as_rgb_profile
 
-_LARGEST_TIFF = 2**32 - 2**26  # bytes of pixels; more need the format's 64-bit form
+_WITHOUT_GRAY = {"WebP", "AVIF"}
+_IPTC = 0x0404  # its number among Photoshop's resources
+_LARGEST_SEGMENT = 65400  # bytes of metadata in JPEG
+_LARGEST_TIFF = 3 * 2**30  # bytes of pixels; more, which LZW can make larger still, need the format's 64-bit form
 
 
 def write_picture(
@@ -44,12 +49,12 @@ def write_picture(
     path = Path(path)
     height, width = picture.pixels.shape[:2]
     kind = kind or output_format(path.suffix, width, height)
-    picture = replace(picture, exif=resized_exif(picture.exif, width, height))
     try:
         with atomic_path(path) as temporary:
             if kind == "PNG":
                 with open(temporary, "wb") as file:
-                    write_png(file, picture.pixels, **metadata_of(picture), compression=compression)
+                    kept = {"colour": picture.colour, "text": picture.text, **metadata_of(picture)}
+                    write_png(file, picture.pixels, **kept, compression=compression)
             elif kind == "TIFF":
                 _write_tiff(picture, temporary)
             else:
@@ -64,23 +69,51 @@ def to_pillow(picture: Picture) -> Image.Image:
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
         pixels = to_8_bits(pixels)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image.info.update({key: value for key, value in metadata_of(picture).items() if value})
+    image.info.update(_pillow_options(picture))
     return image
+
+
+def _pillow_options(picture):
+    """The metadata as Pillow has them in `info`, and takes them for writing."""
+    options = {key: value for key, value in metadata_of(picture).items() if value}
+    if "exif" in options:
+        options["exif"] = b"Exif\0\0" + options["exif"]
+    if iptc := options.pop("iptc", None):
+        options["photoshop"] = {_IPTC: iptc}
+    return options
 
 
 def _write_pillow(picture, kind, path, quality, lossless):
     pixels = to_8_bits(picture.pixels)
     if kind in WITHOUT_ALPHA and pixels.shape[2] in (2, 4):
         pixels = on_white(pixels)
-    image = to_pillow(replace(picture, pixels=pixels))
-    options = {key: value for key, value in metadata_of(picture).items() if value}
+    picture = replace(picture, pixels=pixels)
+    if kind in _WITHOUT_GRAY and pixels.shape[2] < 3 and picture.icc:
+        picture = replace(picture, icc=or_none(lambda: gray_as_rgb_profile(picture.icc)))
+    image = to_pillow(picture)
+    options = _pillow_options(picture)
+    chroma = "4:4:4" if quality >= 90 else "4:2:0"
     if kind == "JPEG":
-        if len(options.get("exif", b"")) > 65533:
-            del options["exif"]
-        options |= {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
-    elif kind in ("WebP", "AVIF"):
-        options |= {"quality": quality} | ({"lossless": lossless} if kind == "WebP" else {})
+        for key in ("exif", "xmp"):
+            if len(options.get(key, b"")) > _LARGEST_SEGMENT:
+                del options[key]
+        if "exif" in options:
+            options["exif"] = (
+                b"Exif\0\0" + replace(Exif.parse(options["exif"]), size=image.size).for_jpeg(not picture.icc).tobytes()
+            )
+        options |= {"quality": quality, "subsampling": chroma, "extra": _photoshop_segment(options)}
+    elif kind == "AVIF":
+        options |= {"quality": quality, "subsampling": chroma}
+    elif kind == "WebP":
+        options |= {"quality": quality, "lossless": lossless}
     image.save(path, kind, **options)
+
+
+def _photoshop_segment(options):
+    """JPEG's segment APP13 with IPTC, as Photoshop writes it; b"" without."""
+    iptc = options.get("photoshop", {}).get(_IPTC, b"")
+    content = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content if 0 < len(iptc) < _LARGEST_SEGMENT else b""
 
 
 def _write_tiff(picture, path):
@@ -88,7 +121,7 @@ def _write_tiff(picture, path):
 
     pixels = np.ascontiguousarray(picture.pixels)
     height, width, channels = pixels.shape
-    big = pixels.nbytes > _LARGEST_TIFF
+    big, metadata = pixels.nbytes > _LARGEST_TIFF, metadata_of(picture)
     try:
         image = pyvips.Image.new_from_memory(
             pixels, width, height, channels, {1: "uchar", 2: "ushort"}[pixels.itemsize]
@@ -98,26 +131,8 @@ def _write_tiff(picture, path):
         image = image.copy(interpretation=kinds[channels > 2], **resolution)
         if picture.icc:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
-        # In tiles, because Pillow's directories, needed for EXIF below, cannot keep the places of strips.
-        image.tiffsave(str(path), compression="deflate", predictor="horizontal", tile=True, resunit="inch", bigtiff=big)
+        image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", bigtiff=big)
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
-    if picture.exif and not big:
-        _add_exif_to_tiff(path, picture.exif)
-
-
-def _add_exif_to_tiff(path, exif):
-    """Append a new first directory, with EXIF, to a TIFF file: libvips writes none."""
-    with open(path, "r+b") as file:
-        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-        file.seek(directory.next)
-        directory.load(file)
-        dict(directory)  # decodes the values, which it would write as nothing otherwise
-        for tag in set(exif) - set(directory):
-            directory[tag] = exif[tag]
-        start = file.seek(0, os.SEEK_END)
-        file.write(b"\0" * (start % 2))
-        start += start % 2
-        file.write(directory.tobytes(start))
-        file.seek(4)
-        file.write(struct.pack(f"{directory._endian}L", start))
+    if not big:
+        add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])

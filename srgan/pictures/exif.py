@@ -1,0 +1,283 @@
+"""EXIF (CIPA DC-008): read tag by tag, so that a bad one loses nothing but itself, and written as the bytes it was.
+
+Values are not decoded, but for the few that upscaling changes. MakerNotes are left out: they refer to places in the old
+file, which only their maker knows.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+ORIENTATION = 0x0112
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
+_MOST_BYTES = 2**26
+_UNICODE = b"UNICODE\0"  # what comments in UTF-16 begin with, which has the byte order of the numbers
+
+# Tags of the first directory that describe the photograph. The others describe how the file stored its pixels.
+_KEPT = {
+    *(269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 531, 18246, 18249, 33432),
+    *(40091, 40092, 40093, 40094, 40095),
+}
+_EXIF, _GPS, _INTEROP, _XMP, _IPTC = 0x8769, 0x8825, 0xA005, 700, 33723
+_MAKER_NOTE, _OFFSET_SCHEMA = 0x927C, 0xEA1D
+_WIDTH, _HEIGHT, _SUBJECT_AREA, _SUBJECT_LOCATION = 0xA002, 0xA003, 0x9214, 0xA214
+_SENSOR_RESOLUTIONS = 0xA20E, 0xA20F  # pixels per unit on the sensor, in x and y
+_COLOUR_SPACE = 0xA001
+_JPEG_ONLY = {0x9101, 0x9102}  # how it codes its channels, how far it compresses
+
+
+class Entry(NamedTuple):
+    """A tag's value: the number of its type, how many values of that type, and their bytes."""
+
+    type: int
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Exif:
+    """The EXIF of a picture.
+
+    Attributes:
+        order: "<" or ">", the byte order of all values.
+        first, photo, gps, interop: the directories, `Entry`s by their tags.
+        size: width and height that the coordinates in it refer to, or None.
+    """
+
+    order: str
+    first: dict[int, Entry] = field(default_factory=dict)
+    photo: dict[int, Entry] = field(default_factory=dict)
+    gps: dict[int, Entry] = field(default_factory=dict)
+    interop: dict[int, Entry] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Exif | None":
+        """EXIF of the bytes of a TIFF structure, with or without "Exif" before it; None if there is none in it."""
+        data = data.removeprefix(b"Exif\0\0")
+        order = {b"II": "<", b"MM": ">"}.get(data[:2])
+        if order is None or len(data) < 8:
+            return None
+        first = dict(_entries(data, order, struct.unpack(order + "I", data[4:8])[0]))
+        photo = _directory(data, order, first.pop(_EXIF, None))
+        gps = _directory(data, order, first.pop(_GPS, None))
+        interop = _directory(data, order, photo.pop(_INTEROP, None))
+        return cls(order, first, photo, gps, interop) if first or photo or gps else None
+
+    def __getitem__(self, tag: int):
+        """The value of a tag of the first directory, as Pillow decodes it."""
+        decoded = Image.Exif()
+        decoded.load(self.tobytes())
+        return decoded[tag]
+
+    def orientation(self) -> int:
+        """1 to 8; 1 where it says none."""
+        return self.numbers(self.first[ORIENTATION])[0] if self.has_orientation() else 1
+
+    def has_orientation(self) -> bool:
+        value = self.numbers(self.first.get(ORIENTATION))
+        return bool(value) and 1 <= value[0] <= 8
+
+    def numbers(self, entry: Entry | None) -> tuple:
+        """The values of a tag of integers, or ()."""
+        kinds = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+        if entry is None or entry.type not in kinds:
+            return ()
+        return struct.unpack(f"{self.order}{entry.count}{kinds[entry.type]}", entry.data)
+
+    def of_the_photograph(self) -> "Exif | None":
+        """Without what describes the old file: how it stored its pixels, its orientation, notes of the camera's maker."""
+        first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT}
+        photo = {tag: entry for tag, entry in self.photo.items() if tag not in (_MAKER_NOTE, _OFFSET_SCHEMA)}
+        return replace(self, first=first, photo=photo) if first or photo or self.gps else None
+
+    def upright(self, orientation: int, width: int, height: int) -> "Exif":
+        """That of a picture of `width` x `height` as stored, after it has been turned upright."""
+        stored, swapped = (width, height), orientation >= 5
+        photo = dict(self.photo)
+        if swapped:
+            for one, other in ((_WIDTH, _HEIGHT), _SENSOR_RESOLUTIONS):
+                pair = photo.pop(one, None), photo.pop(other, None)
+                photo |= {tag: entry for tag, entry in zip((other, one), pair) if entry}
+        for tag in (_SUBJECT_AREA, _SUBJECT_LOCATION):
+            if values := self.numbers(photo.get(tag)):
+                x, y = _turned(orientation, *values[:2], *stored) if len(values) > 1 else values
+                sides = values[3:1:-1] if swapped and len(values) == 4 else values[2:]
+                photo[tag] = self._integers((x, y, *sides))
+        return replace(self, photo=photo, size=stored[::-1] if swapped else stored)
+
+    def resized(self, width: int, height: int) -> "Exif":
+        """That of the picture at another size."""
+        photo = dict(self.photo)
+        for tag, side in ((_WIDTH, width), (_HEIGHT, height)):
+            if tag in photo:
+                photo[tag] = self._integers((side,))
+        if self.size and self.size != (width, height):
+            x, y = width / self.size[0], height / self.size[1]
+            for tag in (_SUBJECT_AREA, _SUBJECT_LOCATION):
+                if values := self.numbers(photo.get(tag)):
+                    # A point; a circle: with its diameter; a rectangle: with its sides.
+                    scales = (x, y, x, y) if len(values) == 4 else (x, y, x)
+                    photo[tag] = self._integers(tuple(round(v * s) for v, s in zip(values, scales)))
+            for tag, scale in zip(_SENSOR_RESOLUTIONS, (x, y)):
+                if (entry := photo.get(tag)) and entry.type == _RATIONAL and entry.count == 1:
+                    photo[tag] = self._rational(entry, scale)
+        return replace(self, photo=photo, size=(width, height))
+
+    def for_jpeg(self, is_srgb: bool) -> "Exif":
+        """With the tags that EXIF requires in JPEG, where they are missing."""
+        pack = struct.Struct(self.order + "2I").pack
+        inch = Entry(_RATIONAL, 1, pack(72, 1))
+        first = {282: inch, 283: inch, 296: self._integers((2,)), 531: self._integers((1,))}
+        photo = {0x9000: Entry(7, 4, b"0232"), 0x9101: Entry(7, 4, b"\1\2\3\0"), 0xA000: Entry(7, 4, b"0100")}
+        photo |= {_COLOUR_SPACE: self._integers((1 if is_srgb else 0xFFFF,))}
+        if self.size:
+            photo |= {tag: self._integers((side,)) for tag, side in zip((_WIDTH, _HEIGHT), self.size)}
+        return replace(self, first=first | self.first, photo=photo | self.photo)
+
+    def is_adobe_rgb(self) -> bool:
+        """Whether it says Adobe RGB as DCF 2.0 does: uncalibrated, of the interoperability rule R03."""
+        space = self.numbers(self.photo.get(_COLOUR_SPACE))
+        rule = self.interop.get(1)
+        return space == (0xFFFF,) and rule is not None and rule.data[:3] == b"R03"
+
+    def tobytes(self) -> bytes:
+        """As a TIFF structure, without "Exif" before it."""
+        first, photo = dict(self.first), dict(self.photo)
+        pointer = Entry(_LONG, 1, b"\0" * 4)
+        if self.interop:
+            photo[_INTEROP] = pointer
+        if photo:
+            first[_EXIF] = pointer
+        if self.gps:
+            first[_GPS] = pointer
+        places, start = {}, 8
+        parts = [("first", first), ("photo", photo), ("interop", self.interop), ("gps", self.gps)]
+        for name, entries in parts:
+            places[name] = start
+            start += _length(entries) if entries or name == "first" else 0
+        for tags, tag, name in ((first, _EXIF, "photo"), (first, _GPS, "gps"), (photo, _INTEROP, "interop")):
+            if tag in tags:
+                tags[tag] = Entry(_LONG, 1, struct.pack(self.order + "I", places[name]))
+        head = (b"II*\0" if self.order == "<" else b"MM\0*") + struct.pack(self.order + "I", 8)
+        return head + b"".join(
+            _written(entries, self.order, places[name]) for name, entries in parts if entries or name == "first"
+        )
+
+    def _integers(self, values):
+        kind = _SHORT if max(values, default=0) < 2**16 else _LONG
+        values = [min(max(int(value), 0), 2**32 - 1) for value in values]
+        return Entry(
+            kind, len(values), struct.pack(f"{self.order}{len(values)}{'H' if kind == _SHORT else 'I'}", *values)
+        )
+
+    def _rational(self, entry, scale):
+        above, below = struct.unpack(self.order + "2I", entry.data)
+        while round(above * scale) >= 2**32:
+            above, below = above // 2, below // 2
+        return Entry(_RATIONAL, 1, struct.pack(self.order + "2I", round(above * scale), below))
+
+
+def _directory(data, order, pointer):
+    if pointer is None or pointer.type not in (_LONG, 13) or pointer.count != 1:
+        return {}
+    return dict(_entries(data, order, struct.unpack(order + "I", pointer.data)[0]))
+
+
+def _entries(data, order, start) -> Iterator[tuple[int, Entry]]:
+    """Yield the tags of the directory at `start` whose values lie inside the data; the first of each number."""
+    if not 8 <= start <= len(data) - 2:
+        return
+    seen, total = set(), 0
+    (count,) = struct.unpack(order + "H", data[start : start + 2])
+    for place in range(start + 2, min(start + 2 + 12 * count, len(data) - 11), 12):
+        tag, kind, number, value = struct.unpack(order + "HHII", data[place : place + 12])
+        length = _SIZES.get(kind, 0) * number
+        if kind not in _SIZES or tag in seen or total + length > _MOST_BYTES:
+            continue
+        content = data[place + 8 : place + 8 + length] if length <= 4 else data[value : value + length]
+        if len(content) == length:
+            seen.add(tag)
+            total += length
+            yield tag, Entry(kind, number, content)
+
+
+def _length(entries):
+    return 2 + 12 * len(entries) + 4 + sum(len(e.data) + len(e.data) % 2 for e in entries.values() if len(e.data) > 4)
+
+
+def _written(entries, order, start):
+    """A directory's bytes, the values behind it."""
+    head, values = struct.pack(order + "H", len(entries)), b""
+    place = start + 2 + 12 * len(entries) + 4
+    for tag, entry in sorted(entries.items()):
+        content = entry.data.ljust(4, b"\0")
+        if len(entry.data) > 4:
+            content = struct.pack(order + "I", place + len(values))
+            values += entry.data + b"\0" * (len(entry.data) % 2)
+        head += struct.pack(order + "HHI", tag, entry.type, entry.count) + content
+    return head + b"\0" * 4 + values
+
+
+def _turned(orientation, x, y, width, height):
+    """Where a point of the stored picture lies in the upright one."""
+    flip_x, flip_y = width - 1 - x, height - 1 - y
+    return {
+        2: (flip_x, y),
+        3: (flip_x, flip_y),
+        4: (x, flip_y),
+        5: (y, x),
+        6: (flip_y, x),
+        7: (flip_y, flip_x),
+        8: (y, flip_x),
+    }.get(orientation, (x, y))
+
+
+def add_to_tiff(path, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
+    """Append a new first directory with metadata to a TIFF file."""
+    if not (exif or xmp or iptc):
+        return
+    with open(path, "r+b") as file:
+        data = file.read()
+        order = "<" if data[:2] == b"II" else ">"
+        directory = dict(_entries(data, order, struct.unpack(order + "I", data[4:8])[0]))
+        if exif:
+            directory = _in_order(exif.first, exif.order, order) | directory
+        for tag, content in ((_XMP, xmp), (_IPTC, iptc)):
+            if content:
+                content += b"\0" * (-len(content) % 4) if tag == _IPTC else b""
+                directory[tag] = Entry(*((1, len(content)) if tag == _XMP else (_LONG, len(content) // 4)), content)
+        start = len(data) + len(data) % 2
+        file.write(b"\0" * (len(data) % 2))
+        for pointer, entries in ((_EXIF, exif.photo), (_GPS, exif.gps)) if exif else ():
+            entries = {tag: entry for tag, entry in entries.items() if pointer != _EXIF or tag not in _JPEG_ONLY}
+            if entries:
+                directory[pointer] = Entry(_LONG, 1, struct.pack(order + "I", start))
+                start += file.write(_written(_in_order(entries, exif.order, order), order, start))
+        file.write(_written(directory, order, start))
+        file.seek(4)
+        file.write(struct.pack(order + "I", start))
+
+
+def _in_order(entries, given, wanted):
+    """The tags with their values in another byte order."""
+    if given == wanted:
+        return dict(entries)
+    sides = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8, 16: 8, 17: 8, 18: 8}
+    result = {
+        tag: entry._replace(data=_swapped(entry.data, sides.get(entry.type, 1))) for tag, entry in entries.items()
+    }
+    for tag, entry in result.items():
+        if entry.data.startswith(_UNICODE) and len(entry.data) % 2 == 0:
+            result[tag] = entry._replace(data=_UNICODE + _swapped(entry.data[8:], 2))
+    return result
+
+
+def _swapped(data, side):
+    return np.frombuffer(data, np.uint8).reshape(-1, side)[:, ::-1].tobytes()

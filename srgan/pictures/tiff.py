@@ -1,0 +1,285 @@
+"""Reading TIFF files: tifffile decodes them, libvips what tifffile cannot; the colours are converted here.
+
+A file is read right or refused: a strip that is missing or damaged is an error in both decoders.
+"""
+
+import io
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from srgan.pictures.profiles import lab_to_srgb, plain_cmyk
+
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+_COLOURS = {
+    _WHITE_IS_ZERO: 1,
+    _BLACK_IS_ZERO: 1,
+    _RGB: 3,
+    _PALETTE: 1,
+    _SEPARATED: 4,
+    _YCBCR: 3,
+    _CIELAB: 3,
+    _ICCLAB: 3,
+}
+_SENSOR = {32803, 34892}  # a colour filter array; linear values of the sensor
+_JPEG, _LOSSY_DNG = {6, 7, 33007}, 34892  # compressions; YCbCr of the former comes out of tifffile as RGB
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of extra samples
+_MOST_SAMPLES = 64
+_MOST_PAGES = 1000
+
+
+@dataclass
+class Page:
+    """What a TIFF file holds of the picture: `pixels` as stored, not turned upright; the note says which page it is."""
+
+    pixels: np.ndarray
+    orientation: int
+    icc: bytes | None
+    dpi: tuple[float, float] | None
+    xmp: bytes | None
+    iptc: bytes | None
+    note: str
+
+
+def read_tiff(data: bytes, refuse_large) -> Page:
+    """The largest page of colours or gray in a TIFF file's bytes.
+
+    Args:
+        refuse_large: called with the width and the height before anything is decoded.
+
+    Raises:
+        Exception: of any kind; the message says what is damaged or not supported.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
+        page, note = _choose(file, len(data))
+        refuse_large(page.imagewidth, page.imagelength)
+        pixels, icc, left_out = _decode(page, data)
+        tags = page.tags
+        return Page(
+            np.ascontiguousarray(pixels),
+            _number(tags, 274, 1),
+            icc,
+            _resolution(tags),
+            _bytes(tags, 700),
+            _bytes(tags, 33723) or _longs(tags, 33723, file.byteorder),
+            "; ".join(filter(None, [note, left_out])),
+        )
+
+
+def _choose(file, length):
+    """The page to take and what to say about it."""
+    pages = []
+
+    def collect(series):
+        for page in series:
+            if len(pages) < _MOST_PAGES:
+                pages.append(page.aspage() if hasattr(page, "aspage") else page)
+                if pages[-1].subifds:
+                    collect(pages[-1].pages)
+
+    collect(file.pages)
+    sizes = [page.imagewidth * page.imagelength for page in pages]
+    masks = [bool(page.subfiletype & 4) for page in pages]
+    usable = [index for index, page in enumerate(pages) if _value(page.photometric) in _COLOURS and not masks[index]]
+    best = max(usable, key=sizes.__getitem__, default=None)
+    sensor = [index for index, page in enumerate(pages) if _value(page.photometric) in _SENSOR]
+    if sensor and (best is None or max(map(sizes.__getitem__, sensor)) > sizes[best]):
+        raise ValueError("it holds a camera's raw data; develop it first, for example with darktable or RawTherapee")
+    if best is None:
+        kind = _kind_name(pages[0]) if pages else "none"
+        raise ValueError(f"pictures of the photometric interpretation {kind} are not supported")
+    page = pages[best]
+    for start, size in zip(page.dataoffsets, page.databytecounts):
+        if not size or start + size > length:
+            raise ValueError("it is cut off")
+    if not page.dataoffsets:
+        raise ValueError("it is cut off")
+    if len(usable) == 1:
+        return page, ""
+    if len({sizes[index] for index in usable}) == 1:
+        return page, f"the first of {len(usable)} frames is taken"
+    return page, f"page {usable.index(best) + 1} of {len(usable)} is taken, the largest"
+
+
+def _decode(page, data):
+    """A page's pixels as gray or RGB, with alpha where it has that; the profile that they are in; what is left out."""
+    kind, bits = _value(page.photometric), page.bitspersample
+    colours, samples = _COLOURS[kind], page.samplesperpixel
+    if page.imagedepth != 1 or not colours <= samples <= _MOST_SAMPLES:
+        raise ValueError(f"{samples} channels are not supported")
+    if kind == _SEPARATED and _number(page.tags, 332, 1) != 1:
+        raise ValueError("inks other than cyan, magenta, yellow and black are not supported")
+    if page.is_tiled and page.tilewidth * page.tilelength > max(2**26, 4 * page.imagewidth * page.imagelength):
+        raise ValueError("its tiles are larger than the picture")
+    is_packed = bits == 1 and samples > 1 and page.planarconfig == 1  # of which tifffile makes something else
+    if is_packed or bits not in {_YCBCR: (8,), _CIELAB: (8, 16), _ICCLAB: (8, 16)}.get(kind, (bits,)):
+        raise ValueError(f"{_kind_name(page)} of {bits} bits is not supported")
+    compression = _value(page.compression)
+    if compression in _JPEG and bits not in (8, 12) or compression == _LOSSY_DNG and (bits != 8 or kind == _YCBCR):
+        raise ValueError(f"{_kind_name(page)} of {bits} bits, compressed as JPEG, is not supported")
+    values = _samples(page, data, kind)
+    if values.dtype.kind not in "bu" or values.dtype.itemsize > 2:
+        name = {"f": "float", "i": "signed integers", "c": "complex numbers"}.get(values.dtype.kind, f"{bits} bits")
+        raise ValueError(f"channels of the type {name} are not supported")
+    icc = _bytes(page.tags, 34675)
+    extra = [_value(value) for value in page.extrasamples] or [_STRAIGHT] * (samples - colours)
+    alpha = next((i for i, value in enumerate(extra) if value in (_PREMULTIPLIED, _STRAIGHT)), None)
+    left_out = len(extra) - (alpha is not None)
+    if left_out and colours == 1:
+        raise ValueError(f"{samples} channels are not supported")
+    colour = values[..., :colours]
+    if kind == _PALETTE:
+        colour = _from_palette(colour[..., 0], page)
+    else:
+        if kind == _WHITE_IS_ZERO:
+            colour = (2**bits - 1) - colour
+        colour = _full_range(colour, bits)
+    if alpha is not None:
+        alpha = _full_range(values[..., colours + alpha : colours + alpha + 1], bits)
+        if colour.dtype != alpha.dtype:  # of a palette
+            alpha = (alpha // 257).astype(np.uint8)
+        if _PREMULTIPLIED in extra:
+            colour = _straight(colour, alpha)
+    if kind == _YCBCR and (compression not in _JPEG or page.planarconfig == 2):
+        colour = _from_ycbcr(colour, page.tags)
+    elif kind in (_CIELAB, _ICCLAB):
+        colour, icc = lab_to_srgb(_lab(colour, kind)), None
+    elif kind == _SEPARATED:
+        from srgan.pictures.profiles import cmyk_to_srgb
+
+        colour = cmyk_to_srgb(colour, icc) if icc else plain_cmyk(colour)
+        icc = None
+    if alpha is not None:
+        colour = np.concatenate([colour, alpha.astype(colour.dtype)], axis=2)
+    note = f"{left_out} of its {samples} channels, neither colour nor alpha, left out" if left_out else ""
+    return colour, icc, note
+
+
+def _samples(page, data, kind):
+    """The page's samples, (height, width, samples), as tifffile or else libvips decodes them."""
+    try:
+        values = page.asarray()
+        if values.dtype == bool:
+            values = values.astype(np.uint8)
+        planar = page.planarconfig == 2 and page.samplesperpixel > 1
+        shape = page.imagelength, page.imagewidth
+        return values.reshape(-1, *shape).transpose(1, 2, 0) if planar else values.reshape(*shape, -1)
+    except Exception as first:
+        if kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or page.index != 0 or isinstance(first, MemoryError):
+            raise
+        try:
+            values = _with_vips(data)
+        except Exception as second:
+            raise ValueError(f"{first}; {second}") from first
+        if kind == _WHITE_IS_ZERO:  # which libvips has turned already
+            values = np.iinfo(values.dtype).max - values
+        if page.bitspersample < 8:
+            values = values >> (8 - page.bitspersample)
+        if values.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
+            raise
+        return values
+
+
+def _with_vips(data):
+    import pyvips
+
+    pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
+    image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
+    return image.numpy().reshape(image.height, image.width, -1)
+
+
+def _full_range(values, bits):
+    """Samples of so many bits as uint8 or uint16 over their whole range."""
+    if bits in (8, 16):
+        return values
+    white, top = (255, 2**bits - 1) if bits < 8 else (65535, 2**bits - 1)
+    scaled = (values.astype(np.uint32) * white + top // 2) // top
+    return scaled.astype(np.uint8 if bits < 8 else np.uint16)
+
+
+def _from_palette(indices, page):
+    if page.colormap is None:
+        raise ValueError("it has no palette")
+    palette = np.asarray(page.colormap).T
+    return (palette if palette.max(initial=0) < 256 else palette >> 8).astype(np.uint8)[indices]
+
+
+def _straight(colour, alpha):
+    """Colours that were multiplied by alpha, divided by it again."""
+    white = np.iinfo(colour.dtype).max
+    wide = colour.astype(np.uint64) * white
+    divided = (wide + alpha // 2) // np.maximum(alpha, 1)
+    return np.where(alpha > 0, np.minimum(divided, white), colour).astype(colour.dtype)
+
+
+def _from_ycbcr(values, tags):
+    """TIFF 6.0, section 21."""
+    white = np.iinfo(values.dtype).max
+    ratios = np.ravel(tags[529].value if 529 in tags else (299, 1000, 587, 1000, 114, 1000)).astype(float)
+    red, green, blue = ratios[::2] / ratios[1::2] if len(ratios) == 6 else ratios
+    levels = np.ravel(tags[532].value).astype(float) if 532 in tags else None
+    levels = levels[::2] / levels[1::2] if levels is not None and len(levels) == 12 else levels
+    half = (white + 1) / 2
+    low = np.array([0, half, half]) if levels is None else levels[::2]
+    high = np.array([white] * 3) if levels is None else levels[1::2]
+    y, cb, cr = np.moveaxis((values - low) / (high - low) * [white, white - half, white - half], -1, 0)
+    r, b = y + cr * (2 - 2 * red), y + cb * (2 - 2 * blue)
+    rgb = np.stack([r, (y - blue * b - red * r) / green, b], axis=-1)
+    return np.clip(np.rint(rgb), 0, white).astype(values.dtype)
+
+
+def _lab(values, kind):
+    """L*, a* and b* of the two encodings: a* and b* are signed in CIELab, and offset in ICCLab (ICC.1, version 2)."""
+    if kind == _CIELAB:
+        signed = values.view(np.int8 if values.itemsize == 1 else np.int16)
+        light = values[..., :1] * (100 / np.iinfo(values.dtype).max)
+        return np.concatenate([light, signed[..., 1:] / (1 if values.itemsize == 1 else 256)], axis=-1)
+    deep = values.itemsize == 2
+    light = values[..., :1] * (100 / (65280 if deep else 255))
+    return np.concatenate([light, values[..., 1:] / (256 if deep else 1) - 128], axis=-1)
+
+
+def _resolution(tags):
+    unit = {2: 1.0, 3: 2.54}.get(_number(tags, 296, 2))
+    if not unit or 282 not in tags or 283 not in tags:
+        return None
+    ratios = [tags[key].value for key in (282, 283)]
+    if any(not isinstance(ratio, tuple) or len(ratio) != 2 or not ratio[1] for ratio in ratios):
+        return None
+    dpi = tuple(ratio[0] / ratio[1] * unit for ratio in ratios)
+    return dpi if all(math.isfinite(value) and value > 1 for value in dpi) else None
+
+
+def _kind_name(page):
+    return getattr(page.photometric, "name", page.photometric)
+
+
+def _number(tags, key, default):
+    value = tags[key].value if key in tags else default
+    value = value[0] if isinstance(value, tuple) and value else value
+    return int(value) if isinstance(value, int) else default
+
+
+def _bytes(tags, key):
+    value = tags[key].value if key in tags else None
+    return value if isinstance(value, bytes) and value else None
+
+
+def _longs(tags, key, order):
+    """The bytes of a tag of 32-bit numbers, or None: most programs write IPTC as such."""
+    values = tags[key].value if key in tags else None
+    values = (values,) if isinstance(values, int) else values
+    return np.asarray(values, order + "u4").tobytes() if isinstance(values, tuple) and values else None
+
+
+def _value(value):
+    return int(value) if value is not None else None
