@@ -1,7 +1,7 @@
 """Measure models on the literature's test sets and print the table as Markdown, beside bicubic and published figures.
 
     python scripts/evaluate.py --model srresnet --data Set5=benchmarks/Set5 --data Set14=benchmarks/Set14
-    python scripts/evaluate.py --model srresnet --model srgan --clips film.mp4@5.5 other.mp4 --frames 40
+    python scripts/evaluate.py --model srresnet --model srgan --clips video.mp4@5.5 other.mp4 --frames 40
 
 A data set is a folder of high-resolution pictures, or has them in a folder HR. Pictures made by any other program are
 measured with the same ruler through --prediction-dir; they are called as the high-resolution ones, with or without

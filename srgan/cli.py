@@ -113,8 +113,8 @@ def upscale(argv=None):
         "  srgan-upscale --scale 2 --format jpg *.png large/\n"
         "  curl -s URL | srgan-upscale - - > large.png\n"
         "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
-        "  srgan-upscale frames/ film.mkv --fps 24        # a folder of frames to a film\n"
-        "  srgan-upscale film.mkv frames/%05d.png         # a film to a folder of frames",
+        "  srgan-upscale frames/ video.mkv --fps 24       # a folder of frames to a video\n"
+        "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames",
     )
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
@@ -161,7 +161,7 @@ def upscale(argv=None):
 
         from srgan.models import find_model
         from srgan.upscale import Upscaler
-        from srgan.upscale.clip_job import check_times, split, upscale_clips
+        from srgan.upscale.clip_planning import split_inputs
         from srgan.upscale.picture_job import upscale_files
         from srgan.upscale.planning import check_options, plan, refuse_clashes
 
@@ -173,12 +173,11 @@ def upscale(argv=None):
             raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
         check_options(arguments.quality, arguments.compression)
         suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
-        clips, rest = split(arguments.input, arguments.output)
+        times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
+        clips, rest = split_inputs(arguments.input, arguments.output, **times)
         place = arguments.output + "/" * bool(clips and rest)
         pairs = plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
         refuse_clashes(pairs + clips)
-        if clips:
-            check_times(arguments.start, arguments.end, arguments.fps)
 
         def make_upscaler():
             if arguments.model is None:
@@ -200,7 +199,8 @@ def upscale(argv=None):
         if pairs:
             counts.update(upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", **options))
         if clips:
-            times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
+            from srgan.upscale.clip_job import upscale_clips
+
             coding = {"codec": arguments.codec, "crf": arguments.crf}
             counts.update(upscale_clips(clips, make_upscaler, **times, **coding, **options))
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)

@@ -79,6 +79,26 @@ def model(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory):
+    """A model that only enlarges, bilinearly: colours are what they were."""
+    import numpy as np
+
+    from srgan.runtime import load_keras
+
+    load_keras()
+    from srgan.networks.generators import srresnet
+    from srgan.upscale.engines.loading import load_engine
+
+    generator = srresnet(filters=4, blocks=1, skip="bilinear")
+    for variable in generator.variables:
+        variable.assign(np.zeros(variable.shape))
+    path = tmp_path_factory.mktemp("soft") / "generator.keras"
+    generator.save(path)
+    load_engine(path)
+    return path
+
+
 @pytest.fixture
 def upscale(model, capsys):
     """A function that runs srgan-upscale in this process and returns its exit status and the lines it said."""

@@ -14,7 +14,7 @@ from srgan.pictures import read_rgb
 PHOTOGRAPHS = sorted(SAMPLE.glob("*/*.jpg"))
 
 
-def film(path, height=96, width=128):
+def camera(path, height=96, width=128):
     """A photograph as a camera sees it that moves by half of its view a second, and zooms."""
     whole = Image.open(path).convert("RGB")
     for index in range(6):
@@ -36,7 +36,7 @@ def test_a_picture_after_another_is_a_cut():
 def test_a_moving_camera_light_and_noise_are_none():
     random = np.random.default_rng(0)
     for path in PHOTOGRAPHS:
-        frames = list(film(path))
+        frames = list(camera(path))
         for before, after in itertools.pairwise(frames):
             assert not is_cut(before, after), path
         brighter = np.clip(frames[0] * 1.15 + random.normal(0, 20, frames[0].shape), 0, 255).astype(np.uint8)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from test_video import command, make_film, rgb
 from upscaling import make_model, photograph
+from videos import command, make_video, rgb
 
 from srgan import cli
 from srgan.clips.cuts import is_cut
@@ -355,8 +355,8 @@ def test_a_damaged_frame_is_its_predecessor_for_its_neighbours_too(kind, folder,
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["out.mkv", "out/%03d.png"])
 def test_stopped_anywhere_it_goes_on_to_the_same(name, kind, models, upscale, tmp_path, monkeypatch):
-    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
-    source = make_film(tmp_path / "in.mkv", pan(10) + pan(10, picture=data.coffee()))
+    monkeypatch.setattr("srgan.clips.segments.SEGMENT", 4)
+    source = make_video(tmp_path / "in.mkv", pan(10) + pan(10, picture=data.coffee()))
     assert upscale(source, tmp_path / "whole" / name, model=models(kind))[0] == 0
     quick, kept, stops = Upscaler._upscale, [], (2, 7, 5, None)  # after so many frames
     for stop in stops:
@@ -388,7 +388,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same(name, kind, models, upscale, tm
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(("kind", "name"), [("early", "out/%03d.png"), ("recurrent", "out.mp4")])
 def test_killed_and_started_again_it_goes_on_to_the_same_file(kind, name, models, upscale, tmp_path, monkeypatch):
-    source = make_film(tmp_path / "in.mkv", pan(10) + pan(14, picture=data.coffee()), sound=True)
+    source = make_video(tmp_path / "in.mkv", pan(10) + pan(14, picture=data.coffee()), sound=True)
     load_engine(models(kind))
     arguments = [source, tmp_path / name, "--model", models(kind)]
     process = subprocess.Popen(command(*arguments, seconds=0.05), stderr=subprocess.DEVNULL)
@@ -404,7 +404,7 @@ def test_killed_and_started_again_it_goes_on_to_the_same_file(kind, name, models
     assert not (tmp_path / name).exists() and list(tmp_path.rglob("*.part"))
     done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and re.match(r"srgan: .*: goes on after \d+ frames\n", done.stderr), done.stderr
-    monkeypatch.setattr("srgan.clips.writing.SEGMENT", 4)
+    monkeypatch.setattr("srgan.clips.segments.SEGMENT", 4)
     assert upscale(source, tmp_path / "whole" / name, model=models(kind))[0] == 0
     files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*"))
     assert len(files) == (24 if "%" in name else 1)

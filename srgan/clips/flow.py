@@ -48,7 +48,7 @@ def moved(picture, origin, smooth=True) -> np.ndarray:
 def origin(before, after, scale=1) -> np.ndarray:
     """Where each pixel of `after`, enlarged, was in `before`, enlarged: float32 (scale h, scale w, 2), x and y.
 
-    Measured on two films at a quarter of their size, the motion found in the frames enlarged by bicubic interpolation
+    Measured on two clips at a quarter of their size, the motion found in the frames enlarged by bicubic interpolation
     serves as well as one found in what a network makes of them, and better than that of the frames as they are.
 
     Args:

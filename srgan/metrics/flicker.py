@@ -1,4 +1,4 @@
-"""Flicker: how much the frames of an enlarged clip change by themselves, and not because the scene does.
+"""Flicker: temporal change of an enlarged clip that the motion of the original does not explain.
 
 The motion is found in the original, by srgan.clips.flow. Along it successive frames are compared, which Lai et al. (arXiv
 1808.00449, section 4.2, the warping error) do with the result alone. That charges a result for what the flow gets wrong
@@ -6,7 +6,7 @@ and for what no flow explains (shadows, gleams, grain), and a perfect result is 
 the change beyond the original's own is counted.
 
 The other way round, the change of the error, |(r' - r) - (o' - o)|, was measured, too, and left: where detail is missing
-in the result, the original's own mistakes of flow count as if the result had made them. On three films a Gaussian
+in the result, the original's own mistakes of flow count as if the result had made them. On three clips a Gaussian
 blur of the original, which hardly flickers, then has 1.0 to 1.7 levels, as much as noise of deviation 2 to 3; it has
 0.12 to 0.15 here, the noise 0.8 to 1.3.
 """

@@ -17,7 +17,7 @@ SUFFIXES = READABLE | WRITABLE
 
 
 def choose_clips(data) -> dict[str, list[Path]]:
-    """The clips of a configuration, by its keys: films, and folders of frames.
+    """The clips of a configuration, by its keys: video files, and folders of frames.
 
     Args:
         data: srgan.config.Data.
@@ -45,7 +45,7 @@ def _in_folder(folder, key):
     clips = [path for path in sorted(folder.iterdir()) if _is_clip(path)]
     if not clips:
         raise SRGANError(
-            f"{folder}: holds no clips (data.{key}): neither films ({', '.join(sorted(SUFFIXES))}) nor folders of "
+            f"{folder}: holds no clips (data.{key}): neither video files ({', '.join(sorted(SUFFIXES))}) nor folders of "
             "numbered frames"
         )
     return clips
@@ -73,7 +73,7 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
     does not depend on how long a clip is.
 
     Args:
-        clips: paths of films and folders of frames, in the order of the store.
+        clips: paths of video files and folders of frames, in the order of the store.
         frames: how many a window has.
         root, size, scale, fit, shrink, label: see srgan.train.data.prepare.prepare. All frames of a window are cut alike.
 

@@ -1,0 +1,165 @@
+"""Which encoder a clip's result gets, with all its settings, and in which container it goes."""
+
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from srgan.clips.colour import FULL, PICTURE_COLOUR, Colour
+from srgan.clips.ffmpeg import FFmpegError, av, one_line
+from srgan.errors import SRGANError, UsageError
+
+# The crf where none is asked for: what the network added is to be seen.
+QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
+
+
+def _x264_settings():
+    """Options that make x264 deterministic, so that a resumed clip is byte-identical to an uninterrupted one.
+
+    With AVX-512 x264 made one of two files of 24 frames of an enlarged pan, by process (5 and 3 of 8) and in one thread;
+    with AVX2 alone, always one, in 8 processes with one thread and in 10 with three.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return {}
+    return {"x264-params": "asm=avx2"} if "avx512" in flags else {}
+
+
+SETTINGS = {
+    "libx264": _x264_settings(),
+    "libvpx-vp9": {"cpu-used": "4", "row-mt": "1"},  # its own default is several times slower than the network
+    "libx265": {"x265-params": "log-level=none"},
+}
+ALIASES = {"h264": "libx264", "x264": "libx264", "hevc": "libx265", "h265": "libx265", "x265": "libx265"}
+ALIASES |= {"vp9": "libvpx-vp9", "av1": "libsvtav1"}
+DEFAULT_CODEC = {".webm": "libvpx-vp9", ".gif": "png"}  # png: the segments of a GIF, whose palette is known at the end
+_GLOBAL_HEADER = 1 << 22
+
+os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 would greet at every segment; errors are still said
+
+
+class Encoding(NamedTuple):
+    """All that an encoder is told."""
+
+    codec: str
+    format: str
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    aspect: Fraction
+    colour: Colour
+    options: tuple  # of pairs
+    tag: str = ""
+
+
+def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=lambda line: None):
+    """How a clip's result of that size is encoded in a file with that suffix.
+
+    Raises:
+        UsageError: there is no such encoder, it does not take a crf, or the container does not take what it makes.
+        SRGANError: the encoder cannot be opened for such frames.
+    """
+    if crf is not None and not 0 <= crf <= 63:
+        raise UsageError(f"crf: {crf:g} is not between 0 and 63")
+    if suffix == ".gif" and (codec or crf is not None):
+        raise UsageError(f"{'codec' if codec else 'crf'}: a GIF has but one way to be written; leave it out")
+    name = codec or DEFAULT_CODEC.get(suffix, "libx264")
+    name = ALIASES.get(name, name)
+    try:
+        encoder = av.codec.Codec(name, "w")
+    except ValueError:
+        encoder = None
+    if encoder is None or encoder.type != "video":
+        raise UsageError(
+            f"codec: {name!r} is no video encoder of this FFmpeg; libx264, libx265, libvpx-vp9 and libsvtav1 are usual"
+        )
+    taken = [format_.name for format_ in encoder.video_formats or ()]
+    if suffix == ".gif":
+        format_ = "rgba" if clip.alpha else "rgb24"
+    else:
+        format_ = _pixel_format(clip, taken)
+    if suffix != ".gif" and clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
+        notice(f"{clip.path}: has more than 8 bits, and {name} takes 8 here")
+    is_rgb = av.VideoFormat(format_).is_rgb
+    options = dict(SETTINGS.get(name, {}))
+    if suffix != ".gif" and (crf is not None or name in QUALITY):
+        options["crf"] = f"{QUALITY[name] if crf is None else crf:g}"
+    encoding = Encoding(
+        codec=name,
+        format=format_,
+        # Colour at half the resolution needs even sides: an odd one gets its last row or column twice.
+        width=width + (width % 2 if "420" in format_ or "422" in format_ else 0),
+        height=height + (height % 2 if "420" in format_ else 0),
+        time_base=clip.time_base,
+        rate=clip.rate,
+        aspect=clip.aspect,
+        colour=PICTURE_COLOUR._replace(matrix=0, range=FULL) if is_rgb else clip.colour,
+        options=tuple(options.items()),
+        tag="hvc1" if name == "libx265" and suffix in (".mp4", ".mov") else "",  # else Apple's players refuse it
+    )
+    left = open_encoder(encoding).options
+    if "crf" in left and crf is not None:
+        raise UsageError(f"crf: {name} has no such setting")
+    if suffix != ".gif":
+        try:
+            with av.open(io.BytesIO(), "w", format=muxer(suffix)) as container:
+                add_video(container, encoding)
+                container.start_encoding()
+        except (FFmpegError, ValueError) as error:
+            raise UsageError(f"codec: {name} does not go into a {suffix} file ({one_line(error)})") from error
+    return encoding
+
+
+def muxer(suffix):
+    return {".mkv": "matroska"}.get(suffix, suffix[1:])
+
+
+def _pixel_format(clip, taken):
+    wanted = f"yuv{clip.subsampling}p" + ("10le" if clip.deep else "")
+    for format_ in (wanted, "yuv420p10le" if clip.deep else "yuv420p", wanted.removesuffix("10le"), "yuv420p"):
+        if format_ in taken or not taken:
+            return format_
+    return av.codec.codec.find_best_pix_fmt_of_list(taken, wanted)[0].name
+
+
+def open_encoder(encoding):
+    """A new encoder.
+
+    Raises:
+        SRGANError: it cannot be opened.
+    """
+    context = av.CodecContext.create(encoding.codec, "w")
+    _configure(context, encoding)
+    try:
+        context.open()
+    except (FFmpegError, ValueError) as error:
+        raise SRGANError(
+            f"codec: {encoding.codec} cannot be opened for {encoding.width} x {encoding.height} {encoding.format} "
+            f"({one_line(error)}); pass another --codec"
+        ) from error
+    return context
+
+
+def _configure(context, encoding):
+    context.width, context.height = encoding.width, encoding.height
+    context.pix_fmt = encoding.format
+    context.time_base, context.framerate = encoding.time_base, encoding.rate
+    context.sample_aspect_ratio = encoding.aspect
+    context.colorspace, context.color_range = encoding.colour.matrix, encoding.colour.range
+    context.color_primaries, context.color_trc = encoding.colour.primaries, encoding.colour.transfer
+    context.bit_rate = 0  # the crf alone decides
+    context.thread_type = "AUTO"
+    context.flags |= _GLOBAL_HEADER
+    context.options = dict(encoding.options)
+    if encoding.tag:
+        context.codec_tag = encoding.tag
+
+
+def add_video(container, encoding):
+    stream = container.add_stream(encoding.codec, rate=encoding.rate)
+    _configure(stream.codec_context, encoding)
+    stream.time_base = encoding.time_base
+    return stream

@@ -1,0 +1,42 @@
+"""What every module that uses PyAV (FFmpeg's libraries) shares: the import, its numbers and its errors as one line."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from srgan.errors import SRGANError
+
+try:
+    import av
+    from av.error import FFmpegError
+    from av.video.reformatter import VideoReformatter
+except ImportError as error:
+    raise SRGANError(f"clips need PyAV, which cannot be imported ({error}): pip install av") from error
+
+# The other modules take PyAV from here, so that its absence is always reported in one line.
+__all__ = ["FFmpegError", "VideoReformatter", "av", "fraction", "one_line", "wrap_write_errors"]
+
+
+def fraction(value) -> Fraction | None:
+    """FFmpeg's rational number, which PyAV's versions give in different classes, as a Fraction; None for 0 and none."""
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line."""
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+@contextlib.contextmanager
+def wrap_write_errors(target: str | Path) -> Iterator[None]:
+    """Raise the errors of the disk and of FFmpeg in the block as an SRGANError about `target`."""
+    try:
+        yield
+    except (OSError, FFmpegError) as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SRGANError(
+                f"{target}: no space left for it; what is finished is kept, and the same command goes on from there"
+            ) from error
+        raise SRGANError(f"{target}: cannot be written ({one_line(error)})") from error

@@ -1,0 +1,95 @@
+"""A folder of numbered pictures as a clip."""
+
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from srgan import pictures
+from srgan.clips.colour import PICTURE_COLOUR
+from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.errors import SRGANError
+
+
+class FrameFolder:
+    """A clip whose frames are the pictures of a folder, in the order of their names, numbers by their value.
+
+    Args:
+        path: the folder.
+        rate: frames a second.
+        start, end: seconds that bound the frames, or None.
+
+    Raises:
+        SRGANError: there are no frames in that time, or none can be read.
+    """
+
+    begin = Fraction(0)
+    aspect = Fraction(1)
+    colour = PICTURE_COLOUR
+    subsampling = "420"
+
+    def __init__(self, path, rate, start=None, end=None, notice: Callable[[str], None] = lambda line: None):
+        self.path = Path(path)
+        self.rate = Fraction(rate).limit_denominator(1001)
+        self.time_base = 1 / self.rate
+        files = frame_files(self.path)
+        first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)
+        self.files = files[first:last]
+        if not self.files:
+            raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
+        self.count = len(self.files)
+        picture = next((pixels for pixels in map(self._read, self.files) if pixels is not None), None)
+        if picture is None:
+            raise SRGANError(f"{path}: none of its pictures can be read")
+        self.height, self.width, channels = picture.shape
+        self.deep, self.alpha = picture.dtype == np.uint16, channels == 4
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every `Frame`.
+
+        Raises:
+            SRGANError: a picture has another size than the first.
+        """
+        return repeat_for_damaged(Frame(pts, 1, self._checked(file)) for pts, file in enumerate(self.files))
+
+    def pixels(self, frame: Frame) -> np.ndarray:
+        """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
+        picture = frame.picture
+        if picture.shape[2] == 4 and not self.alpha:
+            picture = pictures.on_white(picture)
+        if picture.dtype == np.uint8 and self.deep:
+            picture = picture.astype(np.uint16) * 257
+        elif picture.dtype == np.uint16 and not self.deep:
+            picture = pictures.to_8_bits(picture)
+        if self.alpha and picture.shape[2] == 3:
+            opaque = np.full((*picture.shape[:2], 1), np.iinfo(picture.dtype).max, picture.dtype)
+            picture = np.concatenate([picture, opaque], axis=2)
+        return picture
+
+    def _checked(self, file):
+        picture = self._read(file)
+        if picture is not None and picture.shape[:2] != (self.height, self.width):
+            raise SRGANError(
+                f"{file}: is {picture.shape[1]} x {picture.shape[0]}, and the first frame {self.width} x {self.height}"
+            )
+        return picture
+
+    def _read(self, file):
+        """The picture with 3 or 4 channels, or None where it cannot be read."""
+        try:
+            pixels = pictures.read_picture(file).pixels
+        except SRGANError:
+            return None
+        return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures in a folder that are frames, in order. A GIF is none: an earlier run may have made it of the others."""
+    names = (name for name in folder.iterdir() if name.suffix.lower() in pictures.READABLE - {".gif"})
+    return sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
+
+
+def _by_number(path):
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,99 @@
+"""Animated GIFs, joined from segments: one palette for all frames, made of all of them, so that colours do not flicker."""
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+
+from srgan.clips.ffmpeg import av
+from srgan.clips.segments import Segments
+
+_BASE = Fraction(1, 100)  # seconds a tick of a GIF
+_SHORTEST = 2  # ticks; players take less for 10
+
+
+def join_animation(path: Path, segments: Segments, source: Path) -> None:
+    """Write an animated GIF that repeats as often as `source` does, where that is one, else for ever.
+
+    Args:
+        path: the file to write.
+        segments: the frames.
+        source: the clip that they are from.
+    """
+    encoding = segments.encoding
+    end = round(segments.end * encoding.time_base / _BASE)
+    _graph, frames, sink = _painter(_palette(segments), encoding)
+    options = {"fflags": "+bitexact", "loop": str(_loops(source))}
+    with av.open(str(path), "w", format="gif", container_options=options) as out:
+        stream = out.add_stream("gif", rate=encoding.rate)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = encoding.width, encoding.height, "pal8"
+        context.time_base = stream.time_base = _BASE
+        last, waiting = None, None
+        for frame in segments.decoded("bgra"):
+            time = round(frame.pts * encoding.time_base / _BASE)
+            if last is not None and time - last < _SHORTEST:
+                continue
+            frame.pts, frame.time_base, last = time, _BASE, time
+            frames.push(frame)
+            waiting = _mux(out, stream, sink, waiting)
+        frames.push(None)
+        waiting = _mux(out, stream, sink, waiting)
+        if waiting is not None:
+            waiting.duration = max(end - waiting.pts, _SHORTEST)
+            out.mux_one(waiting)
+
+
+def _palette(segments):
+    """The palette of all frames, as a picture of 16 x 16 pixels."""
+    graph = av.filter.Graph()
+    source = _add_frames(graph, segments.encoding, segments.encoding.time_base)
+    make, sink = graph.add("palettegen"), graph.add("buffersink")
+    graph.link_nodes(source, make, sink).configure()
+    for frame in segments.decoded("bgra"):
+        source.push(frame)
+    source.push(None)
+    return sink.pull()
+
+
+def _painter(palette, encoding):
+    """A filter graph that paints frames with a palette; where they go in, and where they come out."""
+    graph = av.filter.Graph()
+    use, sink = graph.add("paletteuse", "diff_mode=rectangle"), graph.add("buffersink")
+    frames = _add_frames(graph, encoding, _BASE)
+    colours = graph.add_buffer(format=palette.format, name="colours", width=16, height=16, time_base=_BASE)
+    frames.link_to(use, 0, 0)
+    colours.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    palette.pts, palette.time_base = 0, _BASE
+    colours.push(palette)
+    colours.push(None)
+    return graph, frames, sink
+
+
+def _add_frames(graph, encoding, base):
+    size = {"width": encoding.width, "height": encoding.height, "time_base": base}
+    return graph.add_buffer(format=av.VideoFormat("bgra"), name="frames", **size)
+
+
+def _mux(out, stream, sink, waiting):
+    """Write the frames that are ready, but for the last, which is returned: its duration is known with the next."""
+    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+        while True:
+            for packet in stream.encode(sink.pull()):
+                if waiting is not None:
+                    waiting.duration = packet.pts - waiting.pts
+                    out.mux_one(waiting)
+                waiting = packet
+    return waiting
+
+
+def _loops(path):
+    """How often an animation plays, as FFmpeg's GIF writer wants it: 0 for ever, -1 once."""
+    if path.suffix.lower() != ".gif":
+        return 0
+    with contextlib.suppress(OSError, ValueError), Image.open(path) as image:
+        return image.info.get("loop", -1)
+    return 0

@@ -1,0 +1,53 @@
+"""Writing a clip as a folder of numbered pictures."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from srgan import pictures
+from srgan.clips.ffmpeg import wrap_write_errors
+from srgan.clips.frame import Frame
+from srgan.pictures import Picture
+
+
+class PictureWriter:
+    """Writes results as numbered pictures into a work folder, and moves them into their place when all are there.
+
+    Args:
+        pattern: their place, such as out/%05d.png.
+        folder: the work folder.
+        notice: called with a line on anything that a user should know.
+        options: for `srgan.pictures.write_picture`.
+    """
+
+    def __init__(
+        self, pattern: Path, folder: Path, notice: Callable[[str], None] = lambda line: None, **options
+    ) -> None:
+        self.pattern, self.folder, self.options = Path(pattern), folder, options
+        self._notice = notice
+        self.kept = sum(1 for _ in itertools.takewhile(Path.is_file, map(self._file, itertools.count(1))))
+
+    def write(self, results: Iterable[tuple[Frame, np.ndarray]], on_frame: Callable[[], None] = lambda: None) -> None:
+        """Write the pictures that follow the ones that are kept."""
+        for _, pixels in results:
+            pictures.write_picture(Picture(pixels), self._file(self.kept + 1), **self.options)
+            self.kept += 1
+            on_frame()
+
+    def join(self) -> None:
+        """Move the pictures into their place."""
+        with wrap_write_errors(self.pattern):
+            self.pattern.parent.mkdir(parents=True, exist_ok=True)
+            for number in range(self.kept, 0, -1):  # backwards: stopped here, the first ones are still kept
+                os.replace(self._file(number), self._place(number))
+        if self._place(self.kept + 1).exists():
+            self._notice(f"{self._place(self.kept + 1)}: this and what is numbered higher are of an earlier run")
+
+    def _file(self, number):
+        return self.folder / (self.pattern.name % number)
+
+    def _place(self, number):
+        return self.pattern.with_name(self.pattern.name % number)

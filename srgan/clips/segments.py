@@ -1,0 +1,170 @@
+"""Finished segments of a video on disk: encoded frames that survive a kill.
+
+Every segment is encoded by an encoder of its own and begins with a key frame, so that the packets of all can stand one
+after the other in one file, and the file is the same however often the work was stopped between two of them.
+"""
+
+import contextlib
+import itertools
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX
+from srgan.clips.encoding import Encoding, open_encoder
+from srgan.clips.ffmpeg import VideoReformatter, av, wrap_write_errors
+from srgan.clips.frame import Frame
+from srgan.files import atomic_path
+
+SEGMENT = 48  # frames: what a kill costs at most, and how far a player has to look for a key frame
+
+
+class Packet(NamedTuple):
+    """An encoded frame: its bytes, when it is decoded, when and how long it is shown, in ticks, and whether it is a key."""
+
+    data: bytes
+    dts: int
+    pts: int
+    duration: int
+    is_key: bool
+
+
+class Segments:
+    """The segments in a folder: those of an earlier run, and those that `write` adds.
+
+    Args:
+        target: the file that they are for, named in errors.
+        folder: where they are.
+        encoding: of all of them.
+    """
+
+    def __init__(self, target: Path, folder: Path, encoding: Encoding):
+        self.target, self.folder, self.encoding = target, folder, encoding
+        self._reformatter = VideoReformatter()
+        self._files, self.kept = [], 0  # finished segments, and how many frames are in them
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or not whole
+            for index in itertools.count():
+                self.kept += _load(self._file(index), "frames").item()
+                self._files.append(self._file(index))
+
+    @property
+    def end(self) -> int:
+        """When the last frame ends, in ticks."""
+        return _load(self._files[-1], "end").item()
+
+    def write(self, results: Iterable[tuple[Frame, np.ndarray]], on_frame: Callable[[], None] = lambda: None) -> None:
+        """Encode the frames that follow the ones that are kept.
+
+        Args:
+            results: pairs of a frame and its result, uint8 or uint16 (height, width, 3 or 4).
+            on_frame: called after each.
+
+        Raises:
+            SRGANError: the disk is full, or the encoder fails.
+        """
+        results = iter(results)
+        while True:
+            encoder, packets, count, end = None, [], 0, 0
+            for frame, pixels in itertools.islice(results, SEGMENT):
+                encoder = encoder or open_encoder(self.encoding)
+                with wrap_write_errors(self.target):
+                    packets += encoder.encode(self._coded(pixels, frame.pts))
+                count, end = count + 1, frame.pts + frame.duration
+                on_frame()
+            if not count:
+                return
+            with wrap_write_errors(self.target):
+                packets += encoder.encode(None)
+                self._save(packets, count, end)
+
+    def packets(self) -> Iterator[Packet]:
+        """Yield the packets of all segments.
+
+        The decoding times are made anew, because every encoder began its own anew: the packets are decoded in the order
+        in which they are, at the times at which frames are shown, `delay` frames earlier.
+        """
+        shown = [np.sort(_load(file, "pts")) for file in self._files]
+        delay = max(
+            int((np.arange(len(times)) - np.searchsorted(times, _load(file, "pts"))).max())
+            for file, times in zip(self._files, shown)
+        )
+        starts = [times[0] for times in shown[1:]] + [self.end]
+        first = shown[0][0].item()
+        step = max(1, round(1 / self.encoding.rate / self.encoding.time_base))
+        before = deque(first - step * count for count in range(delay, 0, -1))
+        for file, times, following in zip(self._files, shown, starts):
+            duration = dict(zip(times.tolist(), np.diff(times, append=following).tolist()))
+            for index, (data, pts, is_key) in enumerate(_segment_packets(file)):
+                before.append(times[index].item())
+                yield Packet(data, before.popleft(), pts, max(duration[pts], 1), is_key)
+
+    def decoded(self, pixel_format: str) -> Iterator[av.VideoFrame]:
+        """Yield the frames of all segments, decoded again."""
+        decoder = av.CodecContext.create(self.encoding.codec, "r")
+        decoder.thread_type = "SLICE"
+        for data, pts, _ in itertools.chain.from_iterable(map(_segment_packets, self._files)):
+            packet = av.Packet(data)
+            packet.is_keyframe = True  # else the decoder takes it for a difference to the last
+            for frame in decoder.decode(packet):
+                frame = self._reformatter.reformat(frame, format=pixel_format, threads=1)
+                frame.pts, frame.time_base = pts, self.encoding.time_base
+                yield frame
+
+    def _file(self, index):
+        return self.folder / f"{index:06}.npz"
+
+    def _coded(self, pixels, pts):
+        """The result as a frame of the encoder's format."""
+        height, width = pixels.shape[:2]
+        missing = self.encoding.height - height, self.encoding.width - width
+        if any(missing):
+            pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
+        name = ("rgb24", "rgba", "rgb48le", "rgba64le")[pixels.shape[2] - 3 + 2 * (pixels.dtype == np.uint16)]
+        is_rgb = self.encoding.colour.matrix == 0
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(pixels, name),
+            format=self.encoding.format,
+            src_color_range=FULL,
+            dst_colorspace=None if is_rgb else SWSCALE_MATRIX[self.encoding.colour.matrix],
+            dst_color_range=self.encoding.colour.range,
+            interpolation=SWSCALE_FLAGS,
+            threads=1,
+        )
+        if not is_rgb:
+            frame.colorspace = self.encoding.colour.matrix
+        frame.color_primaries, frame.color_trc = self.encoding.colour.primaries, self.encoding.colour.transfer
+        frame.pts, frame.time_base = pts, self.encoding.time_base
+        return frame
+
+    def _save(self, packets, count, end):
+        file = self._file(len(self._files))
+        with atomic_path(file) as temporary:
+            np.savez(
+                temporary,
+                data=np.frombuffer(b"".join(map(bytes, packets)), np.uint8),
+                sizes=np.array([packet.size for packet in packets]),
+                pts=np.array([packet.pts for packet in packets]),
+                key=np.array([packet.is_keyframe for packet in packets]),
+                frames=np.array(count),
+                end=np.array(end),
+            )
+        self._files.append(file)
+        self.kept += count
+
+
+def _segment_packets(file):
+    """The data, pts and whether it is a key frame of each packet of a segment, in the order of decoding."""
+    with np.load(file) as segment:
+        data, sizes, pts, key = (segment[name] for name in ("data", "sizes", "pts", "key"))
+    ends = np.cumsum(sizes)
+    for size, end, time, is_key in zip(sizes, ends, pts.tolist(), key.tolist()):
+        yield data[end - size : end].tobytes(), time, is_key
+
+
+def _load(file, name):
+    with np.load(file) as segment:
+        return segment[name]

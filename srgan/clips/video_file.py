@@ -1,0 +1,191 @@
+"""A file with a video stream as a clip: decoded frames with their times, damage included."""
+
+import contextlib
+import heapq
+import os
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line
+from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.errors import SRGANError
+
+# Old files have tags in other alphabets than UTF-8. From version 19 on PyAV takes them as they are.
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
+_BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek lands, reference frames may be missing
+
+
+class VideoFile:
+    """A clip in a file that FFmpeg reads.
+
+    Args:
+        path: the file.
+        start, end: seconds from the clip's begin that bound the frames: from start on, and before end; None: all.
+        notice: called with a line on anything that a user should know.
+
+    Raises:
+        SRGANError: it cannot be read, has no frames, or its colours are coded in a way that nothing here converts.
+    """
+
+    def __init__(self, path, start=None, end=None, notice: Callable[[str], None] = lambda line: None):
+        self.path = Path(path)
+        self._notice = notice
+        self._reformatter = VideoReformatter()
+        with self.open() as container:
+            stream = self.video_stream(container)
+            self.time_base = fraction(stream.time_base)
+            # Some formats begin anywhere, broadcasts hours after zero. What begins before zero is cut by the container
+            # (the padding that audio encoders need), and stays where it is.
+            origin = max(Fraction(container.start_time or 0, 1_000_000), Fraction(0))
+            self.begin = origin + Fraction(start or 0)
+            self.end = None if end is None else origin + Fraction(end)
+            self.starts_later = bool(start)
+            self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+            self.count = self._count(container, stream, start, end)
+            self._duration = max(1, round(1 / self.rate / self.time_base))
+            self._length = _length(stream)
+            self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
+            first = self._first_frame(container, stream)
+            if stream.metadata.get("alpha_mode") == "1":
+                notice(f"{path}: its transparency is left out")
+        if first.interlaced_frame:
+            notice(f"{path}: is interlaced, which upscaling makes worse; deinterlace it first")
+        self.width, self.height = self._coded = first.width, first.height
+        self._swapped, self._flips = _orientation(first)
+        if self._swapped:
+            self.width, self.height, self.aspect = self.height, self.width, 1 / self.aspect
+        self.colour = frame_colour(first, path)
+        components = first.format.components
+        self.alpha = any(component.is_alpha for component in components) or first.format.has_palette
+        self.deep = max(component.bits for component in components) > 8
+        name = re.search("4[1240][0124]", first.format.name)
+        self.subsampling = "420" if is_rgb(first.format) or not name else name[0]
+
+    def open(self):
+        """PyAV's container of the file, to be closed."""
+        try:
+            return av.open(os.path.abspath(self.path), **_LENIENT)  # "12:30.mp4" alone would be a protocol's address
+        except (FFmpegError, ValueError) as error:
+            raise SRGANError(f"{self.path}: cannot be read as a clip ({one_line(error)})") from error
+
+    def video_stream(self, container):
+        """The stream of `container` that the frames are from."""
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            raise SRGANError(f"{self.path}: has no video stream that can be decoded")
+        # Slices, not frames, side by side: what comes of damaged data must be the same every time.
+        stream.thread_type = "SLICE"
+        stream.codec_context.flags |= _OUTPUT_CORRUPT
+        return stream
+
+    def _first_frame(self, container, stream):
+        with contextlib.suppress(FFmpegError):  # of the container; a packet's own are below
+            for packet in container.demux(stream):
+                with contextlib.suppress(FFmpegError):
+                    for frame in packet.decode():
+                        return frame
+        raise SRGANError(f"{self.path}: no frame of it can be decoded")
+
+    def _count(self, container, stream, start, end):
+        seconds = (container.duration or 0) / 1_000_000
+        if start is None and end is None and stream.frames:
+            return stream.frames
+        seconds = (min(seconds, end or seconds) if seconds else end or 0) - (start or 0)
+        return max(1, round(seconds * self.rate)) if seconds > 0 else None
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every `Frame` in the order of time, always the same ones: each call starts anew."""
+        filled = repeat_for_damaged(self._bounded())
+        return (frame for frame in filled if frame.pts >= 0) if self.starts_later else filled
+
+    def _bounded(self):
+        """Yield the frames before the end, with times from the clip's begin; negative ones are before --start."""
+        begin = round(self.begin / self.time_base)
+        end = None if self.end is None else self.end / self.time_base
+        last = None
+        for pts, frame in self._decoded():
+            if pts is None:
+                pts = last + begin + self._duration if last is not None else begin
+            if end is not None and pts >= end:
+                return
+            last = pts - begin if last is None else max(pts - begin, last + 1)
+            yield Frame(last, frame.duration or self._duration if frame is not None else self._duration, frame)
+        ends = float((last + self._duration) * self.time_base) if last is not None else 0
+        if not self.starts_later and self._length and ends < self._length - 0.5:
+            self._notice(f"{self.path}: ends early, after {ends:.1f} of {self._length:.1f} seconds; is it cut off?")
+
+    def _decoded(self):
+        """Yield the time, in ticks of the stream, and the frame, None where it is damaged, in the order of time."""
+        lost = []  # when what could not be decoded would have been shown
+        with self.open() as container:
+            stream = self.video_stream(container)
+            if self.starts_later:
+                before = max(self.begin - _BEFORE_A_START, Fraction(0))
+                with contextlib.suppress(FFmpegError):
+                    container.seek(int(before / self.time_base), stream=stream)
+            for packet in self._packets(container, stream):
+                try:
+                    decoded = packet.decode()
+                except FFmpegError:
+                    if packet.pts is not None and not packet.is_discard:
+                        heapq.heappush(lost, packet.pts)
+                    continue
+                for frame in decoded:
+                    while lost and frame.pts is not None and lost[0] <= frame.pts:
+                        if (time := heapq.heappop(lost)) != frame.pts:
+                            yield time, None
+                    yield frame.pts, None if frame.is_corrupt else frame
+            while lost:
+                yield heapq.heappop(lost), None
+
+    def _packets(self, container, stream):
+        with contextlib.suppress(FFmpegError):  # of what is cut off: `frames` says so
+            yield from container.demux(stream)
+
+    def pixels(self, frame):
+        """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
+        picture = self._reformatter.reformat(
+            frame.picture,
+            *self._coded,  # that of the first frame: in broadcasts it may change
+            format=("rgba64le" if self.deep else "rgba") if self.alpha else "rgb48le" if self.deep else "rgb24",
+            src_colorspace=None if is_rgb(frame.picture.format) else SWSCALE_MATRIX[self.colour.matrix],
+            src_color_range=FULL if is_rgb(frame.picture.format) else self.colour.range,
+            dst_color_range=FULL,
+            interpolation=SWSCALE_FLAGS,
+            threads=1,
+        ).to_ndarray()
+        if self._swapped:
+            picture = picture.swapaxes(0, 1)
+        return np.ascontiguousarray(np.flip(picture, self._flips))
+
+
+def _length(stream):
+    """Seconds that the video stream should last by what its file says; None: that does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * fraction(stream.time_base))
+    tag = next((value for key, value in stream.metadata.items() if key.upper() == "DURATION"), "")  # Matroska's
+    if match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", tag):
+        hours, minutes, seconds = map(float, match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return None
+
+
+def _orientation(frame):
+    """How to turn a frame's picture upright: whether rows become columns, and then which axes to flip.
+
+    A display matrix (a b, c d) puts the point (x, y) at (a x + c y, b x + d y), y downwards.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, ()
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
+    swapped = max(abs(b), abs(c)) > max(abs(a), abs(d))
+    if swapped:
+        a, d = c, b
+    return swapped, tuple(axis for axis, sign in ((0, d), (1, a)) if sign < 0)
