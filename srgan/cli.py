@@ -138,6 +138,11 @@ def upscale(argv=None):
     add("--quality", type=int, default=95, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
     add("--lossless", action="store_true", help="write WebP without loss")
     add("--compression", type=int, default=2, metavar="0..9", help="of PNG, fast to small (default: 2)")
+    add("--alpha", default="auto", metavar="KIND", help="auto (transparency), data (a fourth channel) or network")
+    add("--wrap", action="store_true", help="the picture is a texture that repeats: keep it without a seam")
+    add("--palette", action="store_true", help="write a picture of a palette with the same palette (PNG)")
+    add("--strip-metadata", action="store_true", help="leave out EXIF, XMP, IPTC and texts")
+    add("--keep-time", action="store_true", help="give outputs the time at which their inputs were modified")
     add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
@@ -190,10 +195,14 @@ def upscale(argv=None):
                 scale=arguments.scale,
                 strength=arguments.strength,
                 pixel_model=arguments.pixel_model,
+                alpha=arguments.alpha,
+                wrap=arguments.wrap,
+                palette=arguments.palette,
             )
 
         counts = Counter()
         options = {"quality": arguments.quality, "lossless": arguments.lossless, "compression": arguments.compression}
+        options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
         options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
         make_upscaler = cache(make_upscaler)
         if pairs:

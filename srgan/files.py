@@ -6,6 +6,13 @@ import secrets
 from pathlib import Path
 
 
+def copy_time(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Give `target` the time at which `source` was last modified."""
+    with contextlib.suppress(OSError):  # of a file that has gone meanwhile
+        facts = os.stat(source)
+        os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary path beside `path`; move it onto `path` if the block ends well, else remove it.

@@ -40,11 +40,12 @@ class FrameFolder:
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
-        picture = next((pixels for pixels in map(self._read, self.files) if pixels is not None), None)
-        if picture is None:
+        first = next((picture for picture in map(_read, self.files) if picture is not None), None)
+        if first is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
-        self.height, self.width, channels = picture.shape
-        self.deep, self.alpha = picture.dtype == np.uint16, channels == 4
+        self.height, self.width, channels = first.pixels.shape
+        self.deep, self.alpha = first.pixels.dtype == np.uint16, channels in (2, 4)
+        self.palette = first.palette
 
     def frames(self) -> Iterator[Frame]:
         """Yield every `Frame`.
@@ -69,20 +70,23 @@ class FrameFolder:
         return picture
 
     def _checked(self, file):
-        picture = self._read(file)
-        if picture is not None and picture.shape[:2] != (self.height, self.width):
-            raise SRGANError(
-                f"{file}: is {picture.shape[1]} x {picture.shape[0]}, and the first frame {self.width} x {self.height}"
-            )
-        return picture
-
-    def _read(self, file):
-        """The picture with 3 or 4 channels, or None where it cannot be read."""
-        try:
-            pixels = pictures.read_picture(file).pixels
-        except SRGANError:
+        """The pixels with 3 or 4 channels, or None where the picture cannot be read."""
+        picture = _read(file)
+        if picture is None:
             return None
+        pixels = picture.pixels
+        if pixels.shape[:2] != (self.height, self.width):
+            raise SRGANError(
+                f"{file}: is {pixels.shape[1]} x {pixels.shape[0]}, and the first frame {self.width} x {self.height}"
+            )
         return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+
+
+def _read(file):
+    try:
+        return pictures.read_picture(file)
+    except SRGANError:
+        return None
 
 
 def frame_files(folder: Path) -> list[Path]:

@@ -20,20 +20,29 @@ class PictureWriter:
         pattern: their place, such as out/%05d.png.
         folder: the work folder.
         notice: called with a line on anything that a user should know.
+        palette: uint8 (n, 4), the colours of all frames; None: any.
         options: for `srgan.pictures.write_picture`.
     """
 
     def __init__(
-        self, pattern: Path, folder: Path, notice: Callable[[str], None] = lambda line: None, **options
+        self,
+        pattern: Path,
+        folder: Path,
+        notice: Callable[[str], None] = lambda line: None,
+        palette: np.ndarray | None = None,
+        **options,
     ) -> None:
-        self.pattern, self.folder, self.options = Path(pattern), folder, options
+        self.pattern, self.folder, self.options, self._palette = Path(pattern), folder, options, palette
         self._notice = notice
         self.kept = sum(1 for _ in itertools.takewhile(Path.is_file, map(self._file, itertools.count(1))))
 
     def write(self, results: Iterable[tuple[Frame, np.ndarray]], on_frame: Callable[[], None] = lambda: None) -> None:
         """Write the pictures that follow the ones that are kept."""
         for _, pixels in results:
-            pictures.write_picture(Picture(pixels), self._file(self.kept + 1), **self.options)
+            if self._palette is not None:
+                pixels = pictures.nearest_in_palette(pixels, self._palette)
+            picture = Picture(pixels, palette=self._palette)
+            pictures.write_picture(picture, self._file(self.kept + 1), **self.options)
             self.kept += 1
             on_frame()
 

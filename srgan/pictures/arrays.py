@@ -76,6 +76,29 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return result
 
 
+def palette_indices(pixels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """For each of uint8 (h, w, 1 to 4) the index of the nearest colour of `palette`, uint8 (n, 4); uint8 (h, w)."""
+    height, width, channels = pixels.shape
+    colour = np.full((height, width, 4), 255, np.uint8)
+    colour[..., :3] = pixels[..., : 1 if channels < 3 else 3]
+    if channels in (2, 4):
+        colour[..., 3] = pixels[..., -1]
+    found, inverse = np.unique(colour.reshape(-1, 4).view(np.uint32), return_inverse=True)
+    found = found.view(np.uint8).reshape(-1, 4)
+    nearest = np.empty(len(found), np.uint8)
+    for start in range(0, len(found), 2**14):
+        difference = found[start : start + 2**14, None].astype(np.int32) - palette[None].astype(np.int32)
+        difference[..., 3] *= 4  # what is transparent must not become visible for the sake of a nearer colour
+        nearest[start : start + 2**14] = np.square(difference).sum(-1).argmin(-1)
+    return nearest[inverse].reshape(height, width)
+
+
+def nearest_in_palette(pixels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 1 to 4) with each colour replaced by the nearest of `palette`, uint8 (n, 4)."""
+    colour = palette[palette_indices(pixels, palette)]
+    return colour[..., {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[pixels.shape[2]]]
+
+
 def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """`colour` (h, w, c) with the pixels where `alpha` (h, w) is 0 filled from their surroundings.
 

@@ -24,6 +24,7 @@ _KEPT = {
     *(269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 531, 18246, 18249, 33432),
     *(40091, 40092, 40093, 40094, 40095),
 }
+_OF_THE_FILE = {282, 283, 296, 531}  # kept for their readers' sake, but no reason to keep them alone
 _EXIF, _GPS, _INTEROP, _XMP, _IPTC = 0x8769, 0x8825, 0xA005, 700, 33723
 _MAKER_NOTE, _OFFSET_SCHEMA = 0x927C, 0xEA1D
 _WIDTH, _HEIGHT, _SUBJECT_AREA, _SUBJECT_LOCATION = 0xA002, 0xA003, 0x9214, 0xA214
@@ -95,7 +96,7 @@ class Exif:
         """Without what describes the old file: how it stored its pixels, its orientation, notes of the camera's maker."""
         first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT}
         photo = {tag: entry for tag, entry in self.photo.items() if tag not in (_MAKER_NOTE, _OFFSET_SCHEMA)}
-        return replace(self, first=first, photo=photo) if first or photo or self.gps else None
+        return replace(self, first=first, photo=photo) if set(first) - _OF_THE_FILE or photo or self.gps else None
 
     def upright(self, orientation: int, width: int, height: int) -> "Exif":
         """That of a picture of `width` x `height` as stored, after it has been turned upright."""

@@ -46,6 +46,7 @@ class Decoded:
     text: list[tuple[bytes, bytes]] = field(default_factory=list)
     colour: dict[bytes, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    palette: np.ndarray | None = None
 
 
 def finish(decoded: Decoded) -> Picture:
@@ -82,6 +83,7 @@ def finish(decoded: Decoded) -> Picture:
         iptc=decoded.iptc,
         text=tuple(decoded.text),
         colour=colour,
+        palette=decoded.palette if decoded.pixels.dtype == np.uint8 else None,
     )
 
 

@@ -19,6 +19,7 @@ class Picture:
         note: what a user should know about how it was read, or "".
         xmp, iptc: as bytes, or None.
         text: PNG's text chunks, as their names and contents.
+        palette: uint8 (n, 4), RGB and alpha: all the colours that `pixels` have, in the file's order; None: no palette.
         colour: PNG's chunks that say what `icc` says: cICP, sRGB, gAMA and cHRM, by name.
     """
 
@@ -31,3 +32,4 @@ class Picture:
     iptc: bytes | None = None
     text: tuple[tuple[bytes, bytes], ...] = ()
     colour: dict[bytes, bytes] = field(default_factory=dict)
+    palette: np.ndarray | None = None

@@ -20,6 +20,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")  # what the colours are, where no profile says it
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
+_INDEXED = 3
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGB and alpha
 _UP = 2  # the filter: each value less the one above
 _STRIP = 2**20  # bytes that are compressed at a time
@@ -174,27 +175,35 @@ def write_png(
     iptc: bytes | None = None,
     colour: dict[bytes, bytes] | None = None,
     text: Iterable[tuple[bytes, bytes]] = (),
+    palette: np.ndarray | None = None,
     compression: int = 2,
 ) -> None:
     """Write a picture to a binary file.
 
     Args:
-        pixels: uint8 or uint16 (height, width, 1 to 4 channels); with 2 and 4 the last is alpha.
+        pixels: uint8 or uint16 (height, width, 1 to 4 channels); with 2 and 4 the last is alpha. With `palette`, the
+            indices of its colours, uint8 (height, width, 1).
         icc_profile: the bytes of a colour profile.
         exif: as a TIFF file's bytes, with or without JPEG's "Exif" before them.
         dpi: pixels an inch in x and y.
         xmp, iptc: their bytes.
         colour, text: as in `Chunks`; with `colour` no profile is written.
+        palette: uint8 (n, 4), RGB and alpha.
         compression: 0 (fast) to 9 (small).
     """
     height, width, channels = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
+    colour_type = _COLOUR_TYPES[channels] if palette is None else _INDEXED
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, colour_type, 0, 0, 0)
     file.write(SIGNATURE + _chunk(b"IHDR", header))
     for kind in COLOUR_CHUNKS:
         if colour and kind in colour:
             file.write(_chunk(kind, colour[kind]))
     if icc_profile and not colour:
         file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
+    if palette is not None:
+        file.write(_chunk(b"PLTE", palette[:, :3].tobytes()))
+        if (palette[:, 3] < 255).any():
+            file.write(_chunk(b"tRNS", palette[:, 3].tobytes()))
     if dpi:
         file.write(_chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1)))
     if exif:

@@ -105,7 +105,20 @@ def _from_pillow(image):
     icc = info.get("icc_profile")
     if image.mode in ("CMYK", "LAB") and icc:
         image = or_none(lambda: convert_to_srgb(image, icc)) or image
-    return Decoded(_pixels(image), icc=icc, exif=exif, dpi=info.get("dpi"), xmp=xmp, iptc=iptc, notes=notes)
+    metadata = {"icc": icc, "exif": exif, "dpi": info.get("dpi"), "xmp": xmp, "iptc": iptc, "notes": notes}
+    return Decoded(_pixels(image), **metadata, palette=_palette(image) if image.mode == "P" else None)
+
+
+def _palette(image):
+    """The colours of a Pillow picture's palette, uint8 (n, 4)."""
+    palette = np.array(image.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):
+        alpha = np.frombuffer(transparency, np.uint8)[: len(palette)]
+        palette[: len(alpha), 3] = alpha
+    elif isinstance(transparency, int) and transparency < len(palette):
+        palette[transparency, 3] = 0
+    return palette
 
 
 def _decode_with_pillow(data, kind, refuse_large):
@@ -122,13 +135,14 @@ def _decode_with_pillow(data, kind, refuse_large):
 def _decode_png(data, kind, refuse_large):
     chunks = read_chunks(data)
     refuse_large(chunks.width, chunks.height)
+    palette = None
     if chunks.depth == 16:
         pixels = _png_of_16_bits(chunks)
     else:
         with Image.open(io.BytesIO(chunks.pixels), formats=["PNG"]) as image:
             image.load()
             if chunks.palette is not None and chunks.colour_type == 3:
-                pixels = _from_palette(np.asarray(image), chunks)
+                pixels, palette = _from_palette(np.asarray(image), chunks)
             else:
                 pixels = _pixels(image)
     if chunks.colour_type in (0, 2) and chunks.transparency:
@@ -149,6 +163,7 @@ def _decode_png(data, kind, refuse_large):
         text=chunks.text,
         colour=chunks.colour,
         notes=notes,
+        palette=palette,
     )
 
 
@@ -167,7 +182,7 @@ def _from_palette(indices, chunks):
     alpha = np.frombuffer(chunks.transparency[:256], np.uint8)
     palette[: len(alpha), 3] = alpha
     pixels = palette[indices.astype(np.uint8)]
-    return _gray_if_gray(pixels if len(alpha) else pixels[..., :3])
+    return _gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.palette)]
 
 
 def _decode_tiff(data, kind, refuse_large):

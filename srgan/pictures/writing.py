@@ -10,7 +10,7 @@ from PIL import Image
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
-from srgan.pictures.arrays import on_white, to_8_bits
+from srgan.pictures.arrays import on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import WITHOUT_ALPHA, output_format
 from srgan.pictures.metadata import metadata_of, or_none
@@ -32,6 +32,7 @@ def write_picture(
     quality: int = 95,
     lossless: bool = False,
     compression: int = 2,
+    strip_metadata: bool = False,
 ) -> None:
     """Write a picture, atomically, with its profile, EXIF and resolution.
 
@@ -42,6 +43,7 @@ def write_picture(
         quality: of JPEG, WebP and AVIF, 1 to 100.
         lossless: write WebP without loss.
         compression: of PNG, 0 (fast) to 9 (small).
+        strip_metadata: write nothing but the pixels and what their colours are.
 
     Raises:
         SRGANError: it cannot be written.
@@ -49,12 +51,17 @@ def write_picture(
     path = Path(path)
     height, width = picture.pixels.shape[:2]
     kind = kind or output_format(path.suffix, width, height)
+    if strip_metadata:
+        picture = replace(picture, exif=None, dpi=None, xmp=None, iptc=None, text=())
     try:
         with atomic_path(path) as temporary:
             if kind == "PNG":
                 with open(temporary, "wb") as file:
                     kept = {"colour": picture.colour, "text": picture.text, **metadata_of(picture)}
-                    write_png(file, picture.pixels, **kept, compression=compression)
+                    pixels, palette = picture.pixels, picture.palette
+                    if palette is not None:
+                        pixels = palette_indices(pixels, palette)[..., None]
+                    write_png(file, pixels, **kept, palette=palette, compression=compression)
             elif kind == "TIFF":
                 _write_tiff(picture, temporary)
             else:
@@ -68,7 +75,11 @@ def to_pillow(picture: Picture) -> Image.Image:
     pixels = picture.pixels
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
         pixels = to_8_bits(pixels)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if picture.palette is not None:
+        image = Image.fromarray(palette_indices(pixels, picture.palette))
+        image.putpalette(picture.palette.tobytes(), "RGBA")
+    else:
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     image.info.update(_pillow_options(picture))
     return image
 
@@ -87,7 +98,7 @@ def _write_pillow(picture, kind, path, quality, lossless):
     pixels = to_8_bits(picture.pixels)
     if kind in WITHOUT_ALPHA and pixels.shape[2] in (2, 4):
         pixels = on_white(pixels)
-    picture = replace(picture, pixels=pixels)
+    picture = replace(picture, pixels=pixels, palette=None)
     if kind in _WITHOUT_GRAY and pixels.shape[2] < 3 and picture.icc:
         picture = replace(picture, icc=or_none(lambda: gray_as_rgb_profile(picture.icc)))
     image = to_pillow(picture)

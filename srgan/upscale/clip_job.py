@@ -20,6 +20,7 @@ from tqdm import tqdm
 from srgan import pictures
 from srgan.clips.formats import RATE, WRITABLE
 from srgan.errors import SRGANError, UsageError
+from srgan.files import copy_time
 from srgan.upscale.clip_planning import first_file
 from srgan.upscale.picture_job import MAX_PIXELS
 
@@ -27,7 +28,12 @@ _log = logging.getLogger("srgan")
 
 
 def upscale_clips(
-    pairs: list[tuple[Path, Path]], make_upscaler: Callable, *, skip_existing: bool = False, **options
+    pairs: list[tuple[Path, Path]],
+    make_upscaler: Callable,
+    *,
+    skip_existing: bool = False,
+    keep_time: bool = False,
+    **options,
 ) -> Counter:
     """Upscale clips, one after the other. What fails is reported, and the others are done.
 
@@ -35,6 +41,7 @@ def upscale_clips(
         pairs: (source, target), as `split_inputs` gives them.
         make_upscaler: gives the `srgan.Upscaler`; called for every clip that can be read.
         skip_existing: leave alone what has its target already.
+        keep_time: give each video file the time at which its input was last modified.
         options: for `upscale_clip`.
 
     Returns:
@@ -59,6 +66,8 @@ def upscale_clips(
             continue
         try:
             counts.update(upscale_clip(source, target, make, **options), done=1)
+            if keep_time and not target.is_dir():
+                copy_time(source, target)
         except SRGANError as error:
             if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
                 raise
@@ -142,7 +151,8 @@ def upscale_clip(
         if is_video:
             writer = VideoWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
-            writer = PictureWriter(target, folder, notice=_log.warning, **picture_options)
+            palette = getattr(clip, "palette", None) if upscaler.palette else None
+            writer = PictureWriter(target, folder, notice=_log.warning, palette=palette, **picture_options)
         counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_video)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))

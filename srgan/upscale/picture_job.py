@@ -20,6 +20,7 @@ from pathlib import Path
 
 from srgan import pictures
 from srgan.errors import SRGANError
+from srgan.files import copy_time
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
 _SMALL = 2**18  # pixels; two pictures of that size at once are no question of memory
@@ -52,6 +53,7 @@ def upscale_files(
     skip_existing: bool = False,
     max_pixels: int | None = MAX_PIXELS,
     stream_suffix: str = ".png",
+    keep_time: bool = False,
     **options,
 ) -> Counter:
     """Upscale files. What fails is reported and skipped.
@@ -62,6 +64,7 @@ def upscale_files(
         skip_existing: leave alone what has its target already.
         max_pixels: refuse larger pictures; None: take any.
         stream_suffix: the format of what is written to standard output, as a suffix.
+        keep_time: give each file the time at which its input was last modified.
         options: for `srgan.pictures.write_picture`.
 
     Returns:
@@ -85,7 +88,7 @@ def upscale_files(
         compute = partial(_compute, upscaler=upscaler, stream_suffix=stream_suffix, on_tile=on_tile)
         # Of two small pictures, one can be prepared and rounded while the network computes the other.
         computed = _ahead(computer, compute, chain([first], reads), lambda task: int(_is_small(task)))
-        written = _ahead(writer, partial(_write, **options), computed)
+        written = _ahead(writer, partial(_write, keep_time=keep_time, **options), computed)
         if len(tasks) > 1:
             bar.show(0, len(tasks))
         for number, task in enumerate(written, 1):
@@ -146,10 +149,12 @@ def _compute(task, upscaler, stream_suffix, on_tile):
     if channels in (2, 4) and task.kind in pictures.WITHOUT_ALPHA:
         _log.info("%s: %s has no transparency, it is laid on white", task.source, task.kind)
     task.picture = upscaler(task.picture, on_tile=on_tile)
+    if upscaler.palette and task.kind != "PNG":
+        _log.info("%s: %s is written without a palette", task.source, task.kind)
 
 
 @_stage
-def _write(task, **options):
+def _write(task, keep_time, **options):
     picture, task.picture = task.picture, None
     if task.target == "-":
         _write_to_stdout(picture, task.kind, options)
@@ -160,6 +165,8 @@ def _write(task, **options):
     except OSError as error:
         raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
     pictures.write_picture(picture, target, kind=task.kind, **options)
+    if keep_time and task.source != "-":
+        copy_time(task.source, target)
 
 
 def _write_to_stdout(picture, kind, options):

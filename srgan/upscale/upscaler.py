@@ -1,11 +1,12 @@
 """Upscaling pictures and the frames of clips by an engine, in overlapping tiles."""
 
-import itertools
 import logging
+import math
+import numbers
 import operator
 import threading
-from collections import deque
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 from PIL import Image
@@ -15,8 +16,13 @@ from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
 from srgan.upscale.engines.loading import load_engine
+from srgan.upscale.frames import scenes, windows
 from srgan.upscale.memory import affordable_tile
+from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, TileSize, split_tile, tiles
+
+WRAPPED = 16  # input pixels, more than `OVERLAP`
+_BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
 
 _log = logging.getLogger("srgan")
 
@@ -31,6 +37,14 @@ class Upscaler:
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
             reached by resizing its result (bicubic, antialiased).
+        alpha: "auto": it is transparency: colours that can be seen are not mixed with those that cannot, and these are
+            upscaled as they are. "data": it is a fourth channel, and colours are upscaled regardless of it. In both it is
+            resized by bicubic interpolation. "network": as "auto", but the network upscales it. Where the input's has
+            only its lowest and highest value, so has the result's.
+        wrap: the picture is a texture that repeats: beyond each edge lies the opposite one.
+        palette: a picture of a palette becomes one of the same colours.
+
+    It can be pickled and copied: the model is loaded again where the copy arrives.
 
     Example:
         >>> upscaler = Upscaler("srresnet")
@@ -39,17 +53,41 @@ class Upscaler:
     """
 
     def __init__(
-        self, model=None, *, engine="auto", precision="auto", tile=None, scale=None, pixel_model=None, strength=1.0
+        self,
+        model=None,
+        *,
+        engine="auto",
+        precision="auto",
+        tile=None,
+        scale=None,
+        pixel_model=None,
+        strength=1.0,
+        alpha="auto",
+        wrap=False,
+        palette=False,
     ):
-        if tile is not None and tile < SMALLEST_TILE:
-            raise UsageError(f"tile: {tile} is below {SMALLEST_TILE} pixels")
-        if scale is not None and not 0 < scale <= 32:
-            raise UsageError(f"scale: {scale} is not above 0 and at most 32")
+        if tile is not None and (not isinstance(tile, numbers.Integral) or tile < SMALLEST_TILE):
+            raise UsageError(f"tile: {tile!r} is not a number of pixels from {SMALLEST_TILE} on")
+        if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
+            raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
+        if alpha not in ALPHAS:
+            raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
+        self._arguments = {
+            **{"model": model, "engine": engine, "precision": precision, "tile": tile, "scale": scale},
+            **{"pixel_model": pixel_model, "strength": strength, "alpha": alpha, "wrap": wrap, "palette": palette},
+        }
+        self.alpha, self.wrap, self.palette = alpha, wrap, palette
         self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
         self.scale = scale or self.engine.description.scale
         self.tile = tile
         self._exact_engine = None
         self._lock = threading.Lock()
+
+    def __getstate__(self):
+        return self._arguments
+
+    def __setstate__(self, arguments):
+        self.__init__(**arguments)
 
     def __call__(self, picture, *, on_tile=lambda done, total: None):
         """Upscale one picture. For a generator over time it stands for all the frames that this looks at.
@@ -67,17 +105,23 @@ class Upscaler:
         """
         if isinstance(picture, Picture):
             pixels, _ = self._upscale([picture.pixels] * self.engine.description.frames, on_tile=on_tile)
-            return replace(picture, pixels=pixels)
+            if self.palette and picture.palette is not None:
+                return replace(picture, pixels=pictures.nearest_in_palette(pixels, picture.palette))
+            return replace(picture, pixels=pixels, palette=None)
         if isinstance(picture, Image.Image):
             return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
+        if isinstance(picture, (str, bytes, PathLike)):
+            raise UsageError("a picture is an array or a Pillow picture, not a file's name; open the file first")
         array = np.asarray(picture)
         if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
             raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
-        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+        if array.dtype.kind + str(array.dtype.itemsize) not in ("u1", "u2", "f2", "f4", "f8"):
             raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
         pixels = array.reshape(*array.shape[:2], -1)
         if array.dtype.kind == "f":
+            _check_range(pixels)
             pixels = pixels.astype(np.float32)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
         return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
 
@@ -117,8 +161,8 @@ class Upscaler:
         if description.memory:
             from srgan.clips.flow import move_memory  # which needs OpenCV
         last, before, previous = 0, (), None
-        scenes = _scenes(frames, is_cut if description.over_time else lambda before, after: False)
-        for index, (scene, window) in enumerate(_windows(scenes, description.frames // 2)):
+        numbered = scenes(frames, is_cut if description.over_time else lambda before, after: False)
+        for index, (scene, window) in enumerate(windows(numbered, description.frames // 2)):
             if index >= skip:
                 memory = memory if scene == last else None
                 if memory is not None and window[0] is not previous:
@@ -135,19 +179,43 @@ class Upscaler:
 
     def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
-        height, width, channels = frames[0].shape
-        new_width, new_height = self.size(width, height)
         tile = tile or TileSize(self.tile)
+        height, width = frames[0].shape[:2]
+        new_width, new_height = self.size(width, height)
+        if not self.wrap:
+            return self._upscale_whole(frames, memory, tile, on_tile, new_width, new_height)
+        (x, new_x), (y, new_y) = _margin(width, new_width), _margin(height, new_height)
+        frames = [np.pad(frame, [(y, y), (x, x), (0, 0)], "wrap") for frame in frames]
+        memory = None if memory is None else np.pad(memory, [(y, y), (x, x), (0, 0)], "wrap")
+        size = new_width + 2 * new_x, new_height + 2 * new_y
+        result, memory = self._upscale_whole(frames, memory, tile, on_tile, *size)
+        memory = None if memory is None else memory[y : y + height, x : x + width]
+        return np.ascontiguousarray(result[new_y : new_y + new_height, new_x : new_x + new_width]), memory
+
+    def _upscale_whole(self, frames, memory, tile, on_tile, new_width, new_height):
+        channels = frames[0].shape[2]
         if channels in (1, 3):
             colour, memory = self._upscale_colour(frames, memory, tile, on_tile)
             return _resized(colour, new_width, new_height), memory
-        colour, memory = self._upscale_colour(list(map(_seen, frames)), memory, tile, on_tile)
+        colours, alpha = [frame[..., :-1] for frame in frames], frames[len(frames) // 2][..., -1:]
+        seen = colours if self.alpha == "data" else list(map(_seen, frames))
+        colour, remembered = self._upscale_colour(seen, memory, tile, on_tile)
         result = np.empty((new_height, new_width, channels), colour.dtype)
         result[..., :-1] = _resized(colour, new_width, new_height)
-        result[..., -1:] = _resized(frames[len(frames) // 2][..., -1:], new_width, new_height)
-        return result, memory
+        if self.alpha == "network":
+            large, _ = self._upscale_colour([frame[..., -1:] for frame in frames], None, tile)
+        result[..., -1:] = _resized(large if self.alpha == "network" else alpha, new_width, new_height)
+        if is_hard(alpha):
+            result[..., -1] = hardened(result[..., -1])
+        hidden = result[..., -1:] == 0
+        if self.alpha != "data" and hidden.any():
+            behind = hidden_colour(colours[len(colours) // 2], alpha)
+            if behind is None:
+                behind = _resized(self._upscale_colour(colours, memory, tile)[0], new_width, new_height)
+            result[..., :-1] = np.where(hidden, behind, result[..., :-1])
+        return result, remembered
 
-    def _upscale_colour(self, frames, memory, tile, on_tile):
+    def _upscale_colour(self, frames, memory, tile, on_tile=lambda done, total: None):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
         engine = self.engine if dtype == np.uint8 else self._exact()
         scale, levels = engine.description.scale, _levels(dtype)
@@ -225,7 +293,26 @@ def _resized(pixels, width, height):
 
 def _seen(frame):
     """The colours of a frame, (h, w, 1 or 3), those that can be seen in place of those that are transparent."""
-    return frame if frame.shape[-1] in (1, 3) else pictures.fill_transparent(frame[..., :-1], frame[..., -1])
+    if frame.shape[-1] in (1, 3) or not frame[..., -1].any():
+        return frame[..., : 1 if frame.shape[-1] < 3 else 3]
+    return pictures.fill_transparent(frame[..., :-1], frame[..., -1])
+
+
+def _check_range(pixels):
+    if not np.isfinite(pixels).all():
+        raise UsageError("a picture's floats are in [0, 1], and this picture's are not all numbers")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < -_BEYOND or high > 1 + _BEYOND:
+        raise UsageError(
+            f"a picture's floats are in [0, 1], and this picture's in [{low:g}, {high:g}]; scale them first"
+        )
+
+
+def _margin(side, new_side):
+    """How far a picture that repeats is continued, in its own pixels and in the result's, both whole numbers."""
+    step = side // math.gcd(side, new_side)
+    margin = step * math.ceil(WRAPPED / step)
+    return margin, margin * new_side // side
 
 
 def _levels(dtype):
@@ -242,46 +329,3 @@ def _quantised(values, dtype):
 
 def _are_numbers(results):
     return all(np.isfinite(values).all() for values in (results if isinstance(results, tuple) else [results]))
-
-
-# Frames. --------------------------------------------------------------------------------------------------------------
-
-
-def _scenes(frames, is_cut):
-    """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
-    scene, before = 0, None
-    for frame in frames:
-        if (
-            frame.ndim != 3
-            or not 1 <= frame.shape[2] <= 4
-            or frame.dtype not in (np.uint8, np.uint16)
-            or not frame.size
-        ):
-            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
-        if before is not None and frame is not before:
-            if frame.dtype == before.dtype and np.array_equal(frame, before):
-                frame = before
-            else:
-                scene += is_cut(before, frame)
-        before = frame
-        yield scene, frame
-
-
-def _windows(scenes, reach):
-    """Yield each frame's scene and the 2 reach + 1 frames around it, the nearest of its scene for others' and for none.
-
-    Args:
-        scenes: pairs of a scene's number and a frame; taken `reach` ahead.
-    """
-    near = deque(maxlen=2 * reach + 1)
-    beyond = [(None, None)] * reach
-    for pair in itertools.chain(beyond, scenes, beyond):
-        near.append(pair)
-        if len(near) < near.maxlen:
-            continue
-        scene, middle = near[reach]
-        before, after = [middle], [middle]
-        for index in range(1, reach + 1):
-            for side, (other, frame) in ((before, near[reach - index]), (after, near[reach + index])):
-                side.append(frame if other == scene else side[-1])
-        yield scene, [*reversed(before[1:]), *after]

@@ -24,7 +24,7 @@ from srgan.upscale.memory import affordable_tile
 from srgan.upscale.tiles import TileSize
 
 _MEMORY = "memory-"  # what the names of kept memories begin with
-_FORMAT = 2  # of the segments; raise it when the same frames come out of the same clip as something else
+_FORMAT = 3  # of the segments; raise it when the same frames come out of the same clip as something else
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
 
@@ -47,6 +47,7 @@ def resume_key(source: Path, upscaler, encoding, options: list) -> str:
             hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights
         ],
         "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile],
+        "alpha": [upscaler.alpha, upscaler.wrap, upscaler.palette],
         "encoding": str(encoding),
         "options": options,
     }

@@ -1,0 +1,30 @@
+"""What becomes of a picture's alpha, and of the colours where it is 0."""
+
+import numpy as np
+
+ALPHAS = ("auto", "data", "network")
+
+
+def is_hard(alpha: np.ndarray) -> bool:
+    """Whether alpha, (h, w, 1), has both its lowest and its highest value and none between."""
+    top = _top(alpha)
+    low = alpha == 0
+    return bool(low.any() and not low.all() and (low | (alpha == top)).all())
+
+
+def hardened(alpha: np.ndarray) -> np.ndarray:
+    """Alpha with each value replaced by the nearer of its lowest and its highest."""
+    top = _top(alpha)
+    return np.where(alpha >= top / 2, top, 0).astype(alpha.dtype)
+
+
+def hidden_colour(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
+    """The colour, (channels,), that all pixels have where alpha is 0; None if there are several, which mean something."""
+    hidden = colour[alpha[..., 0] == 0]
+    if not len(hidden):
+        return np.zeros(colour.shape[2], colour.dtype)
+    return hidden[0] if (hidden == hidden[0]).all() else None
+
+
+def _top(alpha):
+    return np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1

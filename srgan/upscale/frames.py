@@ -1,0 +1,48 @@
+"""The frames of a clip in order: which scene each belongs to, and the frames around it that a generator sees."""
+
+import itertools
+from collections import deque
+
+import numpy as np
+
+from srgan.errors import UsageError
+
+
+def scenes(frames, is_cut):
+    """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
+    scene, before = 0, None
+    for frame in frames:
+        if (
+            frame.ndim != 3
+            or not 1 <= frame.shape[2] <= 4
+            or frame.dtype not in (np.uint8, np.uint16)
+            or not frame.size
+        ):
+            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
+        if before is not None and frame is not before:
+            if frame.dtype == before.dtype and np.array_equal(frame, before):
+                frame = before
+            else:
+                scene += is_cut(before, frame)
+        before = frame
+        yield scene, frame
+
+
+def windows(numbered, reach):
+    """Yield each frame's scene and the 2 reach + 1 frames around it, the nearest of its scene for others' and for none.
+
+    Args:
+        numbered: pairs of a scene's number and a frame; taken `reach` ahead.
+    """
+    near = deque(maxlen=2 * reach + 1)
+    beyond = [(None, None)] * reach
+    for pair in itertools.chain(beyond, numbered, beyond):
+        near.append(pair)
+        if len(near) < near.maxlen:
+            continue
+        scene, middle = near[reach]
+        before, after = [middle], [middle]
+        for index in range(1, reach + 1):
+            for side, (other, frame) in ((before, near[reach - index]), (after, near[reach + index])):
+                side.append(frame if other == scene else side[-1])
+        yield scene, [*reversed(before[1:]), *after]
