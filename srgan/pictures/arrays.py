@@ -26,6 +26,15 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def full_range(values: np.ndarray, bits: int) -> np.ndarray:
+    """Samples of so many bits, 1 to 16, as uint8 or uint16 over their whole range."""
+    if bits == 8 * values.itemsize:
+        return values
+    white, top = (255, 2**bits - 1) if bits <= 8 else (65535, 2**bits - 1)
+    scaled = (values.astype(np.uint32) * white + top // 2) // top
+    return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
+
+
 def on_white(pixels: np.ndarray) -> np.ndarray:
     """Composite (h, w, 2 or 4) of uint8 or uint16 over white: (h, w, 1 or 3) of the same type, without alpha."""
     white = np.iinfo(pixels.dtype).max

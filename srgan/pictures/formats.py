@@ -17,6 +17,7 @@ WRITABLE = {
     ".avif": "AVIF",
 }
 WITHOUT_ALPHA = {"JPEG", "BMP"}
+OF_8_BITS = {"JPEG", "WebP", "BMP"}
 READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 
 _MOST_PIXELS_A_SIDE = {"JPEG": 65500, "WebP": 16383, "AVIF": 65535, "BMP": 2**31 - 1, "PNG": 10**6, "TIFF": 10**7}

@@ -1,13 +1,11 @@
 """Reading picture files, for training, comparing and upscaling alike.
 
-The content decides the format, not the name. Pillow decodes most of them; PNG of 16 bits is libvips', TIFF tifffile's (see
-`srgan.pictures.tiff`), and what has more than 8 bits in JPEG 2000, AVIF and JPEG XL is imagecodecs'.
+The content decides the format, not the name, and the format the decoder: `srgan.pictures.pillow` for most of them,
+`srgan.pictures.tiff`, and `srgan.pictures.deep` for formats that can have more than 8 bits. PNG is decoded here.
 """
 
 import io
 import os
-import struct
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,11 @@ from PIL import Image
 
 from srgan.errors import SRGANError
 from srgan.pictures.arrays import on_white, to_8_bits
+from srgan.pictures.deep import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture
+from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks
 from srgan.pictures.profiles import convert_to_srgb
 
@@ -49,8 +49,9 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
     try:
         refuse_raw(name)
         kind = content_format(data)
-        decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": _decode_avif, "HEIF": _decode_heif}
-        return finish(decode.get(kind, _decode_with_pillow)(data, kind, refuse_large))
+        decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
+        decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm}
+        return finish(decode.get(kind, decode_with_pillow)(data, kind, refuse_large))
     except SRGANError:
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data
@@ -84,52 +85,9 @@ def from_pillow(image: Image.Image) -> Picture:
         SRGANError: it is of a mode that is not supported, or damaged.
     """
     try:
-        return finish(_from_pillow(image))
+        return finish(decoded_from_pillow(image))
     except Exception as error:
         raise SRGANError(f"a picture of Pillow's mode {image.mode}: {' '.join(str(error).split())}") from error
-
-
-def _from_pillow(image):
-    info = image.info
-    exif = info.get("exif") or or_none(lambda: image.getexif().tobytes() if len(image.getexif()) else None)
-    notes, frames = [], getattr(image, "n_frames", 1)
-    if frames > 1:
-        kind = "pictures in it" if image.format == "MPO" else "frames"
-        notes.append(f"the first of {frames} {kind} is taken")
-    xmp = info.get("xmp")
-    xmp = xmp if isinstance(xmp, bytes) else None
-    if image.format in ("JPEG", "MPO") and b"hdrgm:" in (xmp or b""):
-        notes.append("its gain map is left out")
-    iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
-    image.load()
-    icc = info.get("icc_profile")
-    if image.mode in ("CMYK", "LAB") and icc:
-        image = or_none(lambda: convert_to_srgb(image, icc)) or image
-    metadata = {"icc": icc, "exif": exif, "dpi": info.get("dpi"), "xmp": xmp, "iptc": iptc, "notes": notes}
-    return Decoded(_pixels(image), **metadata, palette=_palette(image) if image.mode == "P" else None)
-
-
-def _palette(image):
-    """The colours of a Pillow picture's palette, uint8 (n, 4)."""
-    palette = np.array(image.getpalette("RGBA"), np.uint8).reshape(-1, 4)
-    transparency = image.info.get("transparency")
-    if isinstance(transparency, bytes):
-        alpha = np.frombuffer(transparency, np.uint8)[: len(palette)]
-        palette[: len(alpha), 3] = alpha
-    elif isinstance(transparency, int) and transparency < len(palette):
-        palette[transparency, 3] = 0
-    return palette
-
-
-def _decode_with_pillow(data, kind, refuse_large):
-    if kind == "JPEG" and (bits := _jpeg_bits(data)) > 8:
-        raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
-    with Image.open(io.BytesIO(data), formats=[kind] if kind != "JPEG" else ["JPEG", "MPO"]) as image:
-        refuse_large(image.width, image.height)
-        decoded = _from_pillow(image)
-    if kind == "TGA" and not _tga_has_alpha(data) and decoded.pixels.shape[2] in (2, 4):
-        decoded.pixels = decoded.pixels[..., :-1]
-    return decoded
 
 
 def _decode_png(data, kind, refuse_large):
@@ -144,7 +102,7 @@ def _decode_png(data, kind, refuse_large):
             if chunks.palette is not None and chunks.colour_type == 3:
                 pixels, palette = _from_palette(np.asarray(image), chunks)
             else:
-                pixels = _pixels(image)
+                pixels = pillow_pixels(image)
     if chunks.colour_type in (0, 2) and chunks.transparency:
         samples = np.frombuffer(chunks.transparency[: len(chunks.transparency) // 2 * 2], ">u2").astype(np.uint32)
         white = np.iinfo(pixels.dtype).max
@@ -182,7 +140,7 @@ def _from_palette(indices, chunks):
     alpha = np.frombuffer(chunks.transparency[:256], np.uint8)
     palette[: len(alpha), 3] = alpha
     pixels = palette[indices.astype(np.uint8)]
-    return _gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.palette)]
+    return gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.palette)]
 
 
 def _decode_tiff(data, kind, refuse_large):
@@ -199,84 +157,3 @@ def _decode_tiff(data, kind, refuse_large):
         iptc=page.iptc,
         notes=[page.note] if page.note else [],
     )
-
-
-def _decode_heif(data, kind, refuse_large):
-    if not find_spec("pillow_heif"):
-        raise ValueError("HEIC needs one more package: pip install 'srgan[heif]'")
-    import pillow_heif
-
-    heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-    refuse_large(*heif.size)
-    pixels = np.asarray(heif)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return _from_boxes(data, pixels, heif.info, 1, len(heif))
-
-
-def _decode_avif(data, kind, refuse_large):
-    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
-        refuse_large(image.width, image.height)
-        decoded = _from_pillow(image)
-        return _from_boxes(data, decoded.pixels, image.info, None, getattr(image, "n_frames", 1))
-
-
-def _from_boxes(data, pixels, info, orientation, frames):
-    colour, place = {}, data.find(b"colrnclx")
-    if place >= 0 and not info.get("icc_profile") and len(data) >= place + 15:
-        primaries, transfer, _ = struct.unpack(">3H", data[place + 8 : place + 14])
-        content = bytes([primaries & 255, transfer & 255, 0, 1])
-        if (primaries, transfer) not in ((1, 13), (2, 2), (1, 2), (2, 13)):
-            colour = {b"cICP": content}
-    notes = [f"the first of {frames} frames is taken"] if frames > 1 else []
-    return Decoded(
-        pixels,
-        orientation,
-        icc=info.get("icc_profile"),
-        exif=info.get("exif"),
-        xmp=info.get("xmp"),
-        colour=colour,
-        notes=notes,
-    )
-
-
-def _jpeg_bits(data):
-    """The bits of a JPEG file's samples, by its frame header; 8 if there is none."""
-    place = 2
-    while place + 5 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return data[place + 4]
-        place += 1 if marker == 0xFF else 2 + length
-    return 8
-
-
-def _tga_has_alpha(data):
-    """Whether a TGA file's alpha is one: by the number of its bits, and by its extension area where it has that."""
-    if not data[17] & 15:
-        return False
-    if data[-18:].startswith(b"TRUEVISION-XFILE.") and (place := struct.unpack("<I", data[-26:-22])[0]):
-        return data[place + 494 : place + 495] not in (b"\0", b"\1", b"\2")
-    return True
-
-
-def _pixels(image):
-    """The pixels of a loaded Pillow picture, (height, width, channels)."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-            raise ValueError("its values do not fit into 16 bits")
-        return values.astype(np.uint16)[..., None]
-    if image.mode == "F":
-        raise ValueError("pictures of floating-point numbers are not supported")
-    if image.mode == "La":
-        image = image.convert("LA")
-    palette = image.mode in ("P", "PA")
-    gray = image.mode in ("1", "L", "LA")
-    pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-    return _gray_if_gray(pixels) if palette else np.delete(pixels, (1, 2), axis=2) if gray else pixels
-
-
-def _gray_if_gray(pixels):
-    """RGB without two of its channels where all three are the same everywhere."""
-    same = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
-    return np.delete(pixels, (1, 2), axis=2) if same else pixels

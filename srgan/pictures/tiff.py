@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srgan.pictures.profiles import lab_to_srgb, plain_cmyk
+from srgan.pictures.arrays import full_range
+from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -142,9 +143,9 @@ def _decode(page, data):
     else:
         if kind == _WHITE_IS_ZERO:
             colour = (2**bits - 1) - colour
-        colour = _full_range(colour, bits)
+        colour = full_range(colour, bits)
     if alpha is not None:
-        alpha = _full_range(values[..., colours + alpha : colours + alpha + 1], bits)
+        alpha = full_range(values[..., colours + alpha : colours + alpha + 1], bits)
         if colour.dtype != alpha.dtype:  # of a palette
             alpha = (alpha // 257).astype(np.uint8)
         if _PREMULTIPLIED in extra:
@@ -154,8 +155,6 @@ def _decode(page, data):
     elif kind in (_CIELAB, _ICCLAB):
         colour, icc = lab_to_srgb(_lab(colour, kind)), None
     elif kind == _SEPARATED:
-        from srgan.pictures.profiles import cmyk_to_srgb
-
         colour = cmyk_to_srgb(colour, icc) if icc else plain_cmyk(colour)
         icc = None
     if alpha is not None:
@@ -178,7 +177,7 @@ def _samples(page, data, kind):
             raise
         try:
             values = _with_vips(data)
-        except Exception as second:
+        except ValueError as second:
             raise ValueError(f"{first}; {second}") from first
         if kind == _WHITE_IS_ZERO:  # which libvips has turned already
             values = np.iinfo(values.dtype).max - values
@@ -193,17 +192,11 @@ def _with_vips(data):
     import pyvips
 
     pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
-    image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
-    return image.numpy().reshape(image.height, image.width, -1)
-
-
-def _full_range(values, bits):
-    """Samples of so many bits as uint8 or uint16 over their whole range."""
-    if bits in (8, 16):
-        return values
-    white, top = (255, 2**bits - 1) if bits < 8 else (65535, 2**bits - 1)
-    scaled = (values.astype(np.uint32) * white + top // 2) // top
-    return scaled.astype(np.uint8 if bits < 8 else np.uint16)
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
+        return image.numpy().reshape(image.height, image.width, -1)
+    except pyvips.Error as error:
+        raise ValueError(error) from error
 
 
 def _from_palette(indices, page):

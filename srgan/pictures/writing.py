@@ -36,7 +36,8 @@ def write_picture(
 ) -> None:
     """Write a picture, atomically, with its profile, EXIF and resolution.
 
-    What has alpha is laid on white in JPEG and BMP, which have none. Only PNG and TIFF have 16 bits: else they are rounded to 8.
+    What has alpha is laid on white in JPEG and BMP, which have none. 16 bits stay in PNG and TIFF, become 12 in AVIF and 8
+    elsewhere.
 
     Args:
         kind: the format, as `output_format` gives it; None: that of the path's suffix.
@@ -53,6 +54,8 @@ def write_picture(
     kind = kind or output_format(path.suffix, width, height)
     if strip_metadata:
         picture = replace(picture, exif=None, dpi=None, xmp=None, iptc=None, text=())
+    if kind in _WITHOUT_GRAY and picture.pixels.shape[2] < 3 and picture.icc:
+        picture = replace(picture, icc=or_none(lambda: gray_as_rgb_profile(picture.icc)))
     try:
         with atomic_path(path) as temporary:
             if kind == "PNG":
@@ -64,6 +67,8 @@ def write_picture(
                     write_png(file, pixels, **kept, palette=palette, compression=compression)
             elif kind == "TIFF":
                 _write_tiff(picture, temporary)
+            elif kind == "AVIF" and picture.pixels.dtype == np.uint16:
+                _write_deep_avif(picture, temporary, quality)
             else:
                 _write_pillow(picture, kind, temporary, quality, lossless)
     except (OSError, ValueError, MemoryError) as error:
@@ -99,8 +104,6 @@ def _write_pillow(picture, kind, path, quality, lossless):
     if kind in WITHOUT_ALPHA and pixels.shape[2] in (2, 4):
         pixels = on_white(pixels)
     picture = replace(picture, pixels=pixels, palette=None)
-    if kind in _WITHOUT_GRAY and pixels.shape[2] < 3 and picture.icc:
-        picture = replace(picture, icc=or_none(lambda: gray_as_rgb_profile(picture.icc)))
     image = to_pillow(picture)
     options = _pillow_options(picture)
     chroma = "4:4:4" if quality >= 90 else "4:2:0"
@@ -127,19 +130,42 @@ def _photoshop_segment(options):
     return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content if 0 < len(iptc) < _LARGEST_SEGMENT else b""
 
 
+def _write_deep_avif(picture, path, quality):
+    """AVIF of 12 bits, by libvips: Pillow writes 8."""
+    import pyvips
+
+    options = _pillow_options(picture)
+    try:
+        image = _as_vips(picture, gray_as_rgb=True)
+        for name, key in (("icc-profile-data", "icc_profile"), ("exif-data", "exif"), ("xmp-data", "xmp")):
+            if key in options:
+                image.set_type(pyvips.GValue.blob_type, name, options[key])
+        chroma = "off" if quality >= 90 else "on"
+        image.heifsave(str(path), compression="av1", bitdepth=12, Q=quality, subsample_mode=chroma)
+    except pyvips.Error as error:
+        raise OSError(" ".join(str(error).split())) from error
+
+
+def _as_vips(picture, gray_as_rgb=False):
+    import pyvips
+
+    pixels = picture.pixels
+    if gray_as_rgb and pixels.shape[2] < 3:
+        pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+    pixels = np.ascontiguousarray(pixels)
+    height, width, channels = pixels.shape
+    image = pyvips.Image.new_from_memory(pixels, width, height, channels, {1: "uchar", 2: "ushort"}[pixels.itemsize])
+    kinds = ("b-w", "srgb") if pixels.itemsize == 1 else ("grey16", "rgb16")
+    return image.copy(interpretation=kinds[channels > 2])
+
+
 def _write_tiff(picture, path):
     import pyvips
 
-    pixels = np.ascontiguousarray(picture.pixels)
-    height, width, channels = pixels.shape
-    big, metadata = pixels.nbytes > _LARGEST_TIFF, metadata_of(picture)
+    big, metadata = picture.pixels.nbytes > _LARGEST_TIFF, metadata_of(picture)
     try:
-        image = pyvips.Image.new_from_memory(
-            pixels, width, height, channels, {1: "uchar", 2: "ushort"}[pixels.itemsize]
-        )
-        kinds = ("b-w", "srgb") if pixels.itemsize == 1 else ("grey16", "rgb16")
         resolution = {"xres": picture.dpi[0] / 25.4, "yres": picture.dpi[1] / 25.4} if picture.dpi else {}
-        image = image.copy(interpretation=kinds[channels > 2], **resolution)
+        image = _as_vips(picture).copy(**resolution)
         if picture.icc:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
         image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", bigtiff=big)

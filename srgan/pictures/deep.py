@@ -1,0 +1,147 @@
+"""Formats that can have more than 8 bits, which Pillow would cut off: AVIF, HEIC, JPEG 2000 and PNM."""
+
+import io
+import struct
+from importlib.util import find_spec
+
+import numpy as np
+from PIL import Image
+
+from srgan.pictures.arrays import full_range
+from srgan.pictures.metadata import Decoded
+from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow
+
+_SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.273 that need no mention
+_S_YCC = 18  # JPEG 2000's number for colours coded as luma and chroma
+
+
+def decode_avif(data: bytes, kind: str, refuse_large) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+        refuse_large(image.width, image.height)
+        bits = _avif_bits(data)
+        if bits == 8:
+            decoded = decoded_from_pillow(image)
+        else:
+            import imagecodecs
+
+            frames = getattr(image, "n_frames", 1)
+            pixels = imagecodecs.avif_decode(data, index=0)
+            decoded = Decoded(
+                full_range(_with_channels(pixels), bits if pixels.dtype == np.uint16 else 8),
+                icc=image.info.get("icc_profile"),
+                exif=image.info.get("exif"),
+                xmp=image.info.get("xmp"),
+                notes=[f"the first of {frames} frames is taken"] if frames > 1 else [],
+            )
+    decoded.colour = {} if decoded.icc else _nclx(data)
+    return decoded
+
+
+def decode_heif(data: bytes, kind: str, refuse_large) -> Decoded:
+    if not find_spec("pillow_heif"):
+        raise ValueError("HEIC needs one more package: pip install 'srgan[heif]'")
+    import pillow_heif
+
+    heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    refuse_large(*heif.size)
+    pixels = _with_channels(np.asarray(heif))
+    info = heif.info
+    icc = info.get("icc_profile")
+    return Decoded(
+        full_range(pixels, info.get("bit_depth", 8) if pixels.dtype == np.uint16 else 8),
+        orientation=1,  # it is applied already
+        icc=icc,
+        exif=info.get("exif"),
+        xmp=info.get("xmp"),
+        colour={} if icc else _nclx(data),
+        notes=[f"the first of {len(heif)} pictures in it is taken"] if len(heif) > 1 else [],
+    )
+
+
+def decode_jpeg_2000(data: bytes, kind: str, refuse_large) -> Decoded:
+    width, height, bits = _jpeg_2000_size(data)
+    refuse_large(width, height)
+    space, icc = _jpeg_2000_colours(data)
+    if max(bits) <= 8:
+        decoded = decode_with_pillow(data, kind, refuse_large)
+    else:
+        import imagecodecs
+
+        if len(set(bits)) > 1 or max(bits) > 16 or len(bits) > 4 or space == _S_YCC:
+            raise ValueError("JPEG 2000 of this kind is not supported")
+        decoded = Decoded(full_range(_with_channels(imagecodecs.jpeg2k_decode(data)), bits[0]))
+    decoded.icc = icc
+    return decoded
+
+
+def decode_pnm(data: bytes, kind: str, refuse_large) -> Decoded:
+    """PNM with values above 255; the others are Pillow's."""
+    magic, start, numbers = data[:2], 2, []
+    while magic in (b"P2", b"P3", b"P5", b"P6") and len(numbers) < 3:
+        place = start
+        while data[place : place + 1].isspace() or data[place : place + 1] == b"#":
+            place = data.find(b"\n", place) if data[place : place + 1] == b"#" else place + 1
+            if place < 0:
+                raise ValueError("it is cut off")
+        start = place
+        while data[start : start + 1].isdigit():
+            start += 1
+        numbers.append(int(data[place:start]))
+    if len(numbers) < 3 or numbers[2] < 256:
+        return decode_with_pillow(data, kind, refuse_large)
+    width, height, top = numbers
+    refuse_large(width, height)
+    channels = 3 if magic in (b"P3", b"P6") else 1
+    count = width * height * channels
+    if magic in (b"P5", b"P6"):
+        values = np.frombuffer(data[start + 1 : start + 1 + 2 * count], ">u2")
+    else:
+        values = np.array(data[start:].split()[:count], np.int64)
+    if len(values) < count or top > 65535 or values.max(initial=0) > top:
+        raise ValueError("it is cut off or its values are too large")
+    values = (values.astype(np.uint32) * 65535 + top // 2) // top
+    return Decoded(values.astype(np.uint16).reshape(height, width, channels))
+
+
+def _with_channels(pixels):
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _nclx(data):
+    """The colours that AVIF and HEIC say in numbers, as PNG says them."""
+    place = data.find(b"colrnclx")
+    if place < 0 or len(data) < place + 15:
+        return {}
+    primaries, transfer = struct.unpack(">2H", data[place + 8 : place + 12])
+    return {} if (primaries, transfer) in _SRGB else {b"cICP": bytes([primaries & 255, transfer & 255, 0, 1])}
+
+
+def _avif_bits(data):
+    """8, 10 or 12, by the configuration of AV1 (AV1-ISOBMFF, section 2.3)."""
+    place = data.find(b"av1C")
+    flags = data[place + 6] if 0 <= place < len(data) - 6 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+
+
+def _jpeg_2000_size(data):
+    """Width, height and the bits of each component, by the codestream's marker SIZ."""
+    place = data.find(b"\xff\x4f\xff\x51")
+    if place < 0 or len(data) < place + 42:
+        raise ValueError("it is cut off")
+    right, lower, left, upper = struct.unpack(">4I", data[place + 8 : place + 24])
+    (count,) = struct.unpack(">H", data[place + 40 : place + 42])
+    components = data[place + 42 : place + 42 + 3 * count : 3]
+    if not components or any(value & 128 for value in components):
+        raise ValueError("JPEG 2000 of this kind is not supported")
+    return right - left, lower - upper, [(value & 127) + 1 for value in components]
+
+
+def _jpeg_2000_colours(data):
+    """The number of the colour space, or None, and the profile, or None, by the box colr."""
+    place = data.find(b"colr", 0, data.find(b"\xff\x4f\xff\x51"))
+    if place < 4:
+        return None, None
+    length = struct.unpack(">I", data[place - 4 : place])[0]
+    if data[place + 4] == 2:
+        return None, data[place + 7 : place - 4 + length]
+    return struct.unpack(">I", data[place + 7 : place + 11])[0], None

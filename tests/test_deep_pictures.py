@@ -1,0 +1,201 @@
+"""More than 8 bits stay where the formats have them; only what is listed is opened."""
+
+import io
+import os
+import stat
+import struct
+import subprocess
+import sys
+
+import imagecodecs
+import numpy as np
+import pytest
+from helpers import run_command
+from PIL import Image, features
+from upscaling import make_model, photograph
+
+from srgan.errors import SRGANError
+from srgan.pictures import Picture, read_picture, read_rgb, write_picture
+from srgan.pictures.profiles import ADOBE_RGB
+
+DEEP = photograph(40, 60).astype(np.uint16) * 257
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+
+
+@pytest.mark.parametrize("magic", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize("top", [1023, 65535])
+def test_pnm_of_more_than_8_bits(magic, top):
+    channels = 3 if magic in ("P3", "P6") else 1
+    values = np.rint(DEEP[..., :channels] / 65535 * top).astype(int)
+    head = f"{magic}\n# a comment\n60 40\n{top}\n".encode()
+    body = values.astype(">u2").tobytes() if magic in ("P5", "P6") else " ".join(map(str, values.ravel())).encode()
+    picture = read_picture(head + body)
+    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.pixels, np.rint(values * (65535 / top)))
+    with pytest.raises(SRGANError, match="cannot be read"):
+        read_picture(head + body[: len(body) // 2])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_jpeg_2000_of_more_than_8_bits(channels):
+    values = np.dstack([DEEP, DEEP[..., :1]])[..., :channels]
+    data = imagecodecs.jpeg2k_encode(values.squeeze(), level=0, codecformat="jp2")
+    np.testing.assert_array_equal(read_picture(data).pixels, values)
+    eight = imagecodecs.jpeg2k_encode((values // 257).astype(np.uint8).squeeze(), level=0, codecformat="jp2")
+    np.testing.assert_array_equal(read_picture(eight).pixels, values // 257)
+
+
+@needs_avif
+@pytest.mark.parametrize("bits", [10, 12])
+def test_avif_of_more_than_8_bits(bits, tmp_path):
+    values = DEEP >> (16 - bits)
+    data = imagecodecs.avif_encode(values, level=100, bitspersample=bits, primaries=1, transfer=13, matrix=6)
+    picture = read_picture(data)
+    assert picture.pixels.dtype == np.uint16 and picture.icc is None
+    assert np.abs(picture.pixels / 257 - photograph(40, 60)).max() < 1
+    write_picture(picture, tmp_path / "a.avif", quality=100)
+    again = read_picture(tmp_path / "a.avif").pixels
+    assert again.dtype == np.uint16 and np.abs(again.astype(int) - picture.pixels).max() < 257
+
+
+@needs_avif
+def test_avif_of_16_bits_keeps_its_metadata(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Nikon"
+    file = io.BytesIO()
+    Image.fromarray(photograph(20, 30)).save(file, "JPEG", exif=exif, icc_profile=ADOBE_RGB, xmp=b"<x:xmpmeta/>")
+    source = read_picture(file.getvalue())
+    write_picture(Picture(DEEP, source.icc, source.exif, xmp=source.xmp), tmp_path / "a.avif")
+    again = read_picture(tmp_path / "a.avif")
+    assert again.icc == ADOBE_RGB and again.exif[0x010F] == "Nikon" and again.xmp == source.xmp
+
+
+@needs_avif
+def test_avif_is_written_in_full_colour(tmp_path):
+    lines = np.zeros((32, 32, 3), np.uint8)
+    lines[:, ::2] = (255, 0, 0)
+    lines[:, 1::2] = (0, 0, 255)
+    for deep in (False, True):
+        write_picture(Picture(lines * np.uint16(257) if deep else lines), tmp_path / "a.avif")
+        assert np.abs(read_rgb(tmp_path / "a.avif").astype(int) - lines).mean() < 12  # 4:2:0 mixes the two
+
+
+@needs_avif
+@pytest.mark.parametrize(("primaries", "transfer", "bits"), [(12, 13, 8), (9, 13, 10), (12, 13, 10)])
+def test_avifs_numbers_for_its_colours_survive(primaries, transfer, bits, tmp_path):
+    values = photograph(40, 60) if bits == 8 else DEEP >> 6
+    options = {} if bits == 8 else {"bitspersample": bits}
+    data = imagecodecs.avif_encode(values, level=100, primaries=primaries, transfer=transfer, matrix=1, **options)
+    (tmp_path / "in.avif").write_bytes(data)
+    picture = read_picture(data)
+    assert picture.icc and picture.colour
+    meant = read_rgb(tmp_path / "in.avif").astype(int)
+    for suffix in (".png", ".jpg", ".avif", ".tif"):
+        write_picture(picture, tmp_path / f"out{suffix}", quality=100)
+        assert np.abs(read_rgb(tmp_path / f"out{suffix}").astype(int) - meant).mean() < 1.5, suffix
+    assert b"cICP" + bytes([primaries, transfer, 0, 1]) in (tmp_path / "out.png").read_bytes()
+    hdr = imagecodecs.avif_encode(DEEP >> 6, level=100, bitspersample=10, primaries=9, transfer=16, matrix=9)
+    with pytest.raises(SRGANError, match="high dynamic range .PQ."):
+        read_picture(hdr)
+
+
+@needs_avif
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avifs_own_rotation_is_applied_once(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(photograph(20, 30)).save(file, "AVIF", quality=100, subsampling="4:4:4", exif=exif)
+    upright = np.asarray(Image.open(file).convert("RGB"))
+    upright = {3: lambda p: p[::-1, ::-1], 6: lambda p: np.rot90(p, -1), 8: np.rot90}.get(orientation, lambda p: None)(
+        upright
+    )
+    found = read_picture(file.getvalue()).pixels
+    assert found.shape[:2] == ((30, 20) if orientation >= 5 else (20, 30))
+    if upright is not None:
+        np.testing.assert_array_equal(found, upright)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_heic(bits):
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Apple"
+    if bits == 8:
+        heif.from_bytes("RGB", (60, 40), photograph(40, 60).tobytes()).save(
+            file, quality=-1, chroma=444, exif=exif.tobytes()
+        )
+    else:
+        heif.from_bytes("RGB;16", (60, 40), DEEP.tobytes()).save(file, quality=-1, chroma=444, exif=exif.tobytes())
+    picture = read_picture(file.getvalue())
+    assert picture.pixels.dtype == (np.uint8 if bits == 8 else np.uint16) and picture.exif[0x010F] == "Apple"
+    shown = picture.pixels if bits == 8 else picture.pixels / 257
+    assert shown.shape in ((40, 60, 3), (60, 40, 3))
+    upright = photograph(40, 60) if shown.shape == (40, 60, 3) else np.rot90(photograph(40, 60), -1)
+    assert np.abs(shown - upright.astype(float)).mean() < 3
+
+
+def test_heic_without_its_package_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("srgan.pictures.deep.find_spec", lambda name: None)
+    with pytest.raises(SRGANError, match=r"pip install 'srgan\[heif\]'"):
+        read_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50)
+
+
+def test_lost_bits_are_said(tmp_path):
+    model = make_model(tmp_path / "generator.keras", skip="bilinear")
+    write_picture(Picture(DEEP), tmp_path / "a.png")
+    for suffix, is_said in ((".jpg", True), (".webp", True), (".png", False), (".tif", False)):
+        done = run_command("upscale", tmp_path / "a.png", tmp_path / f"b{suffix}", "--model", model)
+        assert ("has 8 bits, to which its 16 are rounded" in done.stderr) == is_said
+
+
+def test_jpeg_of_12_bits_gets_a_message_of_its_own():
+    data = imagecodecs.jpeg_encode(DEEP >> 4, bitspersample=12, level=98)
+    with pytest.raises(SRGANError, match="JPEG of 12 bits is not supported"):
+        read_picture(data)
+
+
+def test_raw_formats_are_refused_by_name(tmp_path):
+    for suffix in (".nef", ".CR2", ".arw"):
+        Image.fromarray(photograph(8, 8)).save(tmp_path / "a.tif")
+        os.replace(tmp_path / "a.tif", tmp_path / f"a{suffix}")
+        with pytest.raises(SRGANError, match="raw data; develop it first"):
+            read_picture(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands for Ghostscript")
+def test_postscript_is_not_run_whatever_its_name(tmp_path):
+    for name in ("gs", "gswin64c"):
+        path = tmp_path / name
+        path.write_text(f'#!/bin/sh\ntouch {tmp_path}/called\nexec /usr/bin/gs "$@"\n')
+        path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    (tmp_path / "x.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n2 2 moveto 10 10 lineto stroke\nshowpage\n%%EOF\n"
+    )
+    code = "import sys; from srgan.pictures import read_picture; read_picture(sys.argv[1])"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "x.png"], capture_output=True, text=True, env=environment
+    )
+    assert "of no known format" in done.stderr and not (tmp_path / "called").exists()
+
+
+def test_other_formats_that_pillow_knows_are_not_opened():
+    file = io.BytesIO()
+    Image.fromarray(photograph(8, 8)).save(file, "PCX")
+    with pytest.raises(SRGANError, match="of no known format"):
+        read_picture(file.getvalue())
+
+
+def test_a_second_picture_and_a_gain_map_are_said():
+    file, frames = io.BytesIO(), [Image.fromarray(photograph(20, 30, top=top)) for top in (0, 50)]
+    frames[0].save(file, "MPO", save_all=True, append_images=frames[1:])
+    assert read_picture(file.getvalue()).note == "the first of 2 pictures in it is taken"
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta hdrgm:Version="1.0"/>'
+    file = io.BytesIO()
+    frames[0].save(file, "JPEG")
+    data = file.getvalue()
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:]
+    assert read_picture(data).note == "its gain map is left out"
