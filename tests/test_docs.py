@@ -1,0 +1,59 @@
+"""The documents name what there is, and the generated pages leave nothing out."""
+
+import html
+import re
+import subprocess
+import sys
+
+import pytest
+from helpers import ROOT
+
+from srgan.config.bundled import find_config
+from srgan.config.schema import Config
+
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("srgan/weights/*.md"))]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def text_of(page):
+    return html.unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_names_files_that_exist(document):
+    text = document.read_text(encoding="utf-8")
+    named = re.findall(r"(?<![\w/])((?:srgan|scripts|configs|tests|docs)/[\w/.-]*\w)", text)
+    named += [f"configs/{name}" for name in re.findall(r"--config ((?!mine)[\w-]+\.yaml)", text)]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_sets_keys_that_exist(document):
+    keys = set(re.findall(r"\b((?:data|network|batches|pixel|gan)\.[a-z_0-9]+)=", document.read_text(encoding="utf-8")))
+    known = Config.load(find_config("srgan-video")).flat()
+    assert {key for key in keys if key not in known} == set()
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
+
+
+def test_the_site_has_every_key_and_every_option(site):
+    configuration, commands = (text_of(site / page / "index.html") for page in ("configuration", "commands"))
+    keys = Config.load("srgan-video").flat()
+    assert [key for key in keys if not key.startswith("gan.content_layers.") and key not in configuration] == []
+    for name in ("srgan-train", "srgan-upscale", "srgan-compare"):
+        help_text = subprocess.run(
+            [sys.executable, "-c", f"from srgan.cli import {name[6:]}; {name[6:]}()", "--help"],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        assert [option for option in re.findall(r"--[a-z-]+", help_text) if option not in commands] == []
