@@ -196,6 +196,8 @@ def _kind(schema):
         return ", ".join(map(_code, schema["enum"]))
     words = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true, false", "null": "null"}
     kind = schema.get("type")
+    if kind == "array" and "prefixItems" in schema:
+        return "[from, to], each " + _kind(schema["prefixItems"][0])
     if kind == "array":
         return "list of " + _kind(schema["items"])
     if kind == "object":

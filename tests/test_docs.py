@@ -4,6 +4,7 @@ import html
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from helpers import ROOT
@@ -51,9 +52,9 @@ def test_the_site_has_every_key_and_every_option(site):
     configuration, commands = (text_of(site / page / "index.html") for page in ("configuration", "commands"))
     keys = Config.load("srgan-video").flat()
     assert [key for key in keys if not key.startswith("gan.content_layers.") and key not in configuration] == []
-    for name in ("srgan-train", "srgan-upscale", "srgan-compare"):
-        help_text = subprocess.run(
-            [sys.executable, "-c", f"from srgan.cli import {name[6:]}; {name[6:]}()", "--help"],
-            capture_output=True, text=True, check=True, cwd=ROOT,
-        ).stdout  # fmt: skip
-        assert [option for option in re.findall(r"--[a-z-]+", help_text) if option not in commands] == []
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    for module, function in (entry.split(":") for entry in scripts.values()):
+        program = f"from {module} import {function} as main; main(['--help'])"
+        answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+        options = set(re.findall(r"(?<![\w-])--[a-z-]+", answer.stdout)) - {"--help", "--version"}
+        assert options and {option for option in options if option not in commands} == set()
