@@ -11,13 +11,13 @@ import os
 import posixpath
 import re
 import tokenize
+import tomllib
 from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
 from unittest import mock
 
-import tomllib
 import yaml
 from mkdocs.structure.files import File
 from pydantic import BaseModel
@@ -68,7 +68,7 @@ def _commands():
 def _command(name, entry):
     module, function = entry.split(":")
     parser = _parser(getattr(import_module(module), function))
-    with mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}):
+    with mock.patch.dict(os.environ, {"COLUMNS": "76", "NO_COLOR": "1"}):
         usage = parser.format_usage().removeprefix("usage: ")
     parts = [f"## {name}", _paragraphs(parser.description), f"```text\n{usage.rstrip()}\n```"]
     for group in parser._action_groups:
@@ -105,11 +105,18 @@ def _row(action, program):
 
 
 def _code(text):
-    return f"<code>{_escaped(text)}</code>"
+    breakable = re.sub(r"([.]|&#95;)(?=[a-z])", r"\1<wbr>", _entities(text))
+    return f"<code>{breakable}</code>"
 
 
 def _escaped(text):
-    return re.sub(r"[&<>|*_`\[\]]", lambda match: f"&#{ord(match[0])};", " ".join(str(text).split()))
+    """Plain text, in which only `code` means something, for a table cell."""
+    parts = " ".join(str(text).split()).split("`")
+    return "".join(_code(part) if index % 2 else _entities(part) for index, part in enumerate(parts))
+
+
+def _entities(text):
+    return re.sub(r"[&<>|*_\[\]]", lambda match: f"&#{ord(match[0])};", str(text))
 
 
 def _paragraphs(text):
@@ -145,13 +152,13 @@ def _section(name, model, known=()):
         elif key not in known and key != "generator":
             described = schema["properties"][key]
             text = described.get("description") or comments.get(key, "")
-            default = "required" if field.is_required() else _code(_yaml(described.get("default")))
-            rows.append(f"| {_code(dotted)} | {_kind(described)} | {default} | {_escaped(text)} |")
+            default = "required" if field.is_required() else f"default: {_code(_yaml(described.get('default')))}"
+            rows.append(f"| {_code(dotted)} | {_escaped(text)} | {_kind(described)}<br>{default} |")
     title = name or "Top level"
     if "generator" in model.model_fields:
         title = f"{name}, with {name}.generator: {schema['properties']['generator'].get('const') or 'srresnet'}"
     about = inspect.cleandoc(model.__doc__ or "").split("\n\n")[0]
-    table = "\n".join(["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |", *rows])
+    table = "\n".join(["| Key | Meaning | Value |", "| --- | --- | --- |", *rows])
     yield "\n\n".join([f"## {title}", _escaped(about), table])
     for dotted, models in inner:
         shared = next(each for each in models[0].__mro__ if all(issubclass(other, each) for other in models))

@@ -27,13 +27,12 @@ def or_none(work: Callable[[], Any]) -> Any:
 
 @dataclass
 class Decoded:
-    """A picture file as a decoder gives it.
+    """A picture file as a decoder gives it. What is not listed is as in `Picture`, as it was in the file, `exif` as bytes.
 
     Attributes:
         pixels: uint8 or uint16 (height, width, 1 to 4), as stored.
         orientation: EXIF's number for how `pixels` are to be turned; None: as EXIF or XMP say.
         notes: what a user should know.
-        The others are as in `Picture`; `exif` as bytes, and all of them as they were in the file.
     """
 
     pixels: np.ndarray

@@ -37,8 +37,9 @@ class SRGAN(keras.Model):
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight, artifact_weight, flat_weight, chroma_weight, lattice_weight,
-            colour_weight: of the generator's losses; a loss of weight 0 is not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight: of the generator's losses; a loss of weight 0 is
+            not computed.
+        flat_weight, chroma_weight, lattice_weight, colour_weight: the same.
         flat_level: see srgan.train.losses.flat_loss.
         average: momentum of the moving average of the generator's weights that srgan.train.losses.artifact_loss compares with.
 
