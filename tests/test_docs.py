@@ -11,6 +11,7 @@ from helpers import ROOT
 
 from srgan.config.bundled import find_config
 from srgan.config.schema import Config
+from srgan.models import WEIGHTS
 
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("srgan/weights/*.md"))]
 
@@ -58,3 +59,12 @@ def test_the_site_has_every_key_and_every_option(site):
         answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
         options = set(re.findall(r"(?<![\w-])--[a-z-]+", answer.stdout)) - {"--help", "--version"}
         assert options and {option for option in options if option not in commands} == set()
+
+
+def test_the_documented_lines_load_a_generator_in_keras():
+    lines = re.search(r"```python\n(.+?)```", (ROOT / "docs" / "keras.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    for name in ("srgan", "srgan-video"):
+        code = lines.replace("runs/mine/generator.keras", str(WEIGHTS / f"{name}.keras"))
+        if name == "srgan-video":  # takes a memory beside the picture
+            code = code[: code.index("low =")] + "assert len(generator.inputs) == 2\nhigh = np.zeros((1, 192, 256, 3))"
+        subprocess.run([sys.executable, "-c", f"{code}\nassert high.shape == (1, 192, 256, 3)"], check=True, cwd=ROOT)

@@ -4,3 +4,5 @@ In come plain settings (filters, blocks, scale), out go Keras models from float3
 feature maps, and the `.keras` files that generators are kept in. Importing this package registers every layer of its own,
 so that `keras.models.load_model` finds them.
 """
+
+from srgan.networks import layers, recurrent  # noqa: F401  registers their layers with Keras
