@@ -93,18 +93,18 @@ def tables(runs, clips, arguments):
 
 TEXT = """# Every fusion over time at one short budget
 
-Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/over_time.py), and what a few minutes of
-training make of it: {steps} steps of configs/srgan-video.yaml, with what the command sets. All start as the shipped srresnet,
-which looks at single frames; "frame by frame" is srresnet itself, trained by the same number of steps on the photographs.
-Of late, slow and recurrent only the layers that srresnet lacks are trained, which early and 3d do not have.
+Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/over_time.py), and what a few minutes of training
+make of it: {steps} steps of configs/srgan-video.yaml with the changes in the command. All start from the shipped srresnet,
+which sees single frames; "frame by frame" is srresnet itself, trained for the same number of steps on the photographs.
+For late, slow and recurrent, only the layers that srresnet lacks are trained; early and 3d have no such layers.
 
-Frames that are stacked (all but the last) have to learn what motion is, which takes far longer than this: of them it is no
-ranking. The recurrent one is told (srgan/clips/flow.py), and is ahead at once.
+The stacked fusions (all but recurrent) have to learn motion, which takes far longer than this: their order says little.
+The recurrent one is given the motion (srgan/clips/flow.py), and leads at once.
 
     {command}
 
 The mean over {clips}, none of which was trained on; flicker is in levels of 255 (srgan/metrics/flicker.py). Seconds are of one
-machine, through the default engine: only their ratios mean anything.
+machine, with the default engine: only their ratios matter.
 
 {table}
 

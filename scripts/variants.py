@@ -158,20 +158,19 @@ def tables(runs, pictures):
 
 TEXT = """# Every variant at one short budget
 
-What a few minutes of the same training make of each generator, discriminator and loss that a configuration can name.
-These are no rankings: large networks and GANs need far longer. The table shows that all of them learn, what each costs,
-and how fast it starts.
+What a few minutes of identical training make of every generator, discriminator and loss that a configuration can name. This is
+not a ranking: large networks and GANs need far longer. It shows that all of them learn, what each costs, and how fast it starts.
 
     {command}
 
-{pixel_steps} steps of 8 crops of 64 pixels; what is not said is configs/coco-cpu.yaml's: L1, Adam at 4e-4 (RDN at 1e-4, RRDB at
-2e-4, which need less; Muon at 6e-4) after {warmup} steps of warm-up, falling as a cosine. All but the batch-normalised one
-are averages of their last 10 steps or so. Scores are on {set} by scripts/evaluate.py's protocol. Seconds are of one machine,
-through the default engine on pictures of 224 x 224: only their ratios mean anything.
+{pixel_steps} steps of 8 crops of 64 x 64 pixels; other settings are those of configs/coco-cpu.yaml: L1, Adam at 4e-4 (RDN at 1e-4 and RRDB at
+2e-4, which need less; Muon at 6e-4) after {warmup} steps of warm-up, then a cosine. All but the batch-normalised one are moving
+averages of the weights over about 10 steps. Scores are on {set}, by the protocol of scripts/evaluate.py. Seconds are of one machine, with the
+default engine on pictures of 224 x 224 pixels: only their ratios matter.
 
 {generators}
 
-{gan_steps} GAN steps from "{start}" on, at the same batch:
+{gan_steps} GAN steps, starting from "{start}", with the same batch:
 
 {objectives}
 """
