@@ -26,8 +26,8 @@ import numpy as np
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.models import find_model
-from srgan.pictures.arrays import to_float
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import to_float
 from srgan.runtime import choose_backend, load_keras
 from srgan.upscale.engines.openvino_engine import convert, save_openvino
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from srgan import __version__
-from srgan.errors import SRGANError, UsageError
+from srgan.errors import SRGANError, UsageError, is_out_of_memory
 from srgan.runtime import load_keras
 
 
@@ -42,6 +42,11 @@ def _run(work):
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("srgan: not enough memory; close other programs, or raise the limit of this one", file=sys.stderr)
+        return 1
 
 
 def _leave(status):
@@ -168,7 +173,7 @@ def upscale(argv=None):
         from srgan.upscale import Upscaler
         from srgan.upscale.clip_planning import split_inputs
         from srgan.upscale.picture_job import upscale_files
-        from srgan.upscale.planning import check_options, plan, refuse_clashes
+        from srgan.upscale.planning import check_options, plan, separate
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
@@ -181,8 +186,14 @@ def upscale(argv=None):
         times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
         clips, rest = split_inputs(arguments.input, arguments.output, **times)
         place = arguments.output + "/" * bool(clips and rest)
-        pairs = plan(rest, place, recursive=arguments.recursive, suffix=suffix) if rest else []
-        refuse_clashes(pairs + clips)
+        problems = []
+        folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append}
+        planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
+        for problem in problems + clashes:
+            logging.getLogger("srgan").error("%s", problem)
+        clip_sources = {source for source, _ in clips}
+        pairs = [pair for pair in planned if pair[0] not in clip_sources]
+        clips = [pair for pair in planned if pair[0] in clip_sources]
 
         def make_upscaler():
             if arguments.model is None:
@@ -200,7 +211,7 @@ def upscale(argv=None):
                 palette=arguments.palette,
             )
 
-        counts = Counter()
+        counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
         options = {"quality": arguments.quality, "lossless": arguments.lossless, "compression": arguments.compression}
         options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
         options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}

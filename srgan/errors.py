@@ -11,3 +11,14 @@ class UsageError(SRGANError):
     """What was asked for makes no sense; nothing was done. Exit status 2."""
 
     exit_status = 2
+
+
+_OUT_OF_MEMORY = (
+    *("bad_alloc", "resource_exhausted", "out of memory", "allocate", "failed to map segment"),
+    *("start new thread", "resource temporarily unavailable"),  # for a thread's stack
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, of a library's loader or of a backend, which all have their own, says so."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -17,8 +17,8 @@ from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, s
 from srgan.compare.versions import Method, Scene, find_pictures, in_step, read_scene
 from srgan.errors import SRGANError
 from srgan.metrics.pixels import blur, lattice, psnr_rgb, psnr_y, ssim_rgb, ssim_y
-from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 from srgan.runtime import load_keras
 
 

@@ -8,8 +8,8 @@ from helpers import SAMPLE
 from PIL import Image
 
 from srgan.clips.cuts import is_cut
-from srgan.pictures.arrays import resize
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import resize
 
 PHOTOGRAPHS = sorted(SAMPLE.glob("*/*.jpg"))
 

@@ -8,8 +8,8 @@ import pytest
 from helpers import SAMPLE
 from PIL import Image
 
-from srgan.pictures.arrays import downscale, to_float, to_uint8
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, to_float, to_uint8
 from srgan.train.data.degradation import (
     REALISTIC,
     Degradation,

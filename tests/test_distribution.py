@@ -22,8 +22,8 @@ from srgan.config.schema import Config
 from srgan.errors import UsageError
 from srgan.networks.files import load_generator
 from srgan.networks.layers import PixelShuffle, SpectralConv2D
-from srgan.pictures.arrays import downscale
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale
 from srgan.train.build import use_xla
 from srgan.train.callbacks import StopAtNaN
 from srgan.train.distribution import build_scope, choose_devices, fit_scope, strategy_over

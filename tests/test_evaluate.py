@@ -17,8 +17,8 @@ from srgan.compare.versions import Method, read_clip, score_frames
 from srgan.errors import SRGANError
 from srgan.metrics.flicker import flicker, follow
 from srgan.metrics.pixels import lattice, psnr_y, ssim_y
-from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 
 evaluate = load_script("evaluate")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers import SAMPLE, load_script, run_python
 
-from srgan.pictures.arrays import to_float
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import to_float
 from srgan.runtime import choose_backend, load_keras
 from srgan.upscale.engines.problems import Inconvertible
 

@@ -8,8 +8,8 @@ from helpers import SAMPLE
 from PIL import Image, ImageFilter
 
 from srgan.metrics.flicker import flicker, follow
-from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, resize_bicubic
 
 STEP = np.array([3, -2])  # pixels to the right and down by which the scene moves from frame to frame
 LUMA = 219 / 255  # levels of studio luma a level of grey

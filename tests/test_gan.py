@@ -7,8 +7,8 @@ import pytest
 from srgan.networks.discriminators import patch, srgan
 from srgan.networks.generators import srresnet
 from srgan.networks.vgg19 import vgg19_features
-from srgan.pictures.arrays import downscale
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,

@@ -7,8 +7,8 @@ from upscaling import photograph
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
-from srgan.pictures.arrays import fill_transparent, resize, to_float, to_uint8
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import fill_transparent, resize, to_float, to_uint8
 
 
 def test_atomic_path_leaves_the_old_file_when_the_work_fails(tmp_path):

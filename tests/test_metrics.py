@@ -11,8 +11,8 @@ from skimage.metrics import structural_similarity
 
 import srgan
 from srgan.metrics.pixels import blur, lattice, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
-from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, to_float
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, to_float
 from srgan.runtime import load_keras
 
 

@@ -239,8 +239,8 @@ def test_vgg19_weights_that_are_missing_or_wrong(tmp_path):
 
 def test_vgg19_knows_a_picture_by_its_shared_weights(shared):
     """The features of a real picture are nearer to those of its slightly brighter self than to another picture's."""
-    from srgan.pictures.arrays import resize_bicubic, to_float
     from srgan.pictures import read_rgb
+    from srgan.pictures.arrays import resize_bicubic, to_float
 
     extract = vgg19_features(["block5_conv4"], weights=str(shared / "weights" / "vgg19_notop_float16.weights.h5"))
     cat, raccoon = (

@@ -25,8 +25,8 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.keys import Keys
 
 from srgan.compare.report import compare
-from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, resize_bicubic
 
 SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 2)}
 

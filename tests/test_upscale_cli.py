@@ -4,6 +4,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_command
+from helpers import ROOT, run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from upscaling import photograph
 
 from srgan import cli
-from srgan.errors import UsageError
-from srgan.upscale.planning import plan, refuse_clashes
+from srgan.upscale.planning import plan, separate
 from srgan.upscale.upscaler import Upscaler
 
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
@@ -100,8 +100,6 @@ def test_an_output_below_its_input_is_not_an_input(upscale, tmp_path):
         (["a.png", "a.png"], "would be written over a.png, an input"),
         (["a.png", "link.png"], "would be written over a.png, an input"),
         (["a.png", "b.png", "."], "would be written over"),
-        (["a.png", "a.jpg", "out", "--format", "png"], "would both be written to"),
-        (["a.png", "folder/a.png", "out"], "would both be written to"),
         (["a.png", "b.png", "c.png"], "several inputs need a folder"),
         (["-", "a.png", "out"], "one picture"),
         (["nothing", "out"], "no pictures there"),
@@ -283,13 +281,86 @@ def test_a_plan_never_maps_two_inputs_to_one_output(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("plan")
     for stem, suffix in names:
         (folder / f"{stem}{suffix}").touch()
-    try:
-        pairs = plan([str(folder)], str(folder / "out"), suffix=".png")
-        refuse_clashes(pairs)
-    except UsageError:
-        assert len({stem for stem, _ in names}) < len(names)
-    else:
-        assert len({target for _, target in pairs}) == len(pairs) == len(names)
+    pairs, clashes = separate(plan([str(folder)], str(folder / "out"), suffix=".png"))
+    assert not clashes and len({target for _, target in pairs}) == len(pairs) == len(names)
+    for source, target in pairs:
+        assert target.stem in (source.stem, source.name)
+
+
+def test_two_inputs_of_one_output_stop_only_themselves(upscale, tmp_path):
+    for name in ("in/a.png", "in/a.gif", "in/b.png", "other/b.png"):
+        save(tmp_path / name)
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and files(tmp_path / "out") == ["a.gif.png", "a.png", "b.png"]
+    status, lines = upscale(tmp_path / "in", tmp_path / "other" / "b.png", tmp_path / "new")
+    assert status == 1 and files(tmp_path / "new") == ["a.gif.png", "a.png"]
+    assert sum("and another input, too" in line for line in lines) == 2
+    assert lines[-1] == "srgan: 2 done, 0 skipped, 2 failed"
+
+
+def test_a_folder_may_be_named_like_a_picture(upscale, tmp_path):
+    (tmp_path / "out.png").mkdir()
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    assert upscale(tmp_path / "a.png", tmp_path / "out.png")[0] == 0
+    assert upscale(tmp_path / "a.png", tmp_path / "b.png", tmp_path / "out.png")[0] == 0
+    assert files(tmp_path / "out.png") == ["a.png", "b.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_regular_file_is_not_taken_from_a_folder(upscale, tmp_path):
+    save(tmp_path / "in" / "a.png")
+    os.mkfifo(tmp_path / "in" / "x.png")
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and lines[-1] == "srgan: 1 done, 0 skipped, 0 failed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions")
+@pytest.mark.parametrize("recursive", [True, False])
+def test_a_folder_that_cannot_be_read_is_said(recursive, model, tmp_path):
+    """Root may read everything: the process gives that up first."""
+    for name in ("a", "locked"):
+        save(tmp_path / "in" / name / "a.png")
+    (tmp_path / "in" / "locked").chmod(0)
+    tmp_path.chmod(0o777)
+    command = [sys.executable, "-c", CODE, "--model", str(model)]
+    command += ["--recursive", "in", "out"] if recursive else ["in/locked", "out"]
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("needs setpriv to give up the rights of root")
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search",
+                   "--inh-caps", "-dac_override,-dac_read_search", *command]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    (tmp_path / "in" / "locked").chmod(0o755)
+    assert done.returncode == 1 and "locked: Permission denied" in done.stderr, done.stderr
+    assert done.stderr.endswith(f"srgan: {int(recursive)} done, 0 skipped, 1 failed\n")
+    assert files(tmp_path / "out") == (["a/a.png"] if recursive else [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+@pytest.mark.parametrize("megabytes", [300, 350, 400, 450, 500, 550, 600, 650, 700, 800])
+def test_little_memory_ends_in_one_line_or_in_smaller_tiles(megabytes, tmp_path, model):
+    save(tmp_path / "a.png", photograph(200, 200))
+    command = f"ulimit -v {megabytes * 1000}; exec {shlex.join([sys.executable, '-c', CODE, 'a.png', 'b.png', '--model', str(model)])}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert "Traceback" not in done.stderr and "()" not in done.stderr, done.stderr
+    assert done.returncode == (0 if (tmp_path / "b.png").exists() else 1) and done.stderr.startswith("srgan: ")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_a_result_that_does_not_fit_stops_only_itself(tmp_path, model):
+    """Its result is the first that is too large, not a tile."""
+    for name, side in (("1.png", 60), ("2.png", 3000), ("3.png", 60)):
+        save(tmp_path / "in" / name, np.zeros((side, side, 3), np.uint8))
+    command = f"ulimit -v 1200000; exec {shlex.join([sys.executable, '-c', CODE, 'in', 'out', '--model', str(model)])}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "2.png: not enough memory" in done.stderr and files(tmp_path / "out") == ["1.png", "3.png"], done.stderr
 
 
 def test_plans(tmp_path, monkeypatch):

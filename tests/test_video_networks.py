@@ -12,8 +12,8 @@ from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 from srgan.networks.over_time import FUSIONS, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
 from srgan.networks.recurrent import EnlargingInitializer, MoveAlong, Shortfall
-from srgan.pictures.arrays import downscale, resize_bicubic, to_float, to_uint8
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, resize_bicubic, to_float, to_uint8
 from srgan.train.objective import SRGAN
 
 SMALL = {"filters": 4, "blocks": 4}

@@ -16,8 +16,8 @@ from srgan.errors import SRGANError
 from srgan.networks.files import load_generator, save_generator
 from srgan.networks.generators import srresnet
 from srgan.networks.over_time import FUSIONS
-from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.pictures import read_rgb
+from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.train.build import build_batches, build_generator, build_model
 from srgan.train.checkpoint import Checkpoint
 from srgan.train.data.motion import Motion, _path, _seen, moving

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.deep import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.formats import content_format, refuse_raw
@@ -56,6 +56,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = "not enough memory" if is_out_of_memory(error) else reason
         raise SRGANError(f"{name}: cannot be read as a picture ({reason})") from error
 
 

@@ -71,7 +71,9 @@ def write_picture(
                 _write_deep_avif(picture, temporary, quality)
             else:
                 _write_pillow(picture, kind, temporary, quality, lossless)
-    except (OSError, ValueError, MemoryError) as error:
+    except MemoryError as error:
+        raise SRGANError(f"{path}: cannot be written (not enough memory)") from error
+    except (OSError, ValueError) as error:
         raise SRGANError(f"{path}: cannot be written ({error})") from error
 
 

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 from srgan import pictures
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import copy_time
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
@@ -128,6 +128,10 @@ def _stage(work):
                 work(task, **options)
             except SRGANError as error:
                 task.error, task.picture = error, None
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                task.error, task.picture = SRGANError("not enough memory for this picture"), None
         return task
 
     return stage

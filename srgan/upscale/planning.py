@@ -1,22 +1,33 @@
 """Which output file is made from which input."""
 
 import os
+import stat
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from srgan import pictures
-from srgan.errors import UsageError
+from srgan.errors import SRGANError, UsageError
 
 
-def plan(inputs, output, *, recursive=False, suffix=None):
+def plan(
+    inputs: list[str],
+    output: str,
+    *,
+    recursive: bool = False,
+    suffix: str | None = None,
+    on_problem: Callable[[str], None] | None = None,
+) -> list[tuple]:
     """The pairs (source, target) of a command: paths, or "-" for standard input and output.
 
-    They may clash: see `refuse_clashes`.
+    Several may have one target: see `separate`.
 
     Args:
         inputs: files, folders of pictures, or "-".
         output: a file for one input file, a folder for more; a folder's structure is kept.
         recursive: also take what is in the folders of an input folder.
         suffix: of files written into a folder; None: the input's own, or .png where that is not written.
+        on_problem: called with a line on each folder that cannot be read; None: an error ends it.
 
     Raises:
         UsageError: the output is no place for these inputs, or no picture was found.
@@ -30,14 +41,27 @@ def plan(inputs, output, *, recursive=False, suffix=None):
         pairs = [(inputs[0], output)]
     elif "-" in inputs or output == "-":
         raise UsageError("-: standard input and output take one picture; name one input file and one output file")
-    elif os.path.exists(output) and not os.path.isdir(output) or Path(output).suffix.lower() in pictures.WRITABLE:
+    elif not os.path.isdir(output) and (
+        os.path.exists(output)
+        or Path(output).suffix.lower() in pictures.WRITABLE
+        and not output.endswith(("/", os.sep))
+    ):
         raise UsageError(f"{output}: several inputs need a folder as the last argument")
     else:
-        pairs = []
+        pairs, problems = [], []
+
+        def report(error):
+            if on_problem is None:
+                raise SRGANError(f"{error.filename}: {error.strerror}") from error
+            problems.append(error)
+            on_problem(f"{error.filename}: {error.strerror}; what is in it is left out")
+
         for name in dict.fromkeys(inputs):
-            for source, place in _pictures_of(Path(name), Path(output), recursive):
+            for source, place in _pictures_of(Path(name), Path(output), recursive, report):
                 own = source.suffix if source.suffix.lower() in pictures.WRITABLE else ".png"
                 pairs.append((source, Path(output) / place.with_suffix(suffix or own)))
+        if problems and not pairs:
+            return []
     if not pairs:
         raise UsageError(
             f"{', '.join(inputs)}: no pictures there" + ("" if recursive else "; --recursive looks deeper")
@@ -45,35 +69,67 @@ def plan(inputs, output, *, recursive=False, suffix=None):
     return pairs
 
 
-def _pictures_of(path, output, recursive):
+def _pictures_of(path, output, recursive, on_error):
     """Pairs of a picture and its place below the output folder."""
     if not path.is_dir():
         yield path, Path(path.name)
         return
     output = output.resolve()
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=on_error):
         folder = Path(folder)
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
         for name in sorted(files):
-            if Path(name).suffix.lower() in pictures.READABLE and not name.startswith("."):
+            if Path(name).suffix.lower() in pictures.READABLE and not name.startswith(".") and _is_file(folder / name):
                 yield folder / name, (folder / name).relative_to(path)
 
 
-def refuse_clashes(pairs):
-    """Raise UsageError if a pair's target is an input or another's target."""
+def _is_file(path):
+    """Whether it is no pipe, socket or device, from which a read may never end; links that lead nowhere are reported."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
+def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
+    """Give inputs that would be written to one output outputs of their own, where their formats tell them apart.
+
+    Beside a.png, a.gif becomes a.gif.png.
+
+    Returns:
+        The pairs that are left, and a line for each input whose output is another's, too.
+
+    Raises:
+        UsageError: an output is an input.
+    """
     inputs = {_identity(source): source for source, _ in pairs if source != "-" and os.path.exists(source)}
-    targets = {}
+    shared = _counts(pairs)
+    named = []
     for source, target in pairs:
-        if target == "-":
-            continue
-        if os.path.exists(target) and _identity(target) in inputs:
+        suffix = os.path.splitext(target)[1]
+        if shared[_place(target)] > 1 and os.path.splitext(source)[1].lower() != suffix.lower():
+            target = Path(target).with_name(Path(source).name + suffix)
+        if target != "-" and os.path.exists(target) and _identity(target) in inputs:
             raise UsageError(
                 f"{source}: would be written over {inputs[_identity(target)]}, an input; choose another output"
             )
-        other = targets.setdefault(os.path.normcase(os.path.realpath(target)), source)
-        if other != source:
-            raise UsageError(f"{other} and {source} would both be written to {target}; give them folders of their own")
+        named.append((source, target))
+    shared = _counts(named)
+    left = [pair for pair in named if shared[_place(pair[1])] == 1]
+    clashing = [pair for pair in named if shared[_place(pair[1])] > 1]
+    return left, [
+        f"{source}: would be written to {target}, and another input, too; give them folders of their own"
+        for source, target in clashing
+    ]
+
+
+def _counts(pairs):
+    return Counter(_place(target) for _, target in pairs)
+
+
+def _place(target):
+    return target if target == "-" else os.path.normcase(os.path.realpath(target))
 
 
 def _identity(path):

@@ -15,10 +15,10 @@ from srgan import pictures
 from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
+from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frames import scenes, windows
 from srgan.upscale.memory import affordable_tile
-from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, TileSize, split_tile, tiles
 
 WRAPPED = 16  # input pixels, more than `OVERLAP`
@@ -66,8 +66,10 @@ class Upscaler:
         wrap=False,
         palette=False,
     ):
-        if tile is not None and (not isinstance(tile, numbers.Integral) or tile < SMALLEST_TILE):
-            raise UsageError(f"tile: {tile!r} is not a number of pixels from {SMALLEST_TILE} on")
+        if tile is not None and not isinstance(tile, numbers.Integral):
+            raise UsageError(f"tile: {tile!r} is not a whole number of pixels")
+        if tile is not None and tile < SMALLEST_TILE:
+            raise UsageError(f"tile: {tile} is below {SMALLEST_TILE} pixels")
         if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
             raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
         if alpha not in ALPHAS:
@@ -101,7 +103,8 @@ class Upscaler:
             The same kind of thing, upscaled. Floats are clipped to [0, 1].
 
         Raises:
-            SRGANError: the network gave no numbers, or not even the smallest tile fits into memory.
+            SRGANError: the network gave no numbers, or the result or even the smallest tile does not fit into memory.
+            UsageError: it is no picture, of another type, or floats of another range.
         """
         if isinstance(picture, Picture):
             pixels, _ = self._upscale([picture.pixels] * self.engine.description.frames, on_tile=on_tile)
@@ -182,6 +185,13 @@ class Upscaler:
         tile = tile or TileSize(self.tile)
         height, width = frames[0].shape[:2]
         new_width, new_height = self.size(width, height)
+        try:
+            return self._upscale_wrapped(frames, memory, tile, on_tile, new_width, new_height)
+        except MemoryError as error:  # of the result; a tile's is dealt with
+            raise SRGANError(f"not enough memory for a result of {new_width} x {new_height} pixels") from error
+
+    def _upscale_wrapped(self, frames, memory, tile, on_tile, new_width, new_height):
+        height, width = frames[0].shape[:2]
         if not self.wrap:
             return self._upscale_whole(frames, memory, tile, on_tile, new_width, new_height)
         (x, new_x), (y, new_y) = _margin(width, new_width), _margin(height, new_height)

@@ -1,6 +1,6 @@
 """What goes wrong in an engine, in words of our own."""
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_memory
 
 
 class Inconvertible(Exception):
@@ -10,6 +10,6 @@ class Inconvertible(Exception):
 def translate_backend_error(error):
     """The MemoryError or SRGANError that an engine's error stands for: every backend has its own."""
     said = str(error)
-    if any(words in said.lower() for words in ("bad_alloc", "resource_exhausted", "out of memory", "allocate")):
+    if is_out_of_memory(error):
         return MemoryError(said)
     return SRGANError(f"the engine failed: {' '.join(said.split())[:300]}")
