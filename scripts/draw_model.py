@@ -87,6 +87,8 @@ def block_of(layer, scale):
         return Block("sum", "+", scale=scale)
     if kind == "PixelShuffle":
         return Block("upsampling", "PixelShuffle", f"x{layer.scale}", scale * layer.scale)
+    if kind == "BilinearUpsampling":
+        return Block("upsampling", "Bilinear", f"x{layer.scale}", scale * layer.scale)
     if kind == "UpSampling2D":
         return Block("upsampling", layer.interpolation.capitalize(), f"x{layer.size[0]}", scale * layer.size[0])
     return Block("other", kind, scale=scale)

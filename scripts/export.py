@@ -169,12 +169,21 @@ def largest_difference(run, generator) -> float:
 
 
 def write_onnx(model, file):
-    generator = load_float32(model)
+    """By Keras, through TensorFlow and tf2onnx, with an input `lr` and an output `sr`."""
+    import keras
     import onnx
 
-    from srgan.upscale.engines import onnx_graph
-
-    onnx.save(onnx_graph.from_keras(generator), file)
+    copy = _traceable(load_float32(model))
+    shape = [None if side is None else side for side in copy.inputs[0].shape]
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="lr")]
+    copy.export(file, format="onnx", input_signature=signature, verbose=False)
+    written = onnx.load(file)
+    (output,) = written.graph.output  # Keras has no name for it
+    for node in written.graph.node:
+        node.output[:] = ["sr" if name == output.name else name for name in node.output]
+        node.input[:] = ["sr" if name == output.name else name for name in node.input]
+    output.name = "sr"
+    onnx.save(written, file)
 
 
 def load_onnx(file):
@@ -197,33 +206,28 @@ def load_openvino(file):
 
 
 def write_saved_model(model, folder):
-    """By Keras, from a copy of the generator whose upsampling is TensorFlow's own.
+    _traceable(load_float32(model)).export(folder, format="tf_saved_model", verbose=False)
 
-    Keras' bilinear upsampling cannot be traced for free sizes, its nearest neighbour leaves LiteRT without the number of
-    channels, and pixel shuffling in Keras 3.12 is six operations.
-    """
-    generator = load_float32(model)
+
+def _traceable(generator):
+    """A copy of the generator whose layers are the plain ones: what makes them faster in training is lost on a runtime."""
     import keras
     import tensorflow as tf
 
-    from srgan.networks.layers import BlockConv2D, PixelShuffle
+    from srgan.networks.layers import BlockConv2D, PReLU
 
-    class Enlarge(keras.layers.UpSampling2D):
+    class NearestUpsampling(keras.layers.UpSampling2D):  # Keras' own leaves LiteRT without the number of channels
         def call(self, inputs):
             return tf.image.resize(inputs, tf.shape(inputs)[1:3] * self.size, self.interpolation)
 
-    class Shuffle(PixelShuffle):
-        def call(self, inputs):
-            return tf.nn.depth_to_space(inputs, self.scale)
+    plain = {keras.layers.UpSampling2D: NearestUpsampling, BlockConv2D: keras.layers.Conv2D, PReLU: keras.layers.PReLU}
 
     def copy_of(layer):
-        plain = {keras.layers.UpSampling2D: Enlarge, PixelShuffle: Shuffle, BlockConv2D: keras.layers.Conv2D}
-        kind = plain.get(type(layer), type(layer))
-        return kind.from_config(layer.get_config())
+        return plain.get(type(layer), type(layer)).from_config(layer.get_config())
 
     copy = keras.models.clone_model(generator, clone_function=copy_of)
     copy.set_weights(generator.get_weights())
-    copy.export(folder, format="tf_saved_model", verbose=False)
+    return copy
 
 
 def load_saved_model(folder):
@@ -269,7 +273,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "onnx": Format(".onnx", ("onnx", "onnxruntime"), write_onnx, load_onnx),
+    "onnx": Format(".onnx", ("tensorflow", "tf2onnx", "onnxruntime"), write_onnx, load_onnx),
     "openvino": Format(".xml", ("openvino",), write_openvino, load_openvino),
     "saved_model": Format("", ("tensorflow",), write_saved_model, load_saved_model),
     "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), write_litert, load_litert),

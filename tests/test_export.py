@@ -1,6 +1,5 @@
 """scripts/export.py: what each format's own runtime computes is what Keras computes, or nothing is written."""
 
-import importlib
 import re
 
 import numpy as np
@@ -58,7 +57,9 @@ def generators(tmp_path_factory):
 def run_onnx(file, pictures):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    assert [value.shape[1:] for value in session.get_inputs()] == [[*pictures.shape[1:-3], "height", "width", 3]]
+    (lr,) = session.get_inputs()
+    free, fixed = (lr.shape[0], *lr.shape[-3:-1]), (*lr.shape[1:-3], lr.shape[-1])
+    assert all(isinstance(side, str) for side in free) and fixed == (*pictures.shape[1:-3], 3)
     return session.run(["sr"], {"lr": pictures})[0]
 
 
@@ -88,7 +89,7 @@ def needs(*packages):
 
 
 FORMATS = {
-    ".onnx": (run_onnx, ("onnx", "onnxruntime")),
+    ".onnx": (run_onnx, ("tensorflow", "tf2onnx", "onnxruntime")),
     ".xml": (run_openvino, ("openvino",)),
     "": (run_saved_model, ("tensorflow",)),
     ".tflite": (run_litert, ("tensorflow", "ai_edge_litert")),
@@ -126,16 +127,16 @@ def test_each_runtime_computes_what_keras_computes(network, ending, generators, 
     np.testing.assert_allclose(given, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_an_onnx_graph_is_valid_and_has_an_operation_a_layer(generators, tmp_path):
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+def test_an_onnx_graph_is_valid_and_small(generators, tmp_path):
+    needs("tensorflow", "tf2onnx", "onnx")
+    import onnx
+
     export.write_onnx(generators["srresnet"][1], tmp_path / "mine.onnx")
     model = onnx.load(tmp_path / "mine.onnx")
     onnx.checker.check_model(model, full_check=True)
     operations = [node.op_type for node in model.graph.node]
-    assert {name: operations.count(name) for name in ("Conv", "PRelu", "BatchNormalization", "DepthToSpace")} == {
-        "Conv": 7, "PRelu": 4, "BatchNormalization": 3, "DepthToSpace": 2,
-    }  # fmt: skip
-    assert operations.count("Transpose") == 2
+    assert operations.count("Conv") == 7 and operations.count("Transpose") <= 4
+    assert not {"Loop", "If", "Resize"} & set(operations)
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml", ""])
@@ -176,7 +177,7 @@ def one_line(arguments, capsys):
 
 
 def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys):
-    needs("onnx", "onnxruntime")
+    needs("tensorflow", "tf2onnx", "onnxruntime")
     model = generators["compact"][1]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").touch()
@@ -193,7 +194,7 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
         given = one_line(["--model", model, tmp_path / arguments[0], *arguments[1:]], capsys)
         assert given[0] == status and words in given[1]
     monkeypatch.setattr(export, "find_spec", lambda name: None)
-    for name, packages in {"mine.onnx": "onnx onnxruntime", "mine.tflite": "tensorflow ai-edge-litert"}.items():
+    for name, packages in {"mine.onnx": "tensorflow tf2onnx onnxruntime", "mine.tflite": "tensorflow ai-edge-litert"}.items():
         status, line = one_line(["--model", model, tmp_path / name], capsys)
         assert status == 1 and f"run `pip install {packages}`" in line
     monkeypatch.setattr(export, "find_spec", lambda name: True)
@@ -211,16 +212,15 @@ def test_a_recurrent_network_is_refused(ending, generators, tmp_path, capsys):
 
 
 def test_a_network_that_cannot_be_written_is_named_with_its_layer(tmp_path, capsys):
-    needs("onnx", "onnxruntime")
+    needs("openvino")
     keras = load_keras()
     inputs = keras.Input((None, None, 3))
     keras.Model(inputs, keras.layers.Conv2DTranspose(3, 4, 4, "same", name="odd")(inputs)).save(tmp_path / "odd.keras")
-    status, line = one_line(["--model", tmp_path / "odd.keras", tmp_path / "odd.onnx"], capsys)
-    assert status == 1 and "odd.keras: cannot be written as onnx" in line and "layer odd, a Conv2DTranspose" in line
+    status, line = one_line(["--model", tmp_path / "odd.keras", tmp_path / "odd.xml"], capsys)
+    assert status == 1 and "odd.keras: cannot be written as openvino" in line and "layer odd, a Conv2DTranspose" in line
     assert [file.name for file in tmp_path.iterdir()] == ["odd.keras"]
 
 
-# The two formats that are written layer by layer know the same layers, whichever generator they come from.
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
@@ -240,7 +240,6 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
     assert export.main(["--model", str(tmp_path / "own.keras"), str(tmp_path / f"own{ending}")]) == 0  # it compares
 
 
-@pytest.mark.parametrize("ending", [".onnx", ".xml"])
 @pytest.mark.parametrize(
     "kind, options",
     [
@@ -259,10 +258,11 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
         ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "groups": 2}),
     ],
 )
-def test_layers_that_no_generator_has_are_refused_by_name(kind, options, ending):
-    needs(*FORMATS[ending][1])
+def test_layers_that_no_generator_has_are_refused_by_name(kind, options):
+    needs("openvino")
     keras = load_keras()
-    from_keras = importlib.import_module("srgan.upscale.engines.onnx_graph" if ending == ".onnx" else "srgan.upscale.engines.ir").from_keras
+    from srgan.upscale.engines.ir import from_keras
+
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
     odd = getattr(keras.layers, kind)(**options, name="odd")

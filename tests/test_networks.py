@@ -9,7 +9,7 @@ from srgan.errors import SRGANError
 from srgan.networks.discriminators import DISCRIMINATORS, patch, srgan, unet
 from srgan.networks.files import load_generator, save_generator, scale_of
 from srgan.networks.generators import compact, rdn, rrdb, srresnet
-from srgan.networks.layers import BlockConv2D, PixelShuffle, PReLU, SpectralConv2D, SubPixelInitializer, kind_of
+from srgan.networks.layers import BilinearUpsampling, BlockConv2D, PixelShuffle, PReLU, SpectralConv2D, SubPixelInitializer, kind_of
 from srgan.networks.vgg19 import vgg19_features
 
 
@@ -249,3 +249,31 @@ def test_vgg19_knows_a_picture_by_its_shared_weights(shared):
     maps = np.asarray(extract(np.stack([cat, cat * 0.9, raccoon]))[0])
     assert maps.shape == (3, 6, 6, 512)
     assert 3 * np.abs(maps[0] - maps[1]).mean() < np.abs(maps[0] - maps[2]).mean()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bilinear_upsampling_is_keras_own(scale):
+    x = np.random.default_rng(0).random((2, 7, 5, 3), np.float32)
+    wanted = keras.layers.UpSampling2D(scale, interpolation="bilinear")(x)
+    np.testing.assert_allclose(BilinearUpsampling(scale)(x), wanted, atol=1e-6)
+
+
+def test_a_file_with_keras_own_bilinear_upsampling_is_the_same_network(tmp_path):
+    """As every generator with a bilinear skip was saved up to version 0.1."""
+    new = srresnet(filters=4, blocks=1, normalization="none", skip="bilinear")
+
+    def as_before(layer):
+        if isinstance(layer, BilinearUpsampling):
+            kept = {"name": layer.name, "dtype": layer.dtype_policy}
+            return keras.layers.UpSampling2D(layer.scale, interpolation="bilinear", **kept)
+        return type(layer).from_config(layer.get_config())
+
+    old = keras.models.clone_model(new, clone_function=as_before)
+    old.set_weights(new.get_weights())
+    assert {"UpSampling2D"} == {type(old.get_layer("skip_upsample")).__name__}
+    old.save(tmp_path / "old.keras")
+    loaded = load_generator(tmp_path / "old.keras")
+    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in new.layers]
+    assert [variable.path for variable in loaded.variables] == [variable.path for variable in new.variables]
+    x = np.random.default_rng(0).random((1, 9, 12, 3), np.float32)
+    np.testing.assert_allclose(loaded(x), old(x), atol=1e-6)

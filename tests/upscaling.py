@@ -40,3 +40,10 @@ def make_model(path, seed=0, network="srresnet", **settings):
 def photograph(height=96, width=128, top=40, left=160):
     """A part of a real photograph, uint8 (height, width, 3)."""
     return data.astronaut()[top : top + height, left : left + width]
+
+
+def has_bfloat16():
+    """Whether this machine's processor computes in bfloat16, so that OpenVINO does."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from srgan.networks.layers import BlockConv2D, PixelShuffle, PReLU, SubPixelInitializer
+from srgan.networks.layers import BilinearUpsampling, BlockConv2D, PixelShuffle, PReLU, SubPixelInitializer
 
 
 def make_activation(kind, name, axes=(1, 2)):
@@ -81,7 +81,11 @@ def picture_with_skip(x, inputs, skip, scale):
     """
     if skip == "none":
         return layers.Rescaling(0.5, 0.5, dtype="float32", name="sr")(x)
-    enlarged = layers.UpSampling2D(scale, interpolation=skip, dtype="float32", name="skip_upsample")(inputs)
+    name = {"dtype": "float32", "name": "skip_upsample"}
+    if skip == "bilinear":
+        enlarged = BilinearUpsampling(scale, **name)(inputs)
+    else:
+        enlarged = layers.UpSampling2D(scale, interpolation=skip, **name)(inputs)
     x = layers.Rescaling(0.5, 0.0, dtype="float32", name="to_unit")(x)
     return layers.Add(dtype="float32", name="sr")([enlarged, x])
 

@@ -7,6 +7,7 @@ import keras
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
+from srgan.networks.layers import BilinearUpsampling
 
 
 def save_generator(generator, path):
@@ -23,7 +24,7 @@ def save_generator(generator, path):
 
 
 def load_generator(path) -> keras.Model:
-    """Load a generator that was saved as `.keras`, compiled for nothing.
+    """Load a generator that was saved as `.keras`, uncompiled.
 
     Raises:
         SRGANError: the file is missing, is no Keras model, or maps no RGB picture to an RGB picture.
@@ -42,7 +43,26 @@ def load_generator(path) -> keras.Model:
     shapes = [tuple(tensor.shape) for tensor in (*getattr(model, "inputs", []), *getattr(model, "outputs", []))]
     if not _is_generator(shapes):
         raise SRGANError(f"{path}: not a generator of RGB pictures: it maps {shapes[:-1]} to {shapes[-1:]}")
-    return model
+    return _with_own_upsampling(model)
+
+
+def _with_own_upsampling(model):
+    """The same network with BilinearUpsampling in place of Keras' bilinear UpSampling2D, which older files have."""
+
+    def is_bilinear(layer):
+        kind = keras.layers.UpSampling2D
+        return isinstance(layer, kind) and layer.interpolation == "bilinear" and len(set(layer.size)) == 1
+
+    def copy_of(layer):
+        if is_bilinear(layer):
+            return BilinearUpsampling(layer.size[0], name=layer.name, dtype=layer.dtype_policy)
+        return type(layer).from_config(layer.get_config())
+
+    if not any(map(is_bilinear, model.layers)):
+        return model
+    copy = keras.models.clone_model(model, clone_function=copy_of)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _is_generator(shapes):

@@ -77,6 +77,42 @@ class PixelUnshuffle(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("srgan")
+class BilinearUpsampling(keras.layers.Layer):
+    """Bilinear enlargement, half-pixel centres and repeated edges: (batch, h, w, c) to (batch, scale h, scale w, c).
+
+    The values are UpSampling2D's. That one asks the backend to resize: TensorFlow cannot trace it for pictures of any size,
+    Keras' OpenVINO backend lacks it, and OpenVINO would compute it in bfloat16, which has fewer levels than a picture. Sums
+    of shifted copies, one for each sub-pixel, work everywhere.
+    """
+
+    def __init__(self, scale, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, inputs):
+        padded = ops.pad(inputs, [[0, 0], [0, 0], [1, 1], [0, 0]], mode="symmetric")
+        columns = self._phases(padded[:, :, :-2], inputs, padded[:, :, 2:])
+        padded = ops.pad(columns, [[0, 0], [1, 1], [0, 0], [0, 0]], mode="symmetric")
+        return shuffle(self._phases(padded[:, :-2], columns, padded[:, 2:]), self.scale)
+
+    def _phases(self, before, here, after):
+        """The sub-pixels along one axis, as channels: each lies between a pixel and one of its neighbours."""
+        phases = []
+        for sub_pixel in range(self.scale):
+            offset = (sub_pixel + 0.5) / self.scale - 0.5  # of its centre, in pixels
+            neighbour = after if offset > 0 else before
+            phases.append(here * (1 - abs(offset)) + neighbour * abs(offset))
+        return ops.concatenate(phases, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height and height * self.scale, width and width * self.scale, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("srgan")
 class SubPixelInitializer(keras.initializers.Initializer):
     """Draws one kernel and repeats it for the scale² sub-pixels, so that training starts without a checkerboard.
 

@@ -25,7 +25,14 @@ def describe(generator) -> Description:
     from keras import Model, layers, tree
 
     from srgan.networks.files import scale_of
-    from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle
+    from srgan.networks.layers import (
+        BilinearUpsampling,
+        FoldFrames,
+        MergeFrames,
+        MiddleFrame,
+        PixelShuffle,
+        PixelUnshuffle,
+    )
     from srgan.networks.over_time import frames_of, is_recurrent
     from srgan.networks.recurrent import Blend, Difference, Doubt, Evidence, Shortfall
 
@@ -43,7 +50,7 @@ def describe(generator) -> Description:
         match layer:
             case layers.Conv2D() | layers.Conv3D():
                 here = max(layer.kernel_size[-2:]) // 2 * max(layer.dilation_rate[-2:]) / before
-            case layers.UpSampling2D():
+            case layers.UpSampling2D() | BilinearUpsampling():
                 here = 1 / before
             case Doubt():
                 here = 1

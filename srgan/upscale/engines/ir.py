@@ -1,8 +1,11 @@
 """A Keras generator as an OpenVINO model, built layer by layer.
 
-Generators are made of a dozen kinds of layer, so that writing the graph down is short, needs no particular Keras backend,
-and leaves the operations in the form that OpenVINO's CPU plugin fuses best (it folds batch normalisation into the
-convolutions by itself). Values are NHWC at both ends and NCHW in between, clips NDHWC and NCDHW.
+Keras can make the same graph by itself: with KERAS_BACKEND=openvino a generator that is called on an OpenVINO parameter
+gives it, equal to the last bit. But Keras' convolutions are NHWC and OpenVINO's NCHW, and of the 160 transpositions that
+this puts around them the CPU plugin leaves 76, where the graph written here has two. For `srresnet` and 192 x 192 pixels
+in float32 on an AVX2 processor that took 5.4 s of processor time instead of 2.7 s. So generators, which are made of a dozen
+kinds of layer, are converted here, channels first from end to end (clips NCDHW), with the last convolution done before the
+pixel shuffle. It needs no particular Keras backend.
 """
 
 import functools
@@ -14,7 +17,15 @@ import openvino as ov
 from keras import layers
 from openvino import opset13 as opset
 
-from srgan.networks.layers import FoldFrames, MergeFrames, MiddleFrame, PixelShuffle, PixelUnshuffle, shuffled_kernel
+from srgan.networks.layers import (
+    BilinearUpsampling,
+    FoldFrames,
+    MergeFrames,
+    MiddleFrame,
+    PixelShuffle,
+    PixelUnshuffle,
+    shuffled_kernel,
+)
 from srgan.networks.recurrent import Blend, Difference, Doubt, Evidence, Shortfall
 from srgan.upscale.engines.problems import Inconvertible
 
@@ -112,8 +123,8 @@ def _apply(layer, inputs) -> _Value:
         # What moves pixels.
         case PixelShuffle():
             return _Value(x.shuffled().node, layer.scale)
-        case layers.UpSampling2D() if layer.interpolation == "bilinear" and len(set(layer.size)) == 1:
-            scale = layer.size[0]
+        case BilinearUpsampling():
+            scale = layer.scale
             return _Value(_bilinear(_bilinear(x.shuffled().node, scale, axis=3), scale, axis=2), scale)
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
             scale = layer.size[0]

@@ -65,8 +65,7 @@ class KerasEngine:
         self.device = _keras_device(keras.backend.backend())
         self.precision = "float32" if precision == "auto" else precision
         self._lock = threading.Lock()
-        # Traced for pictures of any size, TensorFlow fails in Keras' bilinear upsampling.
-        self._generator.compile(run_eagerly=keras.backend.backend() == "tensorflow")
+        self._generator.compile()
         _compute_in(self.precision, self._generator)
 
     @property

@@ -74,8 +74,12 @@ class OpenVINOEngine:
 
     def _compile(self, precision):
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "auto":
-            precision = "bfloat16" if "BF16" in capabilities else "float32"
+        if "BF16" not in capabilities:
+            if precision == "bfloat16":
+                _log.info("this processor has no bfloat16 instructions: float32 is used")
+            precision = "float32"
+        elif precision == "auto":
+            precision = "bfloat16"
         self.precision = precision
         settings = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
