@@ -6,11 +6,9 @@ package, from the docstrings), and the pages whose text lies elsewhere in the re
 
 import ast
 import inspect
-import io
 import os
 import posixpath
 import re
-import tokenize
 import tomllib
 from argparse import ArgumentParser
 from importlib import import_module
@@ -143,7 +141,7 @@ configuration as `config.yaml`."""
 
 def _section(name, model, known=()):
     """The Markdown of the section `model`, called `name`, without the fields `known`, and of the sections in it."""
-    schema, comments = model.model_json_schema(by_alias=False), _comments(model)
+    schema = model.model_json_schema(by_alias=False)
     rows, inner = [], []
     for key, field in model.model_fields.items():
         dotted = f"{name}.{key}" if name else key
@@ -151,9 +149,10 @@ def _section(name, model, known=()):
             inner.append((dotted, models))
         elif key not in known and key != "generator":
             described = schema["properties"][key]
-            text = described.get("description") or comments.get(key, "")
             default = "required" if field.is_required() else f"default: {_code(_yaml(described.get('default')))}"
-            rows.append(f"| {_code(dotted)} | {_escaped(text)} | {_kind(described)}<br>{default} |")
+            rows.append(
+                f"| {_code(dotted)} | {_escaped(described.get('description', ''))} | {_kind(described)}<br>{default} |"
+            )
     title = name or "Top level"
     if "generator" in model.model_fields:
         title = f"{name}, with {name}.generator: {schema['properties']['generator'].get('const') or 'srresnet'}"
@@ -173,24 +172,6 @@ def _models(annotation):
     if inspect.isclass(annotation):
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for each in get_args(annotation) for model in _models(each)]
-
-
-def _comments(model):
-    """The comment in each field's definition, by the field's name; those of base classes too."""
-    found = {}
-    for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
-            continue
-        source = inspect.getsource(base)
-        tokens = [
-            token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
-        ]
-        for statement in ast.parse(source).body[0].body:
-            if isinstance(statement, ast.AnnAssign):
-                lines = range(statement.lineno, statement.end_lineno + 1)
-                said = [token.string.lstrip("# ") for token in tokens if token.start[0] in lines]
-                found |= {statement.target.id: " ".join(said)} if said else {}
-    return found
 
 
 def _kind(schema):

@@ -15,7 +15,7 @@ from evaluate import SCORES, find_clip, measure_clips, positive
 from variants import markdown, publish, run, seconds_a_megapixel
 
 from srgan.compare.versions import BICUBIC, load_methods
-from srgan.config.schema import WITH_OWN_LAYERS
+from srgan.config.networks import WITH_OWN_LAYERS
 from srgan.errors import SRGANError, UsageError
 from srgan.networks.over_time import FUSIONS
 from srgan.runtime import load_keras

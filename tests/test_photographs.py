@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import SAMPLE
 
-from srgan.config.schema import Photograph
+from srgan.config.data import Photograph
 from srgan.errors import UsageError
 from srgan.pictures import downscale, read_rgb, resize_bicubic
 from srgan.train.data.batches import Batches

@@ -25,7 +25,7 @@ def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges) -> n
     Args:
         lr: uint8 (h, w, 3), made by bicubic.
         random: the only source of randomness.
-        ranges: `srgan.config.schema.Photograph`: what is drawn, how strong and how often.
+        ranges: `srgan.config.data.Photograph`: what is drawn, how strong and how often.
 
     Returns:
         uint8 (h, w, 3), at the same place.

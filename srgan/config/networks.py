@@ -1,0 +1,105 @@
+"""The section `network`: one class for each generator, told apart by `generator`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from srgan.config.section import Count, Section
+
+# Fusions whose frames meet in layers that a still-image generator lacks.
+WITH_OWN_LAYERS = ("late", "slow", "recurrent")
+
+
+class Network(Section):
+    """What every generator has, and the discriminator."""
+
+    filters: Count = 64
+    """Channels of the generator's body."""
+    scale: Literal[2, 4] = 4
+    """How many times as wide and high the output is."""
+    discriminator: Literal["srgan", "patch", "unet"] = "srgan"
+    """SRGAN's, pix2pix's patch discriminator, or Real-ESRGAN's U-Net."""
+    discriminator_filters: Count = 64
+    """Channels of the discriminator's first convolution."""
+    discriminator_normalization: Literal["batch", "instance", "spectral", "none"] | None = None
+    """Normalisation of the discriminator's convolutions except the last; null: batch for srgan, instance for patch,
+    spectral for unet."""
+
+
+class SRResNet(Network):
+    """SRResNet, the generator of SRGAN."""
+
+    generator: Literal["srresnet"] = "srresnet"
+    blocks: Count = 16
+    """Residual blocks."""
+    normalization: Literal["batch", "instance", "none"] = "batch"
+    """Normalisation of the residual blocks; batch as published."""
+    activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
+    """Activation function; prelu as published."""
+    skip: Literal["none", "bilinear"] = "none"
+    """`bilinear` adds the enlarged input to the output."""
+    fusion: Literal["none", "early", "late", "slow", "3d", "recurrent"] = "none"
+    """Where successive frames of a clip meet (see srgan.networks.over_time); none: a generator of single pictures."""
+    frames: Annotated[int, Field(ge=3)] = 5
+    """An odd number: how many frames meet or, for recurrent, follow each other in training."""
+
+    @model_validator(mode="after")
+    def _frames_meet(self):
+        if self.frames % 2 == 0:
+            raise ValueError(f"frames = {self.frames}: must be odd, so that one is the middle")
+        least = {"slow": self.frames // 2 + 1, "3d": 2}.get(self.fusion, 1)  # blocks between the places where they meet
+        if self.blocks < least:
+            raise ValueError(f"blocks = {self.blocks}: must be at least {least} for fusion: {self.fusion}"
+                             + f" of {self.frames} frames" * (self.fusion == "slow"))  # fmt: skip
+        return self
+
+
+class RDN(Network):
+    """Residual dense network."""
+
+    generator: Literal["rdn"]
+    blocks: Count = 16
+    """Residual dense blocks."""
+    layers_per_block: Count = 8
+    """Convolutions of a block."""
+    growth: Count = 64
+    """Channels that each layer of a block adds."""
+
+
+class RRDB(Network):
+    """ESRGAN's generator."""
+
+    generator: Literal["rrdb"]
+    blocks: Count = 23
+    """Residual-in-residual dense blocks."""
+    growth: Count = 32
+    """Channels that each layer of a dense block adds."""
+
+
+class Compact(Network):
+    """A fast generator: every layer but the last works at low resolution."""
+
+    generator: Literal["compact"]
+    blocks: Count = 16
+    """Convolutions of the body."""
+    activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
+    """Activation function."""
+
+
+NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact}
+
+
+def _generator(network):
+    """The name that decides which keys a network section has."""
+    if isinstance(network, dict):
+        return network.get("generator", "srresnet")
+    return getattr(network, "generator", None)
+
+
+AnyNetwork = Annotated[
+    Annotated[SRResNet, Tag("srresnet")]
+    | Annotated[RDN, Tag("rdn")]
+    | Annotated[RRDB, Tag("rrdb")]
+    | Annotated[Compact, Tag("compact")],
+    Discriminator(_generator),
+]
