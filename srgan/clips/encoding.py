@@ -1,13 +1,14 @@
 """Which encoder a clip's result gets, with all its settings, and in which container it goes."""
 
-import io
 import os
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from srgan.clips.colour import FULL, PICTURE_COLOUR, Colour
-from srgan.clips.ffmpeg import FFmpegError, av, one_line
+import numpy as np
+
+from srgan.clips.colour import FULL, PICTURE_COLOUR, SWSCALE_FLAGS, SWSCALE_MATRIX, Colour
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line
 from srgan.errors import SRGANError, UsageError
 
 # The crf where none is asked for: what the network added is to be seen.
@@ -59,7 +60,7 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
     """How a clip's result of that size is encoded in a file with that suffix.
 
     Raises:
-        UsageError: there is no such encoder, it does not take a crf, or the container does not take what it makes.
+        UsageError: there is no such encoder, or it does not take a crf.
         SRGANError: the encoder cannot be opened for such frames.
     """
     if crf is not None and not 0 <= crf <= 63:
@@ -103,13 +104,6 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
     left = open_encoder(encoding).options
     if "crf" in left and crf is not None:
         raise UsageError(f"crf: {name} has no such setting")
-    if suffix != ".gif":
-        try:
-            with av.open(io.BytesIO(), "w", format=muxer(suffix)) as container:
-                add_video(container, encoding)
-                container.start_encoding()
-        except (FFmpegError, ValueError) as error:
-            raise UsageError(f"codec: {name} does not go into a {suffix} file ({one_line(error)})") from error
     return encoding
 
 
@@ -163,3 +157,26 @@ def add_video(container, encoding):
     _configure(stream.codec_context, encoding)
     stream.time_base = encoding.time_base
     return stream
+
+
+def coded_frame(pixels: np.ndarray, encoding: Encoding, reformatter: VideoReformatter) -> av.VideoFrame:
+    """Pixels, uint8 or uint16 (height, width, 3 or 4), as a frame of the encoder's format."""
+    height, width = pixels.shape[:2]
+    missing = encoding.height - height, encoding.width - width
+    if any(missing):
+        pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
+    name = ("rgb24", "rgba", "rgb48le", "rgba64le")[pixels.shape[2] - 3 + 2 * (pixels.dtype == np.uint16)]
+    is_rgb = encoding.colour.matrix == 0
+    frame = reformatter.reformat(
+        av.VideoFrame.from_ndarray(pixels, name),
+        format=encoding.format,
+        src_color_range=FULL,
+        dst_colorspace=None if is_rgb else SWSCALE_MATRIX[encoding.colour.matrix],
+        dst_color_range=encoding.colour.range,
+        interpolation=SWSCALE_FLAGS,
+        threads=1,
+    )
+    if not is_rgb:
+        frame.colorspace = encoding.colour.matrix
+    frame.color_primaries, frame.color_trc = encoding.colour.primaries, encoding.colour.transfer
+    return frame

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX
-from srgan.clips.encoding import Encoding, open_encoder
+from srgan.clips.encoding import Encoding, coded_frame, open_encoder
 from srgan.clips.ffmpeg import VideoReformatter, av, wrap_write_errors
 from srgan.clips.frame import Frame
 from srgan.files import atomic_path
@@ -72,7 +71,9 @@ class Segments:
             for frame, pixels in itertools.islice(results, SEGMENT):
                 encoder = encoder or open_encoder(self.encoding)
                 with wrap_write_errors(self.target):
-                    packets += encoder.encode(self._coded(pixels, frame.pts))
+                    coded = coded_frame(pixels, self.encoding, self._reformatter)
+                    coded.pts, coded.time_base = frame.pts, self.encoding.time_base
+                    packets += encoder.encode(coded)
                 count, end = count + 1, frame.pts + frame.duration
                 on_frame()
             if not count:
@@ -116,29 +117,6 @@ class Segments:
 
     def _file(self, index):
         return self.folder / f"{index:06}.npz"
-
-    def _coded(self, pixels, pts):
-        """The result as a frame of the encoder's format."""
-        height, width = pixels.shape[:2]
-        missing = self.encoding.height - height, self.encoding.width - width
-        if any(missing):
-            pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge")
-        name = ("rgb24", "rgba", "rgb48le", "rgba64le")[pixels.shape[2] - 3 + 2 * (pixels.dtype == np.uint16)]
-        is_rgb = self.encoding.colour.matrix == 0
-        frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(pixels, name),
-            format=self.encoding.format,
-            src_color_range=FULL,
-            dst_colorspace=None if is_rgb else SWSCALE_MATRIX[self.encoding.colour.matrix],
-            dst_color_range=self.encoding.colour.range,
-            interpolation=SWSCALE_FLAGS,
-            threads=1,
-        )
-        if not is_rgb:
-            frame.colorspace = self.encoding.colour.matrix
-        frame.color_primaries, frame.color_trc = self.encoding.colour.primaries, self.encoding.colour.transfer
-        frame.pts, frame.time_base = pts, self.encoding.time_base
-        return frame
 
     def _save(self, packets, count, end):
         file = self._file(len(self._files))

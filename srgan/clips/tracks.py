@@ -1,12 +1,11 @@
-"""The other tracks of a video file, such as sound, subtitles and fonts: which go into the new container, and their packets."""
+"""The other tracks of a video file, such as sound, subtitles and fonts: their packets, tags and chapters."""
 
 import contextlib
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
-from srgan.clips.encoding import Encoding, add_video, muxer
-from srgan.clips.ffmpeg import FFmpegError, av, fraction, one_line
+from srgan.clips.ffmpeg import FFmpegError, av, fraction
 from srgan.clips.video_file import VideoFile
 
 # What described the old file or its coding.
@@ -22,33 +21,25 @@ STALE_TAGS = {
 }
 
 
-def choose_tracks(clip: VideoFile, source, suffix: str, encoding: Encoding, notice: Callable[[str], None]) -> list[int]:
-    """The indices of the other streams that a container can hold; `notice` gets a line on each that it cannot.
+class Track(NamedTuple):
+    """One of the source's other tracks that goes into the new container.
 
-    Args:
-        source: the clip's open container.
-        suffix: of the file to write.
-        encoding: of its video.
+    Attributes:
+        index: of the source's stream.
     """
-    chosen, original = [], clip.video_stream(source)
-    for stream in source.streams:
-        if stream.index == original.index:
-            continue
-        try:
-            if suffix == ".gif":
-                raise ValueError("a GIF holds pictures only")
-            with av.open(io.BytesIO(), "w", format=muxer(suffix)) as trial:
-                add_video(trial, encoding)
-                add_copy(trial, stream)
-                trial.start_encoding()
-            chosen.append(stream.index)
-        except (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
-            notice(f"{stream.type} stream {stream.index} cannot be copied and is left out ({one_line(error)})")
-    return chosen
+
+    index: int
 
 
-def add_copy(container, stream):
-    """A stream of `container` that takes the packets of `stream` as they are."""
+def name_of(stream) -> str:
+    """What a message calls a stream."""
+    handler = stream.metadata.get("handler_name", "").strip() if stream.type == "data" else ""
+    return f"{stream.type} stream {stream.index}" + (f" ({handler})" if handler else "")
+
+
+def add_track(container, source, track: Track):
+    """A stream of `container` that takes the packets of a track as they are."""
+    stream = source.streams[track.index]
     copy = container.add_stream_from_template(stream, opaque=True)
     carry_over(stream, copy)
     return copy
@@ -82,11 +73,11 @@ def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fract
     """Yield the packets of the streams that are copied, each with its time in seconds, moved as the frames are.
 
     Args:
-        copies: new streams by the indices of those of `source`.
+        copies: new streams by their `Track`.
     """
-    last = {}
+    new, last = {track.index: stream for track, stream in copies.items()}, {}
     with contextlib.suppress(FFmpegError):  # of a file that is cut off: what there was is copied
-        for packet in source.demux([source.streams[index] for index in copies] or ()) if copies else ():
+        for packet in source.demux([source.streams[index] for index in new]) if new else ():
             index, base = packet.stream.index, fraction(packet.time_base)
             if not packet.size:
                 continue
@@ -100,5 +91,6 @@ def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fract
             packet.pts, packet.dts = pts - shift, max(dts - shift, last.get(index, dts - shift - 1) + 1)
             packet.pts = max(packet.pts, packet.dts)
             last[index] = packet.dts
-            packet.stream = copies[index]
+            if new[index] is not None:
+                packet.stream = new[index]
             yield packet.dts * base, packet

@@ -42,9 +42,9 @@ class VideoFile:
             self.time_base = fraction(stream.time_base)
             # Some formats begin anywhere, broadcasts hours after zero. What begins before zero is cut by the container
             # (the padding that audio encoders need), and stays where it is.
-            origin = max(Fraction(container.start_time or 0, 1_000_000), Fraction(0))
-            self.begin = origin + Fraction(start or 0)
-            self.end = None if end is None else origin + Fraction(end)
+            self.origin = max(Fraction(container.start_time or 0, 1_000_000), Fraction(0))
+            self.begin = self.origin + Fraction(start or 0)
+            self.end = None if end is None else self.origin + Fraction(end)
             self.starts_later = bool(start)
             self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
             self.count = self._count(container, stream, start, end)

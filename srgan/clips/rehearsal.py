@@ -1,0 +1,191 @@
+"""Trying a container before the work: a run that cannot be written fails at once, and what does not go in is named.
+
+FFmpeg's muxers take more than players read: some write a malformed file without a word, some fail at the end only. So a
+small file is written of one picture and the first packets of each track, and read again.
+"""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from srgan.clips.encoding import Encoding, coded_frame, open_encoder
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line, wrap_write_errors
+from srgan.clips.muxing import write_container
+from srgan.clips.reading import VideoFile
+from srgan.clips.segments import Packet
+from srgan.clips.tracks import Track, name_of, track_packets
+from srgan.errors import UsageError
+
+_SAMPLE = 40  # packets of a track that are tried
+_PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
+
+
+def check_container(encoding: Encoding, suffix: str) -> None:
+    """Raise UsageError unless a container holds what an encoder makes."""
+    problem = _problem(suffix, encoding, _picture(encoding))
+    if problem:
+        raise UsageError(f"codec: {encoding.codec} does not go into a {suffix} file ({problem})")
+
+
+def choose_tracks(
+    clip: VideoFile, target: Path, encoding: Encoding, notice: Callable[[str], None] = lambda line: None
+) -> tuple[list[Track], bool]:
+    """Which of the other tracks the container can hold, and whether it can hold the timecode.
+
+    Args:
+        clip: the source.
+        target: its suffix says the container.
+        encoding: of its video.
+        notice: gets a line on each track that is left out.
+
+    Raises:
+        SRGANError: not even the rest can be written.
+    """
+    suffix, chosen = target.suffix.lower(), []
+    picture = _picture(encoding) if suffix != ".gif" else None
+    with clip.open() as source:
+        original = clip.video_stream(source).index
+        streams = [stream for stream in source.streams if stream.index != original]
+        has_timecode = any(key.lower() == "timecode" for key in [*source.metadata, *source.streams[original].metadata])
+        names = {stream.index: name_of(stream) for stream in streams}
+        candidates = [stream.index for stream in streams if suffix != ".gif" and stream.type != "data"]
+        timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
+    samples = _samples(clip, candidates)
+
+    def left_out(index, problem):
+        notice(f"{target}: {names[index]} cannot be copied and is left out ({problem})")
+
+    has_timecode &= suffix != ".gif" and not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
+    for index, name in names.items():
+        if suffix == ".gif":
+            left_out(index, "a GIF holds pictures only")
+        elif index in timecodes and has_timecode:
+            continue  # the container makes a track of the tag
+        elif index not in candidates:
+            left_out(index, f"{suffix[1:]} holds no such data")
+        else:
+            track = Track(index)
+            problem = _problem(suffix, encoding, picture, clip, (track,), samples, keep_timecode=has_timecode)
+            if problem:
+                left_out(index, problem)
+            else:
+                chosen.append(track)
+    if suffix != ".gif":
+        with wrap_write_errors(target):
+            write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
+    return chosen, has_timecode
+
+
+def _picture(encoding):
+    """Two black frames, encoded."""
+    encoder, reformatter = open_encoder(encoding), VideoReformatter()
+    step = max(1, round(1 / encoding.rate / encoding.time_base))
+    packets = []
+    for index in range(2):
+        pixels = np.zeros((encoding.height, encoding.width, 3), np.uint8)
+        frame = coded_frame(pixels, encoding, reformatter)
+        frame.pts, frame.time_base = index * step, encoding.time_base
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    return [
+        Packet(bytes(packet), index * step, index * step, step, packet.is_keyframe)
+        for index, packet in enumerate(packets)
+    ]
+
+
+def _samples(clip, indices):
+    """The first packets of each stream, by its index, as `track_packets` gives them."""
+    samples = defaultdict(list)
+    if indices:
+        with clip.open() as source:
+            waiting = set(indices)
+            for time, packet in track_packets(clip, source, {Track(index): None for index in indices}):
+                index = packet.stream.index
+                if index in waiting:
+                    samples[index].append((time, packet))
+                    if len(samples[index]) == _SAMPLE:
+                        waiting.remove(index)
+                        if not waiting:
+                            break
+    return samples
+
+
+def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep_timecode=True):
+    """Why a small file with these tracks cannot be written or not be read again without complaint, in one line; or None."""
+
+    def packets_of(clip, source, copies):
+        for track, stream in copies.items():
+            for time, packet in samples[track.index]:
+                yield time, _copy(packet, stream)
+
+    file = io.BytesIO()
+    try:
+        write_container(
+            file, suffix, encoding, picture, clip, tracks, keep_timecode=keep_timecode, packets_of=packets_of
+        )
+        file.seek(0)
+        complaints, counts = _read(file)
+    except _PROBLEMS as error:
+        return one_line(error)
+    if tracks and samples[tracks[0].index] and not counts[1]:
+        return "nothing of it can be read again"
+    if complaints and clip is not None:
+        complaints -= _read(str(clip.path.absolute()))[0]
+    return min(complaints, default=None)
+
+
+def _read(file):
+    """What FFmpeg complains of when it reads the begin of a file, and the number of packets by stream."""
+    counts = defaultdict(int)
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as logs, av.open(file, metadata_errors="replace") as container:
+            for packet in container.demux():
+                if packet.size:
+                    counts[packet.stream.index] += 1
+                if counts[packet.stream.index] > _SAMPLE:
+                    break
+    finally:
+        av.logging.set_level(level)
+    return {" ".join(re.sub(r"0x[0-9a-f]+|\d+", "#", message).split()) for _, _, message in logs}, counts
+
+
+def _copy(packet, stream):
+    copy = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    copy.is_keyframe = packet.is_keyframe
+    for data in packet.iter_sidedata():
+        copy.set_sidedata(data)
+    copy.stream = stream
+    return copy
+
+
+class _Discard(io.RawIOBase):
+    """A file that keeps nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self._position = self._size = 0
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def write(self, data):
+        self._position += len(data)
+        self._size = max(self._size, self._position)
+        return len(data)
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self):
+        return self._position
