@@ -16,7 +16,7 @@ except ImportError as error:
     raise SRGANError(f"clips need PyAV, which cannot be imported ({error}): pip install av") from error
 
 # The other modules take PyAV from here, so that its absence is always reported in one line.
-__all__ = ["FFmpegError", "VideoReformatter", "av", "fraction", "one_line", "wrap_write_errors"]
+__all__ = ["FFmpegError", "VideoReformatter", "av", "fraction", "one_line", "packets_until_error", "wrap_write_errors"]
 
 
 def fraction(value) -> Fraction | None:
@@ -27,6 +27,12 @@ def fraction(value) -> Fraction | None:
 def one_line(error: BaseException) -> str:
     """The message of an error in one line."""
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+def packets_until_error(container, *streams) -> Iterator:
+    """Yield the packets of some streams of an open file, up to where it is cut off."""
+    with contextlib.suppress(FFmpegError):
+        yield from container.demux(*streams)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from srgan.clips.muxing import write_container
 from srgan.clips.reading import VideoFile
 from srgan.clips.segments import Packet
 from srgan.clips.tracks import Track, name_of, track_packets
-from srgan.errors import UsageError
+from srgan.errors import SRGANError, UsageError
 
 _SAMPLE = 40  # packets of a track that are tried
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
@@ -52,6 +52,11 @@ def choose_tracks(
         streams = [stream for stream in source.streams if stream.index != original]
         has_timecode = any(key.lower() == "timecode" for key in [*source.metadata, *source.streams[original].metadata])
         names = {stream.index: name_of(stream) for stream in streams}
+        refused = {
+            stream.index: "players from before 2023 do not know its codec in MP4"
+            for stream in streams
+            if suffix == ".mp4" and stream.codec_context and stream.codec_context.name.startswith("pcm_f")
+        }
         candidates = [stream.index for stream in streams if suffix != ".gif" and stream.type != "data"]
         timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
     samples = _samples(clip, candidates)
@@ -60,11 +65,13 @@ def choose_tracks(
         notice(f"{target}: {names[index]} cannot be copied and is left out ({problem})")
 
     has_timecode &= suffix != ".gif" and not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
-    for index, name in names.items():
+    for index in names:
         if suffix == ".gif":
             left_out(index, "a GIF holds pictures only")
         elif index in timecodes and has_timecode:
             continue  # the container makes a track of the tag
+        elif index in refused:
+            left_out(index, refused[index])
         elif index not in candidates:
             left_out(index, f"{suffix[1:]} holds no such data")
         else:
@@ -81,16 +88,22 @@ def choose_tracks(
 
 
 def _picture(encoding):
-    """Two black frames, encoded."""
+    """Two black frames, encoded.
+
+    Raises:
+        SRGANError: the encoder fails.
+    """
     encoder, reformatter = open_encoder(encoding), VideoReformatter()
     step = max(1, round(1 / encoding.rate / encoding.time_base))
-    packets = []
-    for index in range(2):
-        pixels = np.zeros((encoding.height, encoding.width, 3), np.uint8)
-        frame = coded_frame(pixels, encoding, reformatter)
-        frame.pts, frame.time_base = index * step, encoding.time_base
-        packets += encoder.encode(frame)
-    packets += encoder.encode(None)
+    pixels, packets = np.zeros((encoding.height, encoding.width, 3), np.uint8), []
+    try:
+        for index in range(2):
+            frame = coded_frame(pixels, encoding, reformatter)
+            frame.pts, frame.time_base = index * step, encoding.time_base
+            packets += encoder.encode(frame)
+        packets += encoder.encode(None)
+    except (FFmpegError, ValueError) as error:
+        raise SRGANError(f"codec: {encoding.codec} cannot encode this clip ({one_line(error)})") from error
     return [
         Packet(bytes(packet), index * step, index * step, step, packet.is_keyframe)
         for index, packet in enumerate(packets)

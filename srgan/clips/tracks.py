@@ -1,11 +1,10 @@
 """The other tracks of a video file, such as sound, subtitles and fonts: their packets, tags and chapters."""
 
-import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from srgan.clips.ffmpeg import FFmpegError, av, fraction
+from srgan.clips.ffmpeg import av, fraction, packets_until_error
 from srgan.clips.video_file import VideoFile
 
 # What described the old file or its coding.
@@ -75,22 +74,49 @@ def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fract
     Args:
         copies: new streams by their `Track`.
     """
-    new, last = {track.index: stream for track, stream in copies.items()}, {}
-    with contextlib.suppress(FFmpegError):  # of a file that is cut off: what there was is copied
-        for packet in source.demux([source.streams[index] for index in new]) if new else ():
-            index, base = packet.stream.index, fraction(packet.time_base)
-            if not packet.size:
-                continue
-            shift = round(clip.begin / base)
-            if packet.pts is None and packet.dts is None:
-                packet.pts = packet.dts = shift  # a cover
-            pts = packet.dts if packet.pts is None else packet.pts
-            dts = packet.pts if packet.dts is None else packet.dts
-            if clip.starts_later and pts * base < clip.begin or clip.end is not None and pts * base >= clip.end:
-                continue
-            packet.pts, packet.dts = pts - shift, max(dts - shift, last.get(index, dts - shift - 1) + 1)
-            packet.pts = max(packet.pts, packet.dts)
-            last[index] = packet.dts
-            if new[index] is not None:
-                packet.stream = new[index]
-            yield packet.dts * base, packet
+    new, last, move = {track.index: stream for track, stream in copies.items()}, {}, clip.timeline.mover()
+    if not new:
+        return
+    for packet in _with_durations(packets_until_error(source, [source.streams[index] for index in new])):
+        index, base = packet.stream.index, fraction(packet.time_base)
+        move(packet)
+        shift = round(clip.begin / base)
+        if packet.pts is None and packet.dts is None:
+            packet.pts = packet.dts = shift  # a cover
+        pts = packet.dts if packet.pts is None else packet.pts
+        dts = packet.pts if packet.dts is None else packet.dts
+        if clip.starts_later and pts * base < clip.begin or clip.end is not None and pts * base >= clip.end:
+            continue
+        packet.pts, packet.dts = pts - shift, max(dts - shift, last.get(index, dts - shift - 1) + 1)
+        packet.pts = max(packet.pts, packet.dts)
+        last[index] = packet.dts
+        if new[index] is not None:
+            packet.stream = new[index]
+        yield packet.dts * base, packet
+
+
+def _with_durations(packets):
+    """Yield packets, those of sound with their duration: without it, MP4 loses the last one.
+
+    Where the file does not say it, it is the time to the next packet, and for the last one that of the one before.
+    """
+    waiting, durations = {}, {}
+    for packet in packets:
+        if not packet.size:
+            continue
+        index = packet.stream.index
+        if packet.stream.type != "audio" or packet.duration and index not in waiting:
+            yield packet
+            continue
+        if before := waiting.pop(index, None):
+            if before.pts is not None and packet.pts is not None and packet.pts > before.pts:
+                durations[index] = packet.pts - before.pts
+                before.duration = durations[index]
+            yield before
+        if packet.duration:
+            yield packet
+        else:
+            waiting[index] = packet
+    for index, packet in waiting.items():
+        packet.duration = durations.get(index, 0)
+        yield packet

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.clips.timeline import find_timeline, may_jump
 from srgan.errors import SRGANError
 
 # Old files have tags in other alphabets than UTF-8. From version 19 on PyAV takes them as they are.
@@ -40,17 +41,27 @@ class VideoFile:
         with self.open() as container:
             stream = self.video_stream(container)
             self.time_base = fraction(stream.time_base)
-            # Some formats begin anywhere, broadcasts hours after zero. What begins before zero is cut by the container
-            # (the padding that audio encoders need), and stays where it is.
-            self.origin = max(Fraction(container.start_time or 0, 1_000_000), Fraction(0))
+            self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+            self._duration = max(1, round(1 / self.rate / self.time_base))
+            # Some formats begin anywhere, broadcasts hours after zero, or before it, where 33 bits of a clock run over.
+            # In the others, what begins before zero is cut by the container (the padding that audio encoders need).
+            self.origin = Fraction(container.start_time or 0, 1_000_000)
+            if not may_jump(container):
+                self.origin = max(self.origin, Fraction(0))
             self.begin = self.origin + Fraction(start or 0)
             self.end = None if end is None else self.origin + Fraction(end)
             self.starts_later = bool(start)
-            self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+            self.timeline = find_timeline(container, stream, self._duration * self.time_base)
+            self._length = float(self.timeline.length) if self.timeline.jumps else _length(stream)
             self.count = self._count(container, stream, start, end)
-            self._duration = max(1, round(1 / self.rate / self.time_base))
-            self._length = _length(stream)
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
+        if self.timeline.jumps:
+            notice(
+                f"{path}: its time stamps jump {self.timeline.jumps} times: what comes after is shown without a gap, and "
+                "whether something is missing there cannot be known"
+            )
+        with self.open() as container:  # again: all of it may have been read
+            stream = self.video_stream(container)
             first = self._first_frame(container, stream)
             if stream.metadata.get("alpha_mode") == "1":
                 notice(f"{path}: its transparency is left out")
@@ -93,7 +104,7 @@ class VideoFile:
         raise SRGANError(f"{self.path}: no frame of it can be decoded")
 
     def _count(self, container, stream, start, end):
-        seconds = (container.duration or 0) / 1_000_000
+        seconds = self._length if self.timeline.jumps else (container.duration or 0) / 1_000_000
         if start is None and end is None and stream.frames:
             return stream.frames
         seconds = (min(seconds, end or seconds) if seconds else end or 0) - (start or 0)
@@ -123,13 +134,15 @@ class VideoFile:
     def _decoded(self):
         """Yield the time, in ticks of the stream, and the frame, None where it is damaged, in the order of time."""
         lost = []  # when what could not be decoded would have been shown
+        move = self.timeline.mover()
         with self.open() as container:
             stream = self.video_stream(container)
-            if self.starts_later:
-                before = max(self.begin - _BEFORE_A_START, Fraction(0))
+            if self.starts_later and not self.timeline.jumps:
+                before = max(self.begin - _BEFORE_A_START, self.origin)
                 with contextlib.suppress(FFmpegError):
                     container.seek(int(before / self.time_base), stream=stream)
-            for packet in self._packets(container, stream):
+            for packet in packets_until_error(container, stream):
+                move(packet)
                 try:
                     decoded = packet.decode()
                 except FFmpegError:
@@ -143,10 +156,6 @@ class VideoFile:
                     yield frame.pts, None if frame.is_corrupt else frame
             while lost:
                 yield heapq.heappop(lost), None
-
-    def _packets(self, container, stream):
-        with contextlib.suppress(FFmpegError):  # of what is cut off: `frames` says so
-            yield from container.demux(stream)
 
     def pixels(self, frame):
         """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""

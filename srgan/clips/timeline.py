@@ -1,0 +1,120 @@
+"""Time stamps that jump: recordings that were joined or interrupted, brought onto one line of time.
+
+Some containers, MPEG transport streams above all, carry the time of a clock that may be set anew at any place. What lies
+between two jumps is a part. Each part is moved as a whole, so that its first frame follows the last one of the part before,
+and frames keep their order and distance, and sound its place beside them.
+"""
+
+import bisect
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+from srgan.clips.ffmpeg import fraction, packets_until_error
+
+# What FFmpeg's own program takes for a jump, in seconds: so far back, or so far ahead, from where the next frame should be.
+_BACK, _AHEAD = Fraction(1, 10), 10
+_TS_DISCONT = 0x0200  # FFmpeg's AVFMT_TS_DISCONT
+_NEAR = 2  # seconds by which sound may begin before the pictures of its part, and end after them
+
+
+class Part(NamedTuple):
+    """What lies between two jumps.
+
+    Attributes:
+        position: of its first packet in the file, in bytes.
+        begin, end: when its first frame is shown, and its last one ends, in seconds as the file says them.
+        shift: seconds to add.
+    """
+
+    position: int
+    begin: Fraction
+    end: Fraction
+    shift: Fraction = Fraction(0)
+
+
+class Timeline:
+    """Moves packets onto one line of time.
+
+    Args:
+        parts: in the order of the file, without their `shift`.
+    """
+
+    def __init__(self, parts: Iterable[Part] = ()):
+        self.parts = []
+        for part in parts:
+            shift = Fraction(0)
+            if self.parts:
+                before = self.parts[-1]
+                shift = before.end + before.shift - part.begin
+            self.parts.append(part._replace(shift=shift))
+        self._positions = [part.position for part in self.parts]
+
+    @property
+    def jumps(self) -> int:
+        """How often the time stamps jump."""
+        return max(len(self.parts) - 1, 0)
+
+    @property
+    def length(self) -> Fraction:
+        """Seconds of all parts together."""
+        return sum((part.end - part.begin for part in self.parts), Fraction(0))
+
+    def mover(self) -> Callable[[object], None]:
+        """A function that changes the time stamps of packets, in the order of the file, to those of the one line."""
+        positions = {}  # of several frames in one piece of the file, the first alone has it
+
+        def move(packet):
+            position = positions[packet.stream.index] = packet.pos or positions.get(packet.stream.index, 0)
+            time = packet.dts if packet.pts is None else packet.pts
+            if not self.jumps or time is None:
+                return
+            base = fraction(packet.time_base)
+            shift = round(self._part(time * base, position).shift / base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+
+        return move
+
+    def _part(self, seconds, position):
+        """The part that a packet belongs to: by its place, but near a jump, where streams are mixed, by its time."""
+        index = max(bisect.bisect_right(self._positions, position) - 1, 0)
+        here = self.parts[index]
+        if _distance(here, seconds) <= _NEAR:
+            return here
+        return min(self.parts[max(index - 1, 0) : index + 2], key=lambda part: _distance(part, seconds))
+
+
+def find_timeline(container, stream, duration: Fraction) -> Timeline:
+    """The timeline of an open file, for which all of it is read once where its format lets time jump.
+
+    Args:
+        stream: of its frames.
+        duration: of a frame, in seconds.
+    """
+    if not may_jump(container):
+        return Timeline()
+    parts, base, last, position = [], fraction(stream.time_base), None, 0
+    for packet in packets_until_error(container, stream):
+        decoded = packet.pts if packet.dts is None else packet.dts
+        shown = packet.dts if packet.pts is None else packet.pts
+        if decoded is None or not packet.size:
+            continue
+        position = packet.pos or position
+        decoded, shown = decoded * base, shown * base
+        if last is None or decoded < last + duration - _BACK or decoded > last + duration + _AHEAD:
+            parts.append(Part(position, shown, shown + duration))
+        else:
+            part = parts[-1]
+            parts[-1] = part._replace(begin=min(part.begin, shown), end=max(part.end, shown + duration))
+        last = decoded
+    return Timeline(parts)
+
+
+def may_jump(container) -> bool:
+    """Whether the format of an open file lets its time jump."""
+    return bool(container.format.flags & _TS_DISCONT)
+
+
+def _distance(part, seconds):
+    return max(part.begin - seconds, seconds - part.end, 0)

@@ -1,0 +1,92 @@
+"""Time stamps that jump: recordings joined, clocks that run over or are set anew."""
+
+import subprocess
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from videos import packets, probe, rgb
+
+from srgan.clips.video_file import VideoFile
+
+SECONDS, RATE = 1, 25
+
+
+def recording(path, *options, picture="testsrc2", tone=300):
+    """A transport stream, or what its name says, of a second, with sound."""
+    inputs = f"-f lavfi -i {picture}=s=32x24:r={RATE}:d={SECONDS} -f lavfi -i sine=d={SECONDS}:r=48000:f={tone}"
+    coding = "-pix_fmt yuv420p -c:v mpeg2video -g 5 -b:v 2M -c:a mp2"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *f"{inputs} {coding}".split(), *options, path], check=True)
+    return path
+
+
+def moved(path, seconds):
+    """The same recording with other time stamps."""
+    target = path.with_stem(f"{path.stem}-moved")
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-i", path, "-map", "0", "-c", "copy", "-muxdelay", "0", "-output_ts_offset",
+         str(seconds), target], check=True)  # fmt: skip
+    return target
+
+
+def check_is_whole(path, frames, parts):
+    """All frames are there, in their order, at equal distances, with the sound beside them."""
+    result = probe(path)
+    assert len(result["times"]) == len(frames)
+    distances = np.diff([float(time) for time in result["times"]])
+    np.testing.assert_allclose(distances, 1 / RATE, atol=0.002)
+    for index, picture in enumerate(rgb(path)):
+        small = picture.reshape(24, 4, 32, 4, 3).mean((1, 3))
+        errors = [np.abs(small - frame).mean() for frame in frames]
+        assert np.abs(errors[index] - min(errors)) < 0.5, index
+    sound = packets(path, "audio")
+    times = [time for time, _ in sound]
+    assert len(sound) >= 40 * parts and times == sorted(times)
+    assert max(np.diff(times)) < 0.1 and abs(times[-1] - float(result["times"][-1])) < 0.1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("offset", [-1, -0.7, 0.5, 1000, 95000, 20], ids=str)
+def test_recordings_that_were_joined(offset, suffix, upscale, soft, tmp_path):
+    first = recording(tmp_path / "a.ts", "-output_ts_offset", "2", "-muxdelay", "0")
+    second = moved(recording(tmp_path / "b.ts", picture="testsrc", tone=900), 3 + offset)
+    frames = rgb(first) + rgb(second)
+    (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    status, lines = upscale(tmp_path / "joined.ts", tmp_path / f"out{suffix}", "--crf", 1, model=soft)
+    assert status == 0 and f"{2 * SECONDS * RATE} frames, 0 replaced" in lines[-1], lines
+    if offset != 0.5:
+        assert "joined.ts: its time stamps jump 1 times" in lines[0], lines
+        check_is_whole(tmp_path / f"out{suffix}", frames, 2)
+    else:  # a gap of that length may be one of the recording: it stays
+        times = probe(tmp_path / f"out{suffix}")["times"]
+        assert max(np.diff([float(time) for time in times])) > 0.4
+
+
+def test_joined_again_and_again_in_a_program_stream(upscale, soft, tmp_path):
+    parts = [recording(tmp_path / f"{index}.mpg", picture=name) for index, name in
+             enumerate(("testsrc", "testsrc2", "testsrc"))]  # fmt: skip
+    (tmp_path / "joined.mpg").write_bytes(b"".join(part.read_bytes() for part in parts))
+    status, lines = upscale(tmp_path / "joined.mpg", tmp_path / "out.mkv", "--crf", 1, model=soft)
+    assert status == 0 and "jump 2 times" in lines[0] and "75 frames" in lines[-1], lines
+    check_is_whole(tmp_path / "out.mkv", [frame for part in parts for frame in rgb(part)], 3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_clock_of_33_bits_that_runs_over(suffix, upscale, soft, tmp_path):
+    source = recording(tmp_path / "in.ts", "-output_ts_offset", str(2**33 / 90000 - 0.5), "-muxdelay", "0")
+    status, lines = upscale(source, tmp_path / f"out{suffix}", "--crf", 1, model=soft)
+    assert status == 0 and len(lines) == 1, lines
+    check_is_whole(tmp_path / f"out{suffix}", rgb(source), 1)
+
+
+def test_a_part_of_joined_recordings(tmp_path):
+    first, second = recording(tmp_path / "a.ts"), recording(tmp_path / "b.ts", picture="testsrc")
+    (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    whole = VideoFile(tmp_path / "joined.ts")
+    part = VideoFile(tmp_path / "joined.ts", 0.9, 1.5)
+    times = [frame.pts * whole.time_base + whole.begin for frame in whole.frames()]
+    expected = [time for time in times if part.begin <= time < part.end]
+    found = [float(frame.pts * part.time_base + part.begin) for frame in part.frames()]
+    assert found == pytest.approx([float(time) for time in expected], abs=1e-4)
+    assert len(expected) == 15 and part.count == 15 and whole.count == 50
+    assert whole.timeline.length == pytest.approx(Fraction(2))

@@ -1,0 +1,219 @@
+"""The other tracks of a video file: every codec that PyAV encodes into every container, timecodes, data tracks."""
+
+import io
+import re
+import subprocess
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from videos import make_video, packets, probe, scene
+
+from srgan.clips.encoding import choose_encoding
+from srgan.clips.muxing import moved_timecode
+from srgan.clips.video_file import VideoFile
+from srgan.clips.writing import VideoWriter
+from srgan.errors import SRGANError, UsageError
+
+CONTAINERS = (".mp4", ".mkv", ".webm", ".mov")
+SOUND_RATES = (48000, 44100, 22050, 16000, 8000)
+HARDWARE = re.compile("_(amf|nvenc|qsv|v4l2m2m|vaapi|mf|videotoolbox)$")
+
+
+def encoders(kind):
+    """The encoders of PyAV, without those that need a device."""
+    found = []
+    for name in sorted(av.codecs_available):
+        try:
+            if av.codec.Codec(name, "w").type == kind and not HARDWARE.search(name):
+                found.append(name)
+        except av.codec.codec.UnknownCodecError:
+            pass
+    return found
+
+
+def sound(name):
+    """An encoder of sound, opened as it likes to be, and a tone of 0.4 seconds for it; None where it cannot be opened."""
+    codec = av.codec.Codec(name, "w")
+    for layout in ("stereo", "mono"):
+        for rate in codec.audio_rates or SOUND_RATES:
+            context = av.CodecContext.create(name, "w")
+            context.sample_rate, context.layout, context.time_base = rate, layout, Fraction(1, rate)
+            context.format = (codec.audio_formats or [av.AudioFormat("s16")])[0]
+            context.options = {"strict": "-2"}
+            try:
+                context.open()
+            except (av.FFmpegError, ValueError):
+                continue
+            wave = (np.sin(np.arange(int(rate * 0.4)) / 9) * 0.3).astype(np.float32)
+            tone = av.AudioFrame.from_ndarray(np.stack([wave] * (2 if layout == "stereo" else 1)), "fltp", layout)
+            tone.sample_rate, tone.pts = rate, 0
+            return rate, layout, context.format, av.AudioResampler(context.format, layout, rate).resample(tone)
+    return None
+
+
+def with_sounds(file, kind, sounds):
+    """Write a clip of ten frames and 0.4 seconds of sound by each encoder: pairs of its name and what `sound` found."""
+    with av.open(file, "w", format=kind) as out:
+        video = out.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 32, 24, "yuv420p"
+        tracks = []
+        for name, (rate, layout, format_, tones) in sounds:
+            track = out.add_stream(name, rate=rate, options={"strict": "-2"})
+            track.codec_context.layout, track.codec_context.format = layout, format_
+            tracks.append((track, tones))
+        for index, frame in enumerate(scene(10)):
+            picture = av.VideoFrame.from_ndarray(frame)
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(picture))
+        out.mux(video.encode(None))
+        for track, tones in tracks:
+            for tone in tones:
+                out.mux(track.encode(tone))
+            out.mux(track.encode(None))
+
+
+def with_every_sound(path, kind):
+    """Write a file with a track of every kind of sound that the container takes; how many there are."""
+    taken = []
+    for name in encoders("audio"):
+        try:
+            found = sound(name)
+            with_sounds(io.BytesIO(), kind, [(name, found)])
+        except (av.FFmpegError, ValueError, TypeError):
+            continue
+        taken.append((name, sound(name)))
+    with_sounds(str(path), kind, taken)
+    return len(taken)
+
+
+def complaints(path):
+    """What ffprobe says of a file, without its numbers."""
+    done = subprocess.run(
+        ["ffprobe", "-v", "warning", "-show_packets", str(path)], capture_output=True, text=True, check=False
+    )
+    return {re.sub(r"0x[0-9a-f]+|\d+", "#", line) for line in done.stderr.splitlines()}
+
+
+def write(source, target, codec=None):
+    """Write a clip as it is; the lines that a user sees."""
+    lines, clip = [], VideoFile(source)
+    folder = target.with_name("work")
+    folder.mkdir()
+    encoding = choose_encoding(clip, clip.width, clip.height, target.suffix, codec, notice=lines.append)
+    writer = VideoWriter(clip, target, folder, encoding, lines.append)
+    writer.write((frame, clip.pixels(frame)) for frame in clip.frames())
+    writer.join()
+    return lines
+
+
+@pytest.fixture(scope="module", params=["nut", "mov", "matroska"])
+def every_sound(request, tmp_path_factory):
+    """A file with a track of every kind of sound that its container takes, and how many there are."""
+    path = tmp_path_factory.mktemp("sounds") / f"in.{request.param}"
+    return path, with_every_sound(path, request.param)
+
+
+def contents(path):
+    """The bytes of every track, by its index."""
+    found = {}
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            found[packet.stream.index] = found.get(packet.stream.index, b"") + bytes(packet)
+    return found
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_every_sound_is_carried_or_named(suffix, every_sound, tmp_path):
+    (source, count), target = every_sound, tmp_path / f"out{suffix}"
+    assert count > 12
+    lines = write(source, target)
+    left_out = [int(re.search(r"stream (\d+) cannot be copied and is left out", line)[1]) for line in lines]
+    before, after = contents(source), contents(target)
+    carried = [before[index] for index in range(1, count + 1) if index not in left_out]
+    assert [after[index] for index in range(1, len(after))] == carried
+    assert len(carried) >= (1 if suffix == ".webm" else 4) or (suffix, source.suffix) == (".webm", ".mov")
+    assert complaints(target) <= complaints(source)
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_every_picture_encoder_is_refused_before_the_work_or_gives_a_whole_file(suffix, tmp_path):
+    make_video(tmp_path / "in.mkv", scene(3, 144, 176))
+    written = []
+    for name in encoders("video"):
+        (tmp_path / name).mkdir()
+        target = tmp_path / name / f"out{suffix}"
+        try:
+            write(tmp_path / "in.mkv", target, name)
+        except (UsageError, SRGANError) as error:
+            assert str(error).startswith("codec: "), (name, error)
+            continue
+        assert len(probe(target)["frames"]) == 3, name
+        assert complaints(target) == set(), name
+        written.append(name)
+    assert {"libvpx-vp9", "libsvtav1"} <= set(written) or suffix == ".mov" and {"libx264", "libx265"} <= set(written)
+
+
+def test_a_timecode_is_carried_where_there_is_a_track_for_it(upscale, tmp_path):
+    subprocess.run(
+        [*"ffmpeg -v error -f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1 -c:v prores_ks -c:a pcm_s16le".split(),
+         "-timecode", "10:00:00:00", tmp_path / "in.mov"], check=True)  # fmt: skip
+    for suffix in CONTAINERS[:2] + CONTAINERS[3:]:
+        for start, timecode in ((None, "10:00:00:00"), (0.4, "10:00:00:10")):
+            target = tmp_path / f"out{suffix}"
+            status, lines = upscale(tmp_path / "in.mov", target, *(["--start", start] if start else []))
+            assert status == 0 and len(lines) == 1, lines
+            with av.open(str(target)) as container:
+                tags = container.metadata | container.streams.video[0].metadata
+                assert {key.lower(): value for key, value in tags.items()}["timecode"] == timecode
+                assert sum(stream.type == "data" for stream in container.streams) == (suffix != ".mkv")
+            assert complaints(target) <= complaints(tmp_path / "in.mov")
+
+
+@pytest.mark.parametrize(
+    ("timecode", "seconds", "rate", "moved"),
+    [
+        ("10:00:00:00", 2, 25, "10:00:02:00"),
+        ("23:59:59:24", Fraction(1, 25), 25, "00:00:00:00"),
+        ("00:00:59;29", Fraction(1001, 30000), Fraction(30000, 1001), "00:01:00;02"),
+        ("00:09:59;29", Fraction(1001, 30000), Fraction(30000, 1001), "00:10:00;00"),
+        ("00:00:00;00", Fraction(1001 * 107892, 30000), Fraction(30000, 1001), "01:00:00;00"),
+        ("reel 7", 2, 25, "reel 7"),
+    ],
+)
+def test_a_timecode_moves_by_frames(timecode, seconds, rate, moved):
+    assert moved_timecode(timecode, Fraction(seconds), Fraction(rate)) == moved
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_data_tracks_are_named_and_left_out(suffix, upscale, tmp_path):
+    """Those of telephones and drones, made by renaming a track of subtitles."""
+    make_video(tmp_path / "in.mkv", scene(6), subtitles=True)
+    convert = ["ffmpeg", "-v", "error", "-i", tmp_path / "in.mkv", "-map", "0", "-c:v", "copy", "-c:s", "mov_text"]
+    subprocess.run([*convert, tmp_path / "in.mov"], check=True)
+    for kind in (b"mebx", b"djmd"):
+        content = (
+            (tmp_path / "in.mov")
+            .read_bytes()
+            .replace(b"sbtl", b"meta")
+            .replace(b"text", b"meta")
+            .replace(b"tx3g", kind)
+        )
+        (tmp_path / "camera.mov").write_bytes(content)
+        status, lines = upscale(tmp_path / "camera.mov", tmp_path / f"out{suffix}")
+        assert status == 0 and "data stream 1" in lines[0] and "is left out" in lines[0], lines
+        assert probe(tmp_path / f"out{suffix}")["others"] == [] and complaints(tmp_path / f"out{suffix}") == set()
+
+
+def test_what_cannot_be_written_fails_before_the_work(upscale, tmp_path, monkeypatch):
+    make_video(tmp_path / "in.mkv", scene(6), sound=True)
+    monkeypatch.setattr("srgan.upscale.upscaler.Upscaler._upscale", None)  # any work would end in a traceback
+
+    def failing(*arguments, **options):
+        raise av.error.InvalidDataError(22, "Invalid argument")
+
+    monkeypatch.setattr("srgan.clips.muxing.chapters", failing)
+    status, lines = upscale(tmp_path / "in.mkv", tmp_path / "out.mkv")
+    assert status == 1 and "out.mkv: cannot be written (Invalid argument)" in lines[-2]
+    assert packets(tmp_path / "in.mkv", "audio") and not (tmp_path / "out.mkv").exists()
