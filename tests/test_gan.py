@@ -15,9 +15,9 @@ from srgan.train.losses import (
     chroma_loss,
     colour_loss,
     content_loss,
+    discriminator_accuracy,
     discriminator_loss,
     flat_loss,
-    judged_rightly,
     lattice_loss,
     pixel_loss,
 )
@@ -101,9 +101,9 @@ def test_the_losses_by_hand(kind):
     np.testing.assert_allclose([float(value) for value in found], expected, rtol=1e-6)
 
 
-def test_judged_rightly_by_hand():
+def test_discriminator_accuracy_by_hand():
     real, fake = np.array([2.0, 0.25], "float32"), np.array([-1.0, 1.5], "float32")
-    shares = {kind: [float(share) for share in judged_rightly(kind, real, fake)] for kind in KINDS}
+    shares = {kind: [float(share) for share in discriminator_accuracy(kind, real, fake)] for kind in KINDS}
     assert shares["vanilla"] == shares["hinge"] == [1.0, 0.5] and shares["least_squares"] == [0.5, 0.5]
     assert shares["relativistic"] == [0.5, 0.5]  # the means are 1.125 and 0.25
 
@@ -149,7 +149,9 @@ def test_the_lattice_loss_sees_a_lattice_and_nothing_else():
     assert float(lattice_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
     assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(expected, rel=1e-4)
     large = np.tile(lattice, (4, 3, 1))
-    sign = np.where(np.arange(large.shape[1]) < 64, 1, -1)[:, None]  # another lattice to the right, in windows of its own
+    sign = np.where(np.arange(large.shape[1]) < 64, 1, -1)[
+        :, None
+    ]  # another lattice to the right, in windows of its own
     hr = random.random((1, *large.shape)).astype("float32")
     assert float(lattice_loss(hr, hr + large * sign, 4)) > 0.8 * expected
 

@@ -208,7 +208,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, 
         return model
 
     monkeypatch.setattr("srgan.train.run.build_model", eager)
-    with pytest.raises(SRGANError, match=r"loss.* is no finite number at step \d of epoch 2 of the pixel stage; the checkpoint "
+    with pytest.raises(SRGANError, match=r"loss.* is not finite at step \d of epoch 2 of the pixel stage; the checkpoint "
                                          r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
         train(config, tmp_path / "run")
     assert Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1

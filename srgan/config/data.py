@@ -46,8 +46,8 @@ class Data(Section):
 
 
 class Photograph(Section):
-    """What `batches.degradation: photograph` draws. Single numbers are probabilities and pairs are ranges, unless stated
-    otherwise. Lengths are in pixels of the low resolution, levels are of 255."""
+    """What `batches.degradation: photograph` draws. Single numbers are probabilities and pairs are ranges, unless
+    stated otherwise. Lengths are in pixels of the low resolution, levels are of 255."""
 
     clean: Share = 0.1
     """Pictures that are left as they are."""

@@ -1,7 +1,7 @@
 """The configuration: one typed tree, read from YAML and changed by `key=value`.
 
-Every key is documented once, below its field. An unknown key, a value of the wrong type and a value that cannot work are
-refused before any work, in one line that names the key, the value and what is allowed.
+Every key is documented once, below its field. An unknown key, a value of the wrong type and a value that cannot work
+are refused before any work, in one line that names the key, the value and what is allowed.
 """
 
 from typing import Annotated, Literal

@@ -1,5 +1,5 @@
-"""Training: from pictures and a configuration to a generator, in a run folder that a stopped run goes on from.
+"""Training: from a configuration and pictures to a generator.
 
-In comes a `Config`, out comes a folder with `generator.keras`, its log and its checkpoint. `run` is the whole course;
-`objective` is SRGAN; `data` makes batches of pictures.
+A `Config` comes in, and a run folder with `generator.keras`, its log and its checkpoint goes out; a stopped run resumes
+from that folder. `run` is the whole run, `objective` is SRGAN, and `data` makes batches of pictures.
 """

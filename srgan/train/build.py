@@ -1,4 +1,4 @@
-"""From a configuration to networks, the model of a stage and its batches."""
+"""Builds the networks, the model of a stage and its batches from a configuration."""
 
 import inspect
 
@@ -99,7 +99,7 @@ def use_xla():
 
 
 def build_batches(stage, config, stores):
-    """What a stage is trained on; `stores` by the keys of their pictures or clips in the configuration."""
+    """The batches of a stage; `stores` are named by the keys of their pictures or clips in the configuration."""
     options = {
         "size": config.batches.size,
         "crop": config.batches.crop,

@@ -1,4 +1,4 @@
-"""What happens during a run besides the steps: validation, samples, log, checkpoint, bar, and the stop at NaN or Ctrl-C."""
+"""Keras callbacks of a run: validation, samples, log, checkpoint, progress bar, and stopping at NaN or Ctrl-C."""
 
 import signal
 import sys
@@ -15,16 +15,16 @@ from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.networks.files import save_generator
 from srgan.pictures.sheets import sheet
-from srgan.train.distribution import gather, is_first_machine, together
+from srgan.train.distribution import all_machines_or_none, gather, is_first_machine
 from srgan.train.log import Log
 from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_psnr_y
 
 
 class AfterEpoch(keras.callbacks.Callback):
-    """What follows an epoch, in this order: validate, draw the samples, log, save the generator, and the checkpoint last.
+    """After each epoch: validate, draw the samples, log, save the generator, and last save the checkpoint.
 
-    The checkpoint is what makes the epoch count. A kill before it repeats the epoch, and with it its line and files.
-    Of several machines the first does it, and the others wait.
+    An epoch counts once its checkpoint is saved. A run that is killed before repeats the epoch, and rewrites its log
+    line and files. Of several machines the first does this, and the others wait.
     """
 
     def __init__(self, stage, output, checkpoint, snapshot, store, validation, *, steps, samples):
@@ -48,7 +48,7 @@ class AfterEpoch(keras.callbacks.Callback):
         if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
             raise SRGANError(stopped_by_nan("a weight", self.stage, epoch, self.output))
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        with together():
+        with all_machines_or_none():
             if is_first_machine():
                 self._report(epoch, rate, logs or {})
 
@@ -83,7 +83,7 @@ class AfterEpoch(keras.callbacks.Callback):
 
 @contextmanager
 def averaged_weights(model):
-    """Within the block the model has the moving average of its weights, where its optimizer keeps one."""
+    """Within the block the model has the moving average of its weights, if its optimizer keeps one."""
     if not model.optimizer.use_ema:
         yield
         return
@@ -97,7 +97,7 @@ def averaged_weights(model):
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar over the steps of the stage on a terminal: steps a second and the time left. Nothing in a pipe."""
+    """A progress bar over the steps of the stage, with steps per second and the time left; on a terminal only."""
 
     def __init__(self, stage, epochs, steps):
         super().__init__()
@@ -121,7 +121,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Stops the run at the first step whose loss is no number."""
+    """Stops the run at the first step with a loss that is not finite."""
 
     def __init__(self, stage, output):
         super().__init__()
@@ -137,26 +137,26 @@ class StopAtNaN(keras.callbacks.Callback):
 
 
 class StopAtInterrupt(keras.callbacks.Callback):
-    """Within the block, the first Ctrl-C stops the run after the step or epoch under way and the second at once.
+    """Within the block, the first Ctrl-C stops the run after the current step or epoch, the second at once.
 
-    Typed on one of several machines, the first stops them all after the same step.
+    On several machines, the first Ctrl-C on any of them stops all after the same step.
 
-    Raised in the midst of a step, a KeyboardInterrupt can land in a destructor or in a library's callback, where it is
-    lost. What was started deaf to Ctrl-C, by `nohup` or in a script's background, stays so.
+    The step is finished first because a KeyboardInterrupt in its midst can be raised in a destructor or in a library's
+    callback, where it is lost. A process started with SIGINT ignored (nohup, background jobs) keeps ignoring it.
     """
 
     def __enter__(self):
         self.asked = False
-        self.heard = (
+        self.handles_signal = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        if self.heard:
+        if self.handles_signal:
             signal.signal(signal.SIGINT, self._ask)
         return self
 
     def __exit__(self, *_):
-        if self.heard:
+        if self.handles_signal:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _ask(self, *_):
@@ -181,4 +181,4 @@ def stopped_by_nan(what, stage, epoch, output, step=None):
     kept = (
         f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}" if epoch else "no epoch was done yet"
     )
-    return f"{what} is no finite number at {place} of the {stage} stage; {kept}. Try a lower {stage}.learning_rate"
+    return f"{what} is not finite at {place} of the {stage} stage; {kept}. Try a lower {stage}.learning_rate"

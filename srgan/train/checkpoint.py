@@ -7,10 +7,10 @@ from srgan.errors import SRGANError
 
 
 class Checkpoint:
-    """The whole state of a stage after its last epoch, as one file whose name tells the epoch.
+    """The whole state of a stage after its last epoch, in one file whose name contains the epoch.
 
-    A file is written under another name, synchronised and renamed, and its predecessor goes only then: a kill at any
-    moment leaves one that is whole.
+    A file is written under another name, synchronised and renamed, and only then its predecessor is deleted, so that a
+    complete one survives a kill at any moment.
     """
 
     def __init__(self, folder, stage):

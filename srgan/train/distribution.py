@@ -1,22 +1,21 @@
-"""One training over all GPUs of a machine, or on JAX of several machines, by what Keras offers.
+"""Training on all GPUs of a machine, or with JAX of several machines, by what Keras offers.
 
-Every device has a copy of the networks and takes its share of each batch, and the step is that of one device with the
-whole batch: `batches.size` is the size of the whole. On JAX, keras.distribution.DataParallel lets one program compute
-over all devices, in which every mean over a batch is one over the whole. On TensorFlow, tf.distribute.MirroredStrategy
-runs the step once for each device, as a replica that sees its share only, so that whatever looks at a whole batch has to
-ask the others: that is what `batch_mean`, `own_share` and `share_statistics` are for. Elsewhere, and with one device,
-they do nothing.
+Every device has a copy of the networks and takes its share of each batch, and a step equals that of one device with the
+whole batch: `batches.size` is the size of the whole batch. On JAX, keras.distribution.DataParallel lets one program
+compute over all devices, in which every mean over a batch is one over the whole. On TensorFlow,
+tf.distribute.MirroredStrategy runs the step once per device, as a replica that sees only its share; `batch_mean`,
+`scale_for_replica` and `share_statistics` compute over the whole batch there. Elsewhere, and with one device, they do
+nothing.
 
-Several machines each run the same command, and Keras' own variables tell them of each other:
+With several machines, each runs the same command, with Keras' own environment variables:
 
     KERAS_DISTRIBUTION_JOB_ADDRESSES    a host and port of the first machine, as in 10.0.0.1:1234
     KERAS_DISTRIBUTION_NUM_PROCESSES    how many machines there are
     KERAS_DISTRIBUTION_PROCESS_ID       which one this is, from 0
 
-The run folder is on a file system that they share, and only the first writes to it, validates and prints. Each cuts its
-own share of every batch. A Ctrl-C on any ends the run on all after the same step, and so does an error that comes up
-between two epochs or before the first. Where a machine dies otherwise or never comes, JAX ends the others, after five
-minutes at most.
+The run folder is on a shared file system, and only the first machine writes to it, validates and prints. Each machine
+cuts its own share of every batch. Ctrl-C on any of them ends the run on all after the same step, and so does an error
+between epochs or before the first. If a machine dies otherwise or never joins, JAX ends the others within five minutes.
 """
 
 import json
@@ -33,14 +32,14 @@ from srgan.errors import SRGANError, UsageError
 
 
 def choose_devices(config) -> list[str]:
-    """The devices to train on, as in ["gpu:0", "gpu:1"]; one, unless `distribute: auto` finds several.
+    """The devices to train on, such as ["gpu:0", "gpu:1"]; one, unless `distribute: auto` finds several.
 
-    Where the environment names several machines, this waits for the others, and the devices are those of all.
-    They are of the fastest kind that there is. Several CPU devices are found only where the user has made a CPU into
-    them, for instance by XLA_FLAGS=--xla_force_host_platform_device_count=2.
+    If the environment names several machines, this waits for the others and returns the devices of all. They are of the
+    fastest kind available. A CPU counts as several devices only if the user asked for that, for instance by
+    XLA_FLAGS=--xla_force_host_platform_device_count=2.
 
     Raises:
-        UsageError: batches.size does not divide among them, or the environment names the machines wrongly.
+        UsageError: batches.size is not a multiple of their number, or the environment does not describe the machines.
     """
     auto = config.distribute == "auto"
     if auto:
@@ -86,7 +85,7 @@ def _tensorflow_cluster():
 
 
 def machine() -> tuple[int, int]:
-    """Which of how many machines this is: (0, 1) where there is one. The devices have to be chosen first."""
+    """The index of this machine and the number of machines, (0, 1) for a single one. Call `choose_devices` first."""
     if keras.backend.backend() != "jax":
         return 0, 1
     import jax
@@ -99,7 +98,7 @@ def is_first_machine() -> bool:
 
 
 def gather(value: int) -> list[int]:
-    """The `value` of each machine, below 2**32. It waits until all have asked."""
+    """The `value`, below 2**32, of every machine. Waits until all have called it."""
     if machine()[1] == 1:
         return [value]
     from jax.experimental.multihost_utils import process_allgather
@@ -108,11 +107,11 @@ def gather(value: int) -> list[int]:
 
 
 @contextmanager
-def together():
-    """A block that all machines get through, or none: each waits for the others at its end.
+def all_machines_or_none():
+    """A block that succeeds on all machines or fails on all: each waits for the others at its end.
 
     Raises:
-        SRGANError: it failed on another machine.
+        SRGANError: the block failed on another machine.
     """
     try:
         yield
@@ -123,18 +122,18 @@ def together():
         raise SRGANError("another machine of this run stopped; it says why")
 
 
-def agree(value, problem):
-    """See that `value` is the same on all machines.
+def require_equal(value, problem):
+    """Require that `value` is the same on all machines.
 
     Raises:
-        SRGANError: it is not; `problem` is what the error says, on all of them.
+        SRGANError: it differs; `problem` is the message, on all machines.
     """
     if len(set(gather(zlib.crc32(repr(value).encode())))) > 1:
         raise SRGANError(problem)
 
 
 def strategy_over(devices):
-    """What spreads a training over `devices`: a tf.distribute strategy, a keras.distribution one, or None for one device."""
+    """The tf.distribute strategy or keras.distribution that trains on `devices`; None for one device."""
     return None if len(devices) == 1 else _strategy_over(tuple(devices))
 
 
@@ -148,18 +147,18 @@ def _strategy_over(devices):
 
 
 def build_scope(strategy):
-    """In this block all that takes part in a step is made: networks, optimizer, metrics."""
+    """The block in which networks, optimizer and metrics are created."""
     return strategy.scope() if strategy else nullcontext()
 
 
 def fit_scope(strategy):
-    """In this block `fit` is called, with the model that was built in the other one."""
+    """The block in which `fit` is called, on a model that was created in `build_scope`."""
     # On TensorFlow the model remembers where it was built, and what callbacks compute in here is not to be mirrored.
     return strategy.scope() if strategy and keras.backend.backend() == "jax" else nullcontext()
 
 
-def feed(batches, strategy):
-    """What `fit` is to be given for `batches`, of srgan.train.data.batches, by a model that was built over `strategy`."""
+def as_fit_input(batches, strategy):
+    """The input of `fit` for `batches`, of srgan.train.data.batches, and a model created under `strategy`."""
     if not strategy or keras.backend.backend() == "jax":
         return batches
     import tensorflow as tf
@@ -182,7 +181,7 @@ def feed(batches, strategy):
 
 @contextmanager
 def one_device():
-    """Within a `fit_scope`, a block that computes as if there were one device: a single picture is not shared."""
+    """A block within `fit_scope` that computes on one device, because a single picture cannot be shared."""
     if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
         yield
         return
@@ -195,7 +194,7 @@ def one_device():
 
 
 def replicas() -> int:
-    """How many replicas run the code that asks, each with its share of a batch. On JAX always 1."""
+    """How many replicas run the calling code, each with its share of a batch; always 1 on JAX."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -204,7 +203,7 @@ def replicas() -> int:
 
 
 def batch_mean(x, axis=None):
-    """The mean of `x`, of all or over axes that include the first, over the whole batch, for a replica too."""
+    """The mean of `x` over the whole batch, in a replica too; `axis` includes the first axis, None means all."""
     mean = ops.mean(x, axis)
     if replicas() == 1:
         return mean
@@ -213,13 +212,13 @@ def batch_mean(x, axis=None):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, mean)
 
 
-def own_share(loss):
-    """What a replica is to return as the loss, where `loss` is the mean over its pictures: Keras adds the gradients up."""
+def scale_for_replica(loss):
+    """The loss that a replica returns, given the mean over its own pictures: Keras sums the gradients of all replicas."""
     return loss if replicas() == 1 else loss / replicas()
 
 
 def share_statistics(network):
-    """Let batch normalisation see the whole batch, where replicas will train `network`. Called within `build_scope`."""
+    """Let batch normalisation use the whole batch if replicas train `network`. Call it within `build_scope`."""
     if replicas() > 1:
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

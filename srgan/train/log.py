@@ -13,7 +13,7 @@ COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
 
 
 class Log:
-    """log.csv, a line an epoch of either stage, and the same for TensorBoard where that is installed."""
+    """log.csv, a line per epoch of either stage, and the same for TensorBoard if that is installed."""
 
     def __init__(self, output, stage):
         self.path, self.stage = output / "log.csv", stage
@@ -24,7 +24,7 @@ class Log:
             self.writer = Writer(str(output / "tensorboard" / stage))
 
     def cut(self, epoch):
-        """Drop what was logged of this stage after `epoch`: those epochs are about to be repeated."""
+        """Drop this stage's lines after `epoch`: these epochs are about to be repeated."""
         rows = []
         if self.path.exists():
             with open(self.path, newline="") as file:

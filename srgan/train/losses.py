@@ -1,4 +1,8 @@
-"""What the networks are trained to lower. All take and return float32; pictures are in [0, 1]."""
+"""The losses of the generator and the discriminator.
+
+Pictures are float32 (batch, height, width, 3) in [0, 1], `hr` the originals and `sr` the generator's. Every loss is a
+float32 scalar, the lower the better.
+"""
 
 from keras import ops
 
@@ -19,8 +23,8 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     """Weighted sum over feature maps of their mean squared ("mse") or absolute ("l1") difference.
 
     Args:
-        scale: the maps are multiplied by it first; 1 / 12.75 in the paper (arXiv 1609.04802, section 3.2). "unit" divides
-            each pair of maps by the mean magnitude of the original's, so that the layers weigh what their weights say.
+        scale: factor of the maps; 1 / 12.75 in the paper (arXiv 1609.04802, section 3.2). "unit" divides each pair of
+            maps by the mean magnitude of the original's, so that the weights alone decide how much each layer counts.
     """
     total = 0.0
     for hr_map, sr_map, weight in zip(hr_maps, sr_maps, weights):
@@ -31,14 +35,16 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
 
 
 def lattice_loss(hr, sr, scale, side=32):
-    """How much of the difference is a lattice: the same in every block of scale x scale pixels of a window.
+    """Checkerboard artifacts: the part of the difference that repeats in every block of scale x scale pixels.
 
-    The mean absolute value, over the sub-pixels of a block and over windows of `side` pixels (or as many whole blocks),
-    half a window apart, of what a sub-pixel differs by on average from its block's mean. A GAN's generator makes such:
-    each sub-pixel has convolutions of its own, and poolings and strides, which lie on the same grid, let a lattice pass
-    as texture. It is another one in fur than in the sky, hence the windows. Texture has it by chance only, a tenth of its
-    deviation: so that the loss holds to the original what 15 of 1,024 patterns make of a window. Where half windows do
-    not fill the picture, its right and bottom edges are not seen.
+    Mean absolute deviation, per window, of each sub-pixel's average error from the average over all sub-pixels of the
+    block. Windows have `side` pixels (rounded down to whole blocks) and lie half a window apart; edges on the right and
+    at the bottom that half windows do not fill are ignored.
+
+    A GAN's generator tends to such patterns, because each sub-pixel has its own convolution, and because the pooling
+    and strides of VGG19 and the discriminator lie on the same grid, so that they take the pattern for texture. It
+    differs between fur and sky, hence the windows. Natural texture averages out: about a tenth of its standard
+    deviation remains, so the loss constrains only 15 of the 1,024 degrees of freedom of a window.
     """
     _, height, width, channels = ops.shape(hr)
     rows, columns = height // scale, width // scale
@@ -51,10 +57,10 @@ def lattice_loss(hr, sr, scale, side=32):
 
 
 def colour_loss(hr, sr, side=32):
-    """Mean absolute difference of local mean colours: over windows of `side` pixels, half a window apart.
+    """Mean absolute difference of mean colours over windows of `side` pixels, half a window apart.
 
-    Texture has none, however it lies. What stays is a shift of colour and blotches, which a pixel loss that is weak enough
-    to let texture be lets be, too. Where half windows do not fill the picture, its right and bottom edges are not seen.
+    Texture averages out. What remains are colour shifts and blotches, which a pixel loss weak enough to permit texture
+    leaves uncorrected. Edges on the right and at the bottom that half windows do not fill are ignored.
     """
     side = min(side, *ops.shape(hr)[1:3])
     means = ops.average_pool(sr - hr, side, max(1, side // 2))
@@ -62,10 +68,10 @@ def colour_loss(hr, sr, side=32):
 
 
 def flat_loss(hr, sr, level=5.0, side=7):
-    """Mean absolute difference of the high frequencies, luma and chroma apart, where the original is flat.
+    """Mean absolute difference of the high frequencies, of luma plus of chroma, where the original is flat.
 
-    There a generator paints noise that it has learnt from its originals, or enlarges what the camera left; texture is
-    elsewhere and stays alone. Flat is where the luma's standard deviation within `side` x `side` pixels is below `level`.
+    In flat parts a generator invents noise that it learnt from its originals, or enlarges the camera's. Texture is not
+    affected: a pixel is flat where the standard deviation of luma within `side` x `side` pixels is below `level`.
 
     Args:
         hr, sr: the original and the generator's picture, (batch, h, w, 3).
@@ -80,7 +86,7 @@ def flat_loss(hr, sr, level=5.0, side=7):
 
 
 def chroma_loss(hr, sr):
-    """Mean absolute difference in chroma: of what each channel differs by, less the difference of the luma."""
+    """Mean absolute difference in chroma, which is each channel minus the luma."""
     _, chroma = _luma_and_chroma(sr - hr)
     return ops.mean(ops.abs(chroma))
 
@@ -99,12 +105,14 @@ def _local_mean(x, side):
 
 
 def artifact_loss(hr, sr, steady, side=7):
-    """Mean absolute difference where it looks like an artifact: locally discriminative learning (arXiv 2203.09195, section 3).
+    """Mean absolute difference where it looks like an artifact.
 
-    An artifact is where the difference varies much from pixel to pixel, within windows of `side`, and is larger than that
-    of a steadier generator, whose weights are an average over time. Texture that is merely not the original's survives.
-    Unlike the authors' code, no gradient goes through the map of artifacts, and variances are divided by the number of
-    values, not by one less.
+    This is locally discriminative learning (Liang et al., arXiv 2203.09195, section 3).
+
+    A pixel counts as an artifact where the difference varies strongly within a window of `side` pixels and is larger
+    than that of a steadier generator, whose weights are a moving average. Plausible texture that merely differs from
+    the original's is kept. Unlike in the authors' code, the artifact map has no gradient, and variances are divided by
+    n, not n - 1.
 
     Args:
         hr, sr, steady: the original, the generator's picture and the steady generator's.
@@ -119,7 +127,7 @@ def artifact_loss(hr, sr, steady, side=7):
 
 
 def adversarial_loss(kind, real, fake):
-    """The generator's loss: its pictures should get the logits of real ones.
+    """The generator's adversarial loss, low where its pictures get the logits of real ones.
 
     "vanilla" is -log D(G(lr)) (arXiv 1609.04802, equation 6), "relativistic" the relativistic average of ESRGAN (arXiv
     1809.00219, equation 2, halved), "hinge" and "least_squares" as usual.
@@ -135,7 +143,7 @@ def adversarial_loss(kind, real, fake):
 
 
 def discriminator_loss(kind, real, fake):
-    """The discriminator's loss: high logits for real pictures, low ones for the generator's."""
+    """The discriminator's loss, low where real pictures get high logits and the generator's low ones."""
     if kind == "vanilla":
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
     if kind == "relativistic":
@@ -146,11 +154,13 @@ def discriminator_loss(kind, real, fake):
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake))
 
 
-def judged_rightly(kind, real, fake):
-    """The shares of real and of generated pictures (or patches) that the discriminator takes for what they are.
+def discriminator_accuracy(kind, real, fake):
+    """The shares of real and of generated pictures (or patches) that the discriminator classifies correctly.
 
-    Two scalars in [0, 1]: both 1 where it always wins, both near 0.5 or lower where it can tell nothing. A relativistic
-    discriminator compares with the mean of the other kind; least squares has its boundary between its targets 0 and 1.
+    Returns:
+        Two scalars in [0, 1]: both 1 where it always wins, both about 0.5 where it can tell nothing. A relativistic
+        discriminator compares with the mean of the other kind; for least squares the boundary is halfway between the
+        targets 0 and 1.
     """
     if kind == "relativistic":
         right = real > batch_mean(fake), fake < batch_mean(real)

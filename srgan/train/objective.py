@@ -3,16 +3,16 @@
 import keras
 from keras import ops
 
-from srgan.train.distribution import own_share, share_statistics
+from srgan.train.distribution import scale_for_replica, share_statistics
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
     chroma_loss,
     colour_loss,
     content_loss,
+    discriminator_accuracy,
     discriminator_loss,
     flat_loss,
-    judged_rightly,
     lattice_loss,
     pixel_loss,
 )
@@ -21,27 +21,28 @@ from srgan.train.losses import (
 class SRGAN(keras.Model):
     """Generator and discriminator trained by Keras' own `fit`, on any backend (Ledig et al., arXiv 1609.04802).
 
-    Only `compute_loss` is overridden. It returns the sum of what the generator and the discriminator are to lower, and
-    sees to it by stop_gradient that neither's loss moves the other. One Adam over both then does what two with the same
-    settings would, because Adam scales each variable by itself.
+    Only `compute_loss` is overridden. It returns the sum of the losses of the generator and the discriminator, with
+    stopped gradients so that neither's loss changes the other's weights. One Adam over both equals two with the same
+    settings, because Adam scales each variable separately.
 
-    Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 ones in [0, 1] at the generator's
-    scale. `fit` takes (lr, hr) batches of uint8, as `srgan.train.data.batches.Batches` gives them. A generator over time takes
-    and may give frames, (batch, frames, h, w, 3), as `srgan.train.data.windows.WindowBatches` has them, and a recurrent one their
-    motion, too; each frame counts as a picture then.
+    Call it with low-resolution uint8 pictures (batch, h, w, 3); it returns float32 pictures (batch, scale h, scale w,
+    3), nominally in [0, 1]. `fit` takes (lr, hr) batches of uint8, as `srgan.train.data.batches.Batches` makes them. A
+    generator over time takes, and may return, frames (batch, frames, h, w, 3), as
+    `srgan.train.data.windows.WindowBatches` makes them, and a recurrent one takes their motion, too; each frame then
+    counts as a picture.
 
     Args:
-        generator: from srgan.networks.generator, or from srgan.networks.over_time, where over_frames makes it one.
-        discriminator: from srgan.networks.discriminator; None to train the generator by pixels only.
-        features: from srgan.networks.vgg19; None where content_weight is 0.
+        generator: of srgan.networks.generators or srgan.networks.over_time (a recurrent one through `over_frames`).
+        discriminator: of srgan.networks.discriminators; None to train the generator by pixels only.
+        features: of srgan.networks.vgg19; None where content_weight is 0.
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
-        pixel_weight, content_weight, adversarial_weight, artifact_weight: of the generator's losses; a loss of weight 0 is
-            not computed.
+        pixel_weight, content_weight, adversarial_weight, artifact_weight: weights of the generator's losses; a loss of
+            weight 0 is not computed.
         flat_weight, chroma_weight, lattice_weight, colour_weight: the same.
         flat_level: see srgan.train.losses.flat_loss.
-        average: momentum of the moving average of the generator's weights that srgan.train.losses.artifact_loss compares with.
+        average: momentum of the moving average of the generator's weights, for srgan.train.losses.artifact_loss.
 
     Example:
         >>> model = SRGAN(generator, discriminator, features)
@@ -121,7 +122,7 @@ class SRGAN(keras.Model):
                 judged = self._frozen_discriminator(sr, training)
                 found["loss/adversarial"] = adversarial_loss(kind, ops.stop_gradient(real), judged)
             found["loss/discriminator"] = discriminator_loss(kind, real, fake)
-            found["discriminator/real"], found["discriminator/fake"] = judged_rightly(kind, real, fake)
+            found["discriminator/real"], found["discriminator/fake"] = discriminator_accuracy(kind, real, fake)
         if self.weights_of["artifact"]:
             found["loss/artifact"] = artifact_loss(hr, sr, self._steady(x, training))
         if self.weights_of["flat"]:
@@ -135,10 +136,10 @@ class SRGAN(keras.Model):
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
         total = sum(weight * found[f"loss/{name}"] for name, weight in self.weights_of.items() if weight)
-        return own_share(total + found.get("loss/discriminator", 0.0))
+        return scale_for_replica(total + found.get("loss/discriminator", 0.0))
 
     def _steady(self, lr, training):
-        """The picture of the generator whose weights are a moving average; training moves the average on."""
+        """The picture of the generator with averaged weights; in training the average is updated first."""
         if training:
             for average, variable in zip(self.steady.variables, self.generator.variables):
                 average.assign(

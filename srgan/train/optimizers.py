@@ -1,4 +1,4 @@
-"""Muon, an optimizer that gets further with the same number of steps than Adam."""
+"""The Muon optimizer, and the learning rate schedule of a stage."""
 
 import keras
 import numpy as np
@@ -6,13 +6,15 @@ from keras import ops
 
 
 class Muon(keras.optimizers.Adam):
-    """Adam, with orthogonal updates for the kernels of the hidden layers (Jordan et al., 2024, kellerjordan.github.io/posts/muon).
+    """Adam, with orthogonal updates for the kernels of the hidden layers (Jordan et al., 2024,
+    kellerjordan.github.io/posts/muon).
 
-    A hidden layer's kernel, as the matrix (height x width x inputs, outputs), moves along the nearest orthogonal matrix
-    to its momentum: all directions advance alike, those too that the gradient rarely shows. The update's values have a
-    root mean square of 0.6 of the learning rate whatever the shape, so that Adam's learning rates serve: the rule of Liu
-    et al., arXiv 2502.16982, section 2.2, but for their factor, which is 0.2. All else is Adam's: biases, slopes and
-    kernels with 3 or fewer inputs or outputs, as a layer has that takes or gives a picture or gives one logit.
+    The update of a hidden layer's kernel, as a matrix (height x width x inputs, outputs), is the nearest orthogonal
+    matrix to its momentum, so that all directions advance equally, including those that are rare in the gradient. The
+    root mean square of an update is 0.6 of the learning rate for every shape, so that Adam's learning rates can be used
+    (Liu et al., arXiv 2502.16982, section 2.2, with a factor of 0.2 there). Adam updates everything else: biases,
+    slopes, and kernels with at most 3 inputs or outputs, which are those of layers that take or return a picture or a
+    logit.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -29,9 +31,9 @@ class Muon(keras.optimizers.Adam):
 
 
 def orthogonal(matrix, steps=5):
-    """Roughly the nearest orthogonal matrix: singular values between about 0.7 and 1.2 in place of the matrix' own.
+    """Roughly the nearest orthogonal matrix: its singular values lie between about 0.7 and 1.2.
 
-    By Newton and Schulz's iteration with Jordan's coefficients, which needs products only.
+    Computed by the Newton-Schulz iteration with Jordan's coefficients, which needs matrix products only.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix

@@ -1,17 +1,18 @@
-"""A training run: the stages, what happens after each epoch, and how a stopped run goes on.
+"""A training run: its stages, and how a stopped run resumes.
 
 A run folder holds
 
-    config.yaml             the resolved configuration; a run is continued with the same one, but see `refuse_other_runs`
-    environment.json        versions, backend, devices, seed, epochs and digests of the pictures, at each start
-    log.csv                 a line an epoch
+    config.yaml             the resolved configuration; a run resumes with the same one (see `refuse_other_runs`)
+    environment.json        versions, backend, devices, seed, epochs and digests of the pictures, for each start
+    log.csv                 a line per epoch
     tensorboard/            the same for TensorBoard
-    samples/                a sheet an epoch: low | bicubic | GAN | high
+    samples/                a sheet per epoch: low | bicubic | GAN | high
     checkpoint/             the whole state after the last epoch, one file
     generator-pixel.keras   the generator after the pixel stage
     generator.keras         the generator so far
 
-A run that stops, whatever stops it, goes on at its last epoch, and ends with the weights of one that did not stop.
+A stopped run, whatever stopped it, resumes after its last complete epoch, and ends with the weights of an uninterrupted
+one.
 """
 
 import sys
@@ -33,15 +34,15 @@ from srgan.train.data.prepare import default_root, prepare
 from srgan.train.data.selection import choose_pictures
 from srgan.train.data.windows import Windows
 from srgan.train.distribution import (
-    agree,
+    all_machines_or_none,
+    as_fit_input,
     build_scope,
     choose_devices,
-    feed,
     fit_scope,
     is_first_machine,
     one_device,
+    require_equal,
     strategy_over,
-    together,
 )
 from srgan.train.run_folder import describe_start, epochs_done, own_folder, refuse_other_pictures, refuse_other_runs
 from srgan.train.weights import copy_weights, start_from
@@ -50,16 +51,15 @@ VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets b
 
 
 def train(config: Config, output) -> Path:
-    """Train by `config` in the run folder `output`, or continue what is there.
+    """Train by `config` in the run folder `output`, or resume the run that is there.
 
     Returns:
         Path of the finished `generator.keras`.
 
     Raises:
-        UsageError: the folder holds a run of another configuration, whose keys are named, or one without its
-            checkpoint. Or the devices cannot share a
-            batch: see srgan.train.distribution.
-        SRGANError: pictures or weights are missing, another process trains in this folder, a loss is no number, or the
+        UsageError: the folder holds another run, whose differing keys are named, or one whose checkpoint is gone. Or
+            the devices cannot share a batch.
+        SRGANError: pictures or weights are missing, another process trains in this folder, a loss is not finite, or the
             run stopped on another machine.
     """
     output = Path(output)
@@ -67,7 +67,7 @@ def train(config: Config, output) -> Path:
     devices = choose_devices(config)
     try:
         with ExitStack() as stack:
-            with together():
+            with all_machines_or_none():
                 refuse_other_runs(config, output)
                 if is_first_machine():
                     stack.enter_context(own_folder(output))
@@ -84,21 +84,21 @@ def _train(config, output, devices):
     if config.fusion == "recurrent":
         import srgan.clips.flow  # noqa: F401  needs OpenCV
     for turn in (True, False):  # the first machine prepares the pictures, and the others find them prepared
-        with together():
+        with all_machines_or_none():
             if is_first_machine() == turn:
                 stores = _stores(config)
     seen = [config.to_yaml(), epochs_done(output), *(store.digest for store in stores.values())]
-    agree(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
+    require_equal(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
-    with together():
+    with all_machines_or_none():
         with build_scope(strategy):
             features = build_features(config.gan)
             generator = build_generator(config)
         if config.initial_weights and not any(epochs_done(output)):
             start_from(config.initial_weights, generator)
     examples = _examples(config, stores)
-    with together():
+    with all_machines_or_none():
         if is_first_machine():
             refuse_other_pictures(output, stores)
             with atomic_path(output / "config.yaml") as temporary:
@@ -111,7 +111,7 @@ def _train(config, output, devices):
 
 
 def _train_stage(stage, config, output, strategy, generator, features, stores, examples):
-    """Train one stage, or what is left of it. A finished one only hands its generator on."""
+    """Train one stage, or what is left of it. Of a finished stage only the generator is loaded."""
     options, steps = getattr(config, stage), config.batches.steps_per_epoch
     checkpoint = Checkpoint(output / "checkpoint", stage)
     first_epoch = checkpoint.epoch()
@@ -123,7 +123,7 @@ def _train_stage(stage, config, output, strategy, generator, features, stores, e
         return
     # A discriminator starts from the same weights whether or not the stage before it ran in this process.
     keras.utils.set_random_seed(config.seed + STAGES.index(stage))
-    with together():
+    with all_machines_or_none():
         with build_scope(strategy):
             model = build_model(stage, config, generator, features)
         if first_epoch:
@@ -139,7 +139,7 @@ def _train_stage(stage, config, output, strategy, generator, features, stores, e
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
     with fit_scope(strategy), StopAtInterrupt() as interrupt:
         model.fit(
-            feed(batches, strategy),
+            as_fit_input(batches, strategy),
             epochs=options.epochs,
             initial_epoch=first_epoch,
             verbose=0,
@@ -189,7 +189,7 @@ def _stores(config):
 
 
 def _examples(config, stores):
-    """What is shown of the training, and what is shown and validated: stores of pictures, or a few windows of frames."""
+    """The training pictures for the sheets, and the validation pictures: stores, or a few windows of frames."""
     kinds, shown = ("pictures", "validation_pictures"), []
     for index, kind in enumerate(kinds):
         store, seed = stores[kind], (config.seed, len(STAGES) + index)

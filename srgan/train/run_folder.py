@@ -1,4 +1,4 @@
-"""The run folder: whose it is, and what may change when a run goes on."""
+"""The run folder: which run it holds, and what may change when that run resumes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from srgan.train.build import STAGES
 from srgan.train.checkpoint import Checkpoint
 from srgan.train.validation import bicubic_one, validation_psnr_y
 
-# What may change from one start of a run to the next. That moved pictures are the same ones, their digests tell.
+# What may change from one start of a run to the next. Digests tell whether moved pictures are the same.
 PLACES = (
     "pictures",
     "annotations",
@@ -36,7 +36,7 @@ PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "
 
 @contextmanager
 def own_folder(output):
-    """Make the run folder and keep other processes out of it in the block; remove it if nothing is begun."""
+    """Create the run folder and lock it for the block; remove it if no run began."""
     output.mkdir(parents=True, exist_ok=True)
     with FileLock(output / ".lock", timeout=0):
         for part in output.rglob(".*.part*"):
@@ -52,7 +52,7 @@ def own_folder(output):
 
 
 def epochs_done(output):
-    """How many epochs of each stage the checkpoint has behind it."""
+    """How many epochs of each stage are done."""
     return [Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES]
 
 
@@ -62,12 +62,16 @@ def _epochs_logged(output):
 
 
 def refuse_other_runs(config, output):
-    """See that the folder is free, or belongs to a run of this configuration, or to one that finished no epoch.
+    """Require that the folder is free, or holds a run of this configuration, or one that finished no epoch.
 
     A run whose checkpoint was deleted is refused, too: its generator would be overwritten.
 
-    What does not matter to the weights may change, and what only matters to epochs to come: how many they are, and all
-    about a GAN stage that has not begun. A cosine is stretched to the new end, which makes the learning rate jump.
+    Keys that do not affect the weights may change, and so may those that only affect future epochs: the number of
+    epochs, and everything about a GAN stage that has not begun. A cosine schedule is stretched to the new end, so the
+    learning rate jumps.
+
+    Raises:
+        UsageError: the folder holds something else; the message names the keys that differ.
     """
     file = output / "config.yaml"
     if not file.exists():
@@ -102,7 +106,7 @@ def refuse_other_runs(config, output):
 
 
 def _starts(output):
-    """What environment.json has of the earlier starts of a run that has finished an epoch."""
+    """The earlier starts in environment.json, if the run has finished an epoch."""
     file = output / "environment.json"
     return json.loads(file.read_text(encoding="utf-8")) if any(epochs_done(output)) and file.exists() else []
 
@@ -112,7 +116,7 @@ def _digests(stores):
 
 
 def refuse_other_pictures(output, stores):
-    """See that the pictures are those of the epochs that are done."""
+    """Require that the pictures are those of the epochs that are done."""
     now = _digests(stores)
     before = next(
         (start["digests"] for start in _starts(output) if "digests" in start), now
@@ -126,7 +130,7 @@ def refuse_other_pictures(output, stores):
 
 
 def describe_start(config, output, devices, stores, examples):
-    """Say what is about to happen, and note it in the run folder: an entry for every start of the run."""
+    """Print what is about to happen, and add an entry for this start to environment.json."""
     starts = _starts(output)
     if starts:
         bicubic = starts[0]["bicubic_psnr_y"]

@@ -1,4 +1,4 @@
-"""Validation: a generator's figures on pictures that it is not trained on."""
+"""Validation: scores of a generator on pictures that it is not trained on."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def validation_psnr_y(store, upscale):
 def upscale_one(generator, lr):
     """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3).
 
-    Of a window, (frames, h, w, 3), it is the middle frame; a recurrent generator has seen those before it.
+    Of a window (frames, h, w, 3), the middle frame is returned; a recurrent generator sees those before it first.
     """
     given = to_float(lr)[None]
     if is_recurrent(generator):
@@ -32,7 +32,7 @@ def upscale_one(generator, lr):
 
 
 def bicubic_one(lr, size):
-    """What bicubic interpolation makes of a picture or of the middle frame of a window, uint8 (size, size, 3)."""
+    """A picture, or the middle frame of a window, enlarged by bicubic interpolation: uint8 (size, size, 3)."""
     return resize_bicubic(middle_frame(lr), size, size)
 
 

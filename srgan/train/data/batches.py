@@ -13,7 +13,7 @@ BLOCK = 8  # pixels a side of a JPEG block
 
 
 def endless_order(count, seed):
-    """A function from 0, 1, 2 and so on to all places below `count`, in an order that is drawn anew for each time through."""
+    """A function that maps 0, 1, 2... to the integers below `count`, in a new random order for each pass."""
     # One permutation is kept, and not drawn anew for every crop: it is as long as the store.
     order = lru_cache(2)(lambda turn: np.random.default_rng([*seed, turn]).permutation(count))
 
@@ -25,14 +25,17 @@ def endless_order(count, seed):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches over a store, for `fit`: (lr, hr) of uint8, (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
+    """Batches over a store, for `fit`: pairs (lr, hr) of uint8.
 
-    The low resolution is cut from the picture's own, at the same place, or made anew for each crop: with
-    `degradation="realistic"` by srgan.train.data.degradation, with "photograph" by srgan.train.data.photographs, whose ranges
-    `photograph` has. The pictures come in an order that is drawn anew each time all have been seen.
-    Set `epoch` before each epoch: whatever came before, the same epoch gives the same batches, so that a run can be
-    continued. `seed` is a sequence of integers. The crops have the same places and turns with either degradation.
-    With `share=(i, n)`, a batch is the i-th part, from 0, of the n of one of `size` crops.
+    Their shapes are (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
+
+    The low resolution is cut from the picture's own, at the same place, or made for each crop: with
+    `degradation="realistic"` by srgan.train.data.degradation, with "photograph" by srgan.train.data.photographs, with
+    the ranges in `photograph`. Positions and flips of the crops do not depend on the degradation. Pictures come in a
+    new random order for each pass.
+
+    Set `epoch` before each epoch: an epoch always has the same batches, so that a run can resume. `seed` is a sequence
+    of integers. With `share=(i, n)`, a batch is the i-th, from 0, of the n equal parts of a batch of `size` crops.
     """
 
     def __init__(self, store, *, size, crop, steps, seed, augment=True, degradation="bicubic", photograph=None,

@@ -23,8 +23,8 @@ def choose_clips(data) -> dict[str, list[Path]]:
         data: srgan.config.Data.
 
     Returns:
-        As in {"clips": [...], "validation_clips": [...]}, for the keys that are set. No clip is in both, also not as a copy
-        under another name.
+        As in {"clips": [...], "validation_clips": [...]}, for the keys that are set. No clip is in both, also not as a
+        copy under another name.
 
     Raises:
         SRGANError: a folder is missing, or holds no clips of its own.
@@ -69,13 +69,14 @@ def _files(clip):
 def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0, label="clips") -> Store:
     """Open the store of `clips`, making it first where it does not exist.
 
-    Its windows follow each other without overlap, and where a scene ends or a frame is damaged a new one is begun. Memory
-    does not depend on how long a clip is.
+    Its windows follow each other without overlap, and where a scene ends or a frame is damaged a new one is begun.
+    Memory does not depend on how long a clip is.
 
     Args:
         clips: paths of video files and folders of frames, in the order of the store.
         frames: how many a window has.
-        root, size, scale, fit, shrink, label: see srgan.train.data.prepare.prepare. All frames of a window are cut alike.
+        root, size, scale, fit, shrink, label: see srgan.train.data.prepare.prepare. All frames of a window are cut
+            alike.
 
     Raises:
         SRGANError: no clip can be used, or the disk has too little room.

@@ -9,9 +9,9 @@ for a factor of 4 in brackets:
 
 - A tenth of the pictures stays clean (none), a second round comes to half of them (all), and any step may be left out:
   a blur comes to 60 % in the first round and 40 % in the second (100 and 80), noise to 35 and 25 % (all).
-- Blurs have at most 0.5 LR pixels of standard deviation (0.75 in the first round; 1.5 pixels of the size then reached in
-  the second), and their exponents start at 0.8 for the generalised Gaussian and 1.5 for the plateau (0.5 and 1): below,
-  the tails are so long that a haze lies over the picture, whatever the standard deviation.
+- Blurs have at most 0.5 LR pixels of standard deviation (0.75 in the first round; 1.5 pixels of the size then
+  reached in the second), and their exponents start at 0.8 for the generalised Gaussian and 1.5 for the plateau (0.5 and
+  1): below, the tails are so long that a haze lies over the picture, whatever the standard deviation.
 - Sizes in between go down to 0.8 of the LR's (0.6 and 0.3), so that little is lost for good, and up to 1.25 of what was
   there (1.5 and 1.2).
 - Noise has at most 8 levels of standard deviation in the first round and 4 in the second (30 and 25, and at white up to

@@ -1,9 +1,9 @@
 """Motion made from still pictures: successive frames as a camera would have seen them, from a square of a store.
 
-The camera pans, at times it also turns and zooms, and something else may move in front of it. Frames are cut out with the
-surroundings that the bicubic kernel sees, so that the low resolution is true up to its borders. The middle frame is the
-picture itself, whatever the motion, and in a pure pan so are all: it goes by whole pixels of the high resolution, which
-are fractions of the low one's. Speeds are smooth, and slow ones are likelier than fast ones, as in films.
+The camera pans, at times it also turns and zooms, and something else may move in front of it. Frames are cut out with
+the surroundings that the bicubic kernel sees, so that the low resolution is true up to its borders. The middle frame is
+the picture itself, whatever the motion, and in a pure pan so are all: it goes by whole pixels of the high resolution,
+which are fractions of the low one's. Speeds are smooth, and slow ones are likelier than fast ones, as in films.
 """
 
 from dataclasses import dataclass
@@ -36,8 +36,9 @@ def moving(square, other, *, crop, frames, scale, random, turning=True, motion=M
     """A window of successive frames, cut at random from a still picture.
 
     Args:
-        square: uint8 (size, size, 3), what the camera sees. The motion is slowed down where it would leave it: for nearly
-            all, size is crop + scale * ((frames - 1) * motion.speed + 2 * MARGIN) or more. It must be crop + 4 * MARGIN * scale.
+        square: uint8 (size, size, 3), what the camera sees. The motion is slowed down where it would leave it: for
+            nearly all, size is crop + scale * ((frames - 1) * motion.speed + 2 * MARGIN) or more. It must be crop + 4 *
+            MARGIN * scale.
         other: another picture, of which a piece moves in front.
         crop: pixels a side of the high resolution, a multiple of `scale`.
         frames: how many, odd.

@@ -1,10 +1,11 @@
 """Low resolutions as cameras, phones and the web leave photographs, made of the bicubic ones.
 
-A camera blurs, adds noise, smooths and sharpens it with the picture, and whoever passes the picture on resizes and compresses
-it. All of that happens at the picture's own resolution, so that this works on low-resolution pixels alone: lengths are in
-pixels of the low resolution and noise is in levels of 255. In contrast to `srgan.train.data.degradation`, which follows
-Real-ESRGAN (arXiv 2107.10833), the noise is that of a processed photograph: correlated from pixel to pixel, and in chroma
-wider than in luma (Brooks et al., "Unprocessing Images for Learned Raw Denoising", arXiv 1811.11127, section 3).
+A camera blurs, adds noise, smooths and sharpens it with the picture, and whoever passes the picture on resizes and
+compresses it. All of that happens at the picture's own resolution, so that this works on low-resolution pixels alone:
+lengths are in pixels of the low resolution and noise is in levels of 255. In contrast to
+`srgan.train.data.degradation`, which follows Real-ESRGAN (arXiv 2107.10833), the noise is that of a processed
+photograph: correlated from pixel to pixel, and in chroma wider than in luma (Brooks et al., "Unprocessing Images for
+Learned Raw Denoising", arXiv 1811.11127, section 3).
 """
 
 import io
@@ -59,8 +60,8 @@ def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges) -> n
 def camera_noise(planes, level, ranges, random):
     """Noise of the shape of `planes`, (h, w, 3) float32 in [0, 1]; its luma has a deviation of about `level` levels.
 
-    Luma and chroma have noise of their own, each smoothed by what denoising, demosaicing and resizing leave of white noise.
-    With the probability `ranges.photon` it grows with the square root of the light (Poisson), else it is even.
+    Luma and chroma have noise of their own, each smoothed by what denoising, demosaicing and resizing leave of white
+    noise. With the probability `ranges.photon` it grows with the square root of the light (Poisson), else it is even.
     """
     height, width = planes.shape[:2]
     smoothed = random.random() < ranges.correlated
@@ -153,8 +154,8 @@ def _log_uniform(ends, random):
 def noise_level(pixels: np.ndarray) -> float:
     """How much noise the flat parts of a picture have: a standard deviation in levels of 255, luma.
 
-    The response to the kernel of Immerkaer ("Fast noise variance estimation", 1996), to which white noise of a deviation of
-    1 level answers with 1, in the tenth of the 8 x 8 blocks whose luma varies least.
+    The response to the kernel of Immerkaer ("Fast noise variance estimation", 1996), to which white noise of a
+    deviation of 1 level answers with 1, in the tenth of the 8 x 8 blocks whose luma varies least.
 
     Args:
         pixels: uint8 (h, w, 3), at least 16 pixels a side.

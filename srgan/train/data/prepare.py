@@ -83,9 +83,11 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, maximum_no
         root: folder of stores.
         size: pixels a side of a square, a multiple of `scale`.
         fit: "squash" resizes to the square whatever the aspect; "crop" resizes the shorter side
-            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and are not of one colour.
+            to it and keeps the centre; "tile" cuts the picture, at its own resolution, into all squares that fit and
+            are not of one colour.
         shrink: factor by which pictures are resized first, as far as a square still fits into them.
-        maximum_noise: levels of 255; pictures with more noise in their flat parts, once shrunk, are left out; None: none are.
+        maximum_noise: levels of 255; pictures with more noise in their flat parts, once shrunk, are left out; None:
+            none are.
         label: what the progress bar and messages call them.
 
     Raises:
@@ -124,7 +126,8 @@ def make_store(files, root, settings, build) -> Store:
 
 @contextmanager
 def new_store(folder, settings, label):
-    """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with it.
+    """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with
+    it.
 
     Raises:
         SRGANError: there was no pair.

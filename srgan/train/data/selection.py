@@ -1,4 +1,4 @@
-"""Which pictures: a COCO annotation file or a bare folder, a seeded choice, and two splits that share no picture."""
+"""Which pictures are used: from a COCO annotation file or a bare folder, chosen by the seed, in two disjoint splits."""
 
 import contextlib
 import hashlib
@@ -20,12 +20,12 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
     """The training and the validation pictures of a configuration.
 
     Args:
-        data: srgan.config.Data.
-        seed: the choice depends on it and on nothing else; a smaller count is a subset of a larger one.
+        data: srgan.config.data.Data.
+        seed: decides the choice; the pictures of a smaller count are a subset of those of a larger one.
         cache: folder for the lists of candidates, so that a large annotation file is parsed once.
 
     Returns:
-        Two lists of paths, in the order of the choice. No picture is in both, also not as a copy under another name.
+        Two lists of paths, in the order of the choice. The splits are disjoint by content, not only by name.
 
     Raises:
         SRGANError: a folder or annotation file is missing, or too few pictures qualify.

@@ -20,17 +20,18 @@ ASTRAY = 0.3
 class WindowBatches(Batches):
     """Batches for a generator over time: lr is uint8 (size, frames, h, w, 3), and hr the middle frame, (size, H, W, 3).
 
-    A window has motion that srgan.train.data.motion makes from a picture of `store`, or is a crop of one of `clips`, which stays
-    on its place over time. As for pictures each batch is a function of (seed, epoch, step), and the crops have random
-    flips and quarter turns; time may also run backwards.
+    A window has motion that srgan.train.data.motion makes from a picture of `store`, or is a crop of one of `clips`,
+    which stays on its place over time. As for pictures each batch is a function of (seed, epoch, step), and the crops
+    have random flips and quarter turns; time may also run backwards.
 
     Args:
         store: of pictures.
         clips: a store of windows of `frames` frames; None: all motion is made.
         share_of_clips: how many of the crops are cut from clips where there are any.
-        all_frames: let hr be all frames, (size, frames, H, W, 3), as a recurrent generator is trained, and lr a pair: with
-            it where each pixel of the result was in the frame before, for all frames but the first, float32
-            (size, frames - 1, H, W, 2), by srgan.clips.flow and astray by about `ASTRAY`. No frame is interpolated then.
+        all_frames: let hr be all frames, (size, frames, H, W, 3), as a recurrent generator is trained, and lr a pair:
+            with it where each pixel of the result was in the frame before, for all frames but the first, float32
+            (size, frames - 1, H, W, 2), by srgan.clips.flow and astray by about `ASTRAY`. No frame is interpolated
+            then.
     """
 
     def __init__(self, store, clips=None, *, frames, share_of_clips=0.5, all_frames=False, **options):
