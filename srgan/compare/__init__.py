@@ -1,4 +1,4 @@
-"""Comparing: what models make of pictures and clips, beside bicubic and the original.
+"""Comparing models on pictures and clips, beside bicubic and the original.
 
-In come pictures and models, out come scores, sheets of panels and a page with a before/after slider.
+Pictures and models come in; scores, sheets of panels and a page with a before/after slider go out.
 """

@@ -1,4 +1,4 @@
-"""Comparing: what models make of pictures, beside bicubic and the original, as a page, sheets and figures."""
+"""The comparison report: pictures enlarged by models, beside bicubic and the original, as a page, sheets and scores."""
 
 import csv
 import json
@@ -25,22 +25,23 @@ from srgan.runtime import load_keras
 
 
 def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> dict:
-    """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
+    """Compare `models` with bicubic on pictures, and write the report into the folder `output`.
 
     Args:
         paths: picture files, and folders of them.
         output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
         models: names of shipped models, or paths; None for all that are shipped.
         low: the pictures are low resolution already; there are no originals, and only no-reference scores.
-        jpeg: the quality of the JPEG that each low resolution is written to and read from, 1 to 100; None: not at all.
+        jpeg: the low resolutions are saved as JPEGs of this quality, 1 to 100; None: they are not.
         options: passed on to the Upscaler.
 
     Returns:
-        dict: what is in `scores.json`. A picture that cannot be read is named in its "skipped".
+        dict: the content of `scores.json`. Pictures that cannot be read are listed in "skipped".
 
     Raises:
         SRGANError: a model cannot be loaded, or the folder cannot be written.
-        UsageError: there is no picture, `jpeg` is no quality, or comes with `low`, or the models enlarge by different factors.
+        UsageError: there is no picture, `jpeg` is no quality, or comes with `low`, or the models enlarge by different
+        factors.
     """
     if low and jpeg is not None:
         raise UsageError("jpeg: with low, the pictures are taken as they are")

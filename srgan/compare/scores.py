@@ -1,4 +1,4 @@
-"""Scores: which figures are taken, how each is printed and read, their means and tables."""
+"""The scores: what each is called, how it is printed and read, their means and tables."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from srgan.runtime import choose_backend
 
 @dataclass(frozen=True)
 class Metric:
-    """How a score is called, printed and read."""
+    """The name, unit and format of a score, and which values are better."""
 
     title: str
     unit: str
@@ -27,7 +27,7 @@ class Metric:
         return "∞" if math.isinf(value) else f"{value:.{self.digits}f}"
 
     def best(self, values) -> float | None:
-        """The best of `values`, as printed: methods that print alike are equally good. None if none is defined."""
+        """The best of `values`, rounded as printed, so that equal figures are equally good. None if none is defined."""
         defined = [round(value, self.digits) for value in values if value is not None and not math.isnan(value)]
         return (max if self.higher_is_better else min)(defined) if defined else None
 
@@ -42,26 +42,26 @@ WITH_ORIGINAL = {
     "lpips": Metric("LPIPS", "", 3, False, "AlexNet, version 0.1, whole picture: how different it looks"),
     "lattice": Metric(
         "Lattice", "dB", 1, False,
-        "how far frequencies that repeat with the scale's blocks stand out of their neighbours, luma, windows of 64 "
-        "pixels, beyond the original's: from 3 on it is seen",
+        "checkerboard artifacts: level of the frequencies of the upscaling grid over their neighbours, luma, windows of "
+        "64 pixels, beyond the original's: visible from about 3",
     ),
     "psnr_rgb": Metric("PSNR-RGB", "dB", 2, True, "all three channels, the scale's pixels of border left out"),
     "ssim_rgb": Metric("SSIM-RGB", "", 4, True, f"the mean of the three channels, the same border, {_GAUSSIAN}"),
 }  # fmt: skip
 WITHOUT_ORIGINAL = {
-    "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "scaled down again by bicubic, against the input: is it still it?"),
+    "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "reduced again by bicubic, against the input: is it consistent?"),
     "blur": Metric("Blur", "", 3, False, "blur effect of Crété-Roffet et al.: 0 is sharp, which may be right or wrong"),
 }
 OVER_TIME = {
     "flicker": Metric(
         "Flicker", "levels", 3, False,
-        "luma levels by which successive frames differ along the original's motion, more than those of the original",
+        "temporal change of luma that the original's motion does not explain, in levels of 255",
     ),
 }  # fmt: skip
 
 
 def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) -> dict[str, float]:
-    """The figures of WITH_ORIGINAL, or those of `keys`, for two uint8 pictures of one size (height, width, 3)."""
+    """The scores `keys` of WITH_ORIGINAL for two uint8 pictures of one size (height, width, 3)."""
     choose_backend()
     from srgan.metrics.lpips import lpips
 
@@ -72,7 +72,7 @@ def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) ->
 
 
 def scores_without_original(low, picture, scale) -> dict[str, float]:
-    """The figures of WITHOUT_ORIGINAL for an enlargement `picture` of `low`."""
+    """The scores of WITHOUT_ORIGINAL for an enlargement `picture` of `low`."""
     return {
         "lr_psnr_y": metrics.psnr_y(low, downscale(picture, scale), 1),
         "blur": metrics.blur(picture),

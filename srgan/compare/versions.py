@@ -1,6 +1,6 @@
-"""Scenes: a picture in all its versions. They are made one after the other, and pictures are scored in threads meanwhile.
+"""Scenes: a picture, or a frame of a clip, in all its versions.
 
-Of a clip every frame is a scene.
+Versions are made one after the other, while threads score those that are done.
 """
 
 import hashlib
@@ -28,13 +28,14 @@ from srgan.pictures import (
     through_jpeg,
     to_8_bits,
 )
+from srgan.pictures.arrays import is_flat
 
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
 
 @dataclass(frozen=True)
 class Method:
-    """A model: its label, its file and that file's SHA-256, what runs it, and its `srgan.Upscaler`."""
+    """A model: its label, its file and the file's SHA-256, its engine in words, and its `srgan.Upscaler`."""
 
     label: str
     path: Path
@@ -72,14 +73,14 @@ def load_methods(models=None, **options) -> tuple[list[Method], int]:
 
 
 def _label(path):
-    """`runs/NAME/generator.keras` is called NAME; a file of another name is called by it."""
+    """`runs/NAME/generator.keras` is called NAME; a file of another name by that name."""
     return path.resolve().parent.name if path.stem == "generator" else path.stem
 
 
 def unique(name, taken):
-    """`name`, or with a number behind it if it is in the set `taken`; then it is taken too.
+    """`name`, with a number appended if it is in the set `taken`, to which it is then added.
 
-    Names that differ in case only are one, as they are on the disks of macOS and Windows.
+    Names that differ only in case count as equal, as they do on the file systems of macOS and Windows.
     """
     candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     chosen = next(candidate for candidate in candidates if candidate.casefold() not in taken)
@@ -89,7 +90,7 @@ def unique(name, taken):
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture in all its versions, uint8 (height, width, 3): `low`, and those of its `scale` times as large."""
+    """One picture in all its versions, uint8 (height, width, 3): `low`, and the others `scale` times as large."""
 
     path: Path
     scale: int
@@ -98,7 +99,7 @@ class Scene:
     original: np.ndarray | None = None
 
     def scores(self, keys=tuple(WITH_ORIGINAL)) -> dict[str, dict[str, float]]:
-        """Each method's figures, by its label: those `keys` of WITH_ORIGINAL if there is one, else WITHOUT_ORIGINAL."""
+        """The scores of each method, by its label: `keys` of WITH_ORIGINAL if there is an original, else WITHOUT_ORIGINAL."""
         if self.original is None:
             return {
                 label: scores_without_original(self.low, pixels, self.scale) for label, pixels in self.enlarged.items()
@@ -120,10 +121,10 @@ def low_resolution(original, scale, jpeg=None):
 
 
 def check_quality(jpeg):
-    """See that `jpeg` is a quality that JPEG has, or None.
+    """Require that `jpeg` is a JPEG quality, 1 to 100, or None.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is neither.
     """
     if jpeg is not None and not 1 <= jpeg <= 100:
         raise UsageError(f"jpeg: {jpeg} is not between 1 and 100")
@@ -148,15 +149,15 @@ def read_scene(path, scale, methods=(), *, low=False, jpeg=None) -> Scene:
 
 
 def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg=None, notice=lambda line: None):
-    """Yield the frames of a clip as scenes, in order; only as many are held as the methods look ahead.
+    """Yield the frames of a clip as scenes, in order. Only as many are held in memory as the methods look ahead.
 
     Args:
         path: a video file, or a folder of numbered frames, which are taken as 25 a second.
         scale, methods: as of `read_scene`; a method that enlarges clips sees the frames in their order.
         start: the second to begin at; None: the first frame.
         count: at most so many frames; None: all.
-        reduce: the originals are the frames reduced by so much, bicubic: for films that are softer, or more damaged by
-            their compression, than their number of pixels says.
+        reduce: the originals are the frames reduced by this factor (bicubic), for clips that are soft or heavily
+            compressed.
         jpeg: as of `low_resolution`.
         notice: called with a line on anything that a user should know.
 
@@ -190,18 +191,17 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg
 def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
     """Yield the scores of each frame of a clip, of every method by its label: `keys` of WITH_ORIGINAL, and its flicker.
 
-    The flicker is NaN at the first frame and at those where a new scene begins, PSNR at those of one colour.
+    Flicker is NaN at the first frame of every scene, and PSNR at frames of a single colour.
 
     Raises:
         SRGANError: OpenCV is missing.
     """
     from srgan.metrics.flicker import flicker, follow
-    from srgan.train.data.prepare import is_flat
 
     before = None
     for scene in scenes:
         scores = scene.scores(keys)
-        if is_flat(scene.original):  # a black frame, say: whoever gets it right has an infinite PSNR
+        if is_flat(scene.original):  # such as a black one, which has an infinite PSNR where it is right
             scores = {label: {**figures, "psnr_y": math.nan} for label, figures in scores.items()}
         motion = follow(before.original, scene.original, scene.scale) if before else None
         for label, pixels in scene.enlarged.items():
@@ -211,10 +211,10 @@ def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
 
 
 def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:
-    """Yield (path, finish(make(path))) in order; `make` runs here, `finish` in threads meanwhile; with a progress bar.
+    """Yield (path, finish(make(path))) in order, with a progress bar; `make` runs in this thread, `finish` in others.
 
-    Where either raises SRGANError the error is yielded in place of the outcome, so that one bad picture costs only
-    itself. Only a few pictures are held at a time.
+    If either raises SRGANError, the error is yielded instead of the outcome, so that the other pictures are still done.
+    Only a few pictures are held in memory at a time.
     """
     paths = list(paths)
     workers = max(2, min(4, os.cpu_count() or 1))
@@ -242,7 +242,7 @@ def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple
 
 
 def find_pictures(paths) -> list[Path]:
-    """The files of `paths`, in order, each once; of a folder those that have a picture's name, sorted.
+    """The files of `paths`, in order and without duplicates; of a folder the pictures in it, by their suffixes, sorted.
 
     Raises:
         UsageError: a path does not exist, or no picture is found.
@@ -270,7 +270,7 @@ def named_path(text) -> tuple[str, str]:
 
 
 def find_set(text) -> tuple[str, list[Path]]:
-    """A test set given as NAME=FOLDER or FOLDER: its name and its pictures, those in the folder's HR where it has one.
+    """The name and the pictures of a test set, given as NAME=FOLDER or FOLDER. Its folder HR is used if it has one.
 
     Raises:
         UsageError: there is no such folder, or no picture in it.

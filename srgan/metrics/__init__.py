@@ -1,5 +1,5 @@
-"""Metrics: how near a picture comes to its original, how natural it looks and how much a clip flickers.
+"""Metrics: how close a picture is to its original, how natural it looks, and how much a clip flickers.
 
-In come uint8 pictures (height, width, 3), out go numbers. `lpips` and `flicker` need more than NumPy and are imported only
-where they are asked for.
+They take uint8 pictures (height, width, 3) and return numbers. `lpips` and `flicker` need more than NumPy and are
+imported on demand.
 """

@@ -1,14 +1,14 @@
 """Flicker: temporal change of an enlarged clip that the motion of the original does not explain.
 
-The motion is found in the original, by srgan.clips.flow. Along it successive frames are compared, which Lai et al. (arXiv
-1808.00449, section 4.2, the warping error) do with the result alone. That charges a result for what the flow gets wrong
-and for what no flow explains (shadows, gleams, grain), and a perfect result is not at 0. Here it is: at every pixel only
-the change beyond the original's own is counted.
+The motion is estimated in the original, by srgan.clips.flow, and successive frames are compared along it. The warping
+error of Lai et al. (arXiv 1808.00449, section 4.2) does so with the result alone, and so charges it for errors of the
+flow and for what no flow explains (shadows, reflections, grain): a perfect result does not get 0. Here it does, because
+at every pixel only the change beyond the original's own change counts.
 
-The other way round, the change of the error, |(r' - r) - (o' - o)|, was measured, too, and left: where detail is missing
-in the result, the original's own mistakes of flow count as if the result had made them. On three clips a Gaussian
-blur of the original, which hardly flickers, then has 1.0 to 1.7 levels, as much as noise of deviation 2 to 3; it has
-0.12 to 0.15 here, the noise 0.8 to 1.3.
+The change of the error, |(r' - r) - (o' - o)|, was tried and rejected: where the result lacks detail, it counts errors
+of the flow as if they were the result's. On three clips, a Gaussian blur of the original, which hardly flickers, gets
+1.0 to 1.7 levels by it, as much as noise of standard deviation 2 to 3. Here the blur gets 0.12 to 0.15, the noise 0.8
+to 1.3.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,13 @@ from srgan.metrics.pixels import luma
 
 
 class Motion(NamedTuple):
-    """How a frame of the original came out of the one before it.
+    """The motion from one frame of the original to the next.
 
     Attributes:
-        origin: float32 (height, width, 2), the x and y that a pixel was at.
-        valid: bool (height, width), whether that is known: it was inside the frame, and the way there and back agree.
-        change: float32 (height, width), levels of luma by which the original changes on the way.
+        origin: float32 (height, width, 2), the x and y of each pixel in the frame before.
+        valid: bool (height, width), whether the origin is reliable: inside the frame, and consistent in both
+            directions.
+        change: float32 (height, width), change of the original's luma along the motion, in levels.
     """
 
     origin: np.ndarray
@@ -42,7 +43,7 @@ def follow(before, after, border=4) -> Motion | None:
     lie at least `border` pixels inside.
 
     Returns:
-        None where there is none to be found: at a scene cut, or where a side has under 16 pixels.
+        None if there is no motion to find: at a scene cut, or if a side has less than 16 pixels.
     """
     if is_cut(before, after):
         return None
@@ -60,19 +61,18 @@ def follow(before, after, border=4) -> Motion | None:
 
 
 def flicker(motion, before, after) -> float:
-    """Levels of luma (of 255) by which `after` differs from `before`, along the motion, more than in the original.
+    """Temporal change that the original's motion does not explain, in levels of luma (of 255).
 
-    The mean over the valid pixels of max(|after - moved before| - |the same of the original|, 0), on BT.601 studio luma:
-    0 for the original itself, and for what is wrong in the same way in every frame, such as a tone. Where the original
-    changes by itself, that much is let pass. It cannot tell sharp from soft: a blur has little flicker, so that this is to
-    be read beside the other scores.
+    The mean over the valid pixels of max(|after - moved before| - |the same of the original|, 0), on BT.601 studio
+    luma. It is 0 for the original itself, and for errors that are the same in every frame, such as a wrong tone. It
+    does not measure sharpness: a blur flickers little, so read it beside the other scores.
 
     Args:
         motion: of the original frames, by `follow`.
         before, after: the result's frames, uint8 of the same size.
 
     Returns:
-        NaN where no pixel is valid.
+        NaN if no pixel is valid.
     """
     excess = (_change(motion.origin, before, after) - motion.change)[motion.valid]
     return float(np.maximum(excess, 0).mean(dtype=np.float64)) if excess.size else float("nan")

@@ -19,7 +19,7 @@ _SMALLEST = 31  # pixels a side, below which AlexNet's last feature maps are emp
 
 
 class LPIPS(keras.Model):
-    """The distance between pictures that look alike or not, from 0 (equal) to about 1.
+    """The perceptual distance between two pictures, from 0 (equal) to about 1.
 
     Takes [reference, picture], both (batch, height, width, 3) in [0, 1] with sides of at least 31 pixels, and returns
     float32 (batch,). It is frozen and computes in float32 under every dtype policy.
@@ -74,7 +74,7 @@ _model, _one_at_a_time = cache(LPIPS), Lock()
 
 
 def lpips(reference: np.ndarray, picture: np.ndarray) -> float:
-    """The LPIPS distance of two uint8 (height, width, 3) pictures; NaN where a side is under 31 pixels.
+    """The LPIPS distance of two uint8 (height, width, 3) pictures; NaN if a side has less than 31 pixels.
 
     Raises:
         ValueError: the pictures differ in shape.

@@ -1,8 +1,8 @@
-"""How far a picture is from its original, by the protocol of the papers. numpy only; LPIPS is in srgan.metrics.lpips.
+"""How far a picture is from its original, by the protocol of the papers. NumPy only; LPIPS is in srgan.metrics.lpips.
 
-Pictures are uint8 (height, width, 3) sRGB arrays. The `_y` measures look at the luma of BT.601 in its studio range, kept
-in float, and leave out `border` pixels on each side (the papers take the scale): the figures of the super-resolution
-literature. The `_rgb` measures take all three channels alike. `lattice` is our own.
+Pictures are uint8 (height, width, 3) sRGB arrays. The `_y` measures compare BT.601 luma in its studio range, kept
+in float, without `border` pixels on each side (in the papers: the scale), as the super-resolution literature does. The
+`_rgb` measures treat all three channels alike. `lattice` is our own.
 """
 
 import numpy as np
@@ -53,13 +53,13 @@ def ssim_rgb(reference, picture, border=4) -> float:
 
 
 def lattice(reference, picture, scale=4) -> float:
-    """How much more of a lattice a picture has than its original, in dB: 0 where it has no more; from 3 on it is seen.
+    """Checkerboard artifacts in dB: 0 where a picture has no more of them than its original, visible from about 3.
 
-    A generator makes each block of scale x scale pixels out of one, and a GAN's lets the blocks show: as a checkerboard
-    or a lattice, in the sky or only in fur. Such a thing stands out among the frequencies: those which repeat with the
-    blocks are compared with those around them, in luma, in windows of 64 pixels, half a window apart. The difference of
-    their levels in dB is averaged over frequencies and windows. Where half windows do not fill the picture, its right and
-    bottom edges are not seen. NaN for sides under 64 pixels, and for scales under 2 and over 8.
+    Energy at the frequencies of the upscaling grid over that of their neighbours, minus the original's. A generator
+    makes a block of scale x scale pixels from each pixel, and a GAN's blocks may become visible, in the sky or only in
+    fur. Levels in dB are compared on luma, in windows of 64 pixels, half a window apart, and averaged over frequencies
+    and windows. Edges on the right and at the bottom that half windows do not fill are ignored. NaN if a side has less
+    than 64 pixels, and for scales below 2 or above 8.
 
     Raises:
         ValueError: the pictures differ in shape.
@@ -97,8 +97,8 @@ def blur(picture) -> float:
     """How blurred a picture looks without knowing its original: 0 (sharp) to 1 (nothing but blur).
 
     The blur effect of Crété-Roffet et al. (SPIE 6492, 2007, section 4) on luma, with scikit-image's settings: the share
-    of the steps between neighbours that an 11-pixel mean filter cannot take away; the worse of the two directions. It
-    tells sharp from soft, and cannot tell true detail from invented. NaN for sides under 4 pixels and for a flat picture.
+    of the differences between neighbours that an 11-pixel mean filter does not remove, in the worse of the two
+    directions. It cannot tell true detail from invented detail. NaN for sides below 4 pixels and for a flat picture.
     """
     values = luma(picture)
     return max(_blur_along_rows(values), _blur_along_rows(values.T))

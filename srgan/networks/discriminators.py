@@ -1,6 +1,6 @@
-"""Discriminators: from a picture (batch, height, width, 3) in [0, 1] to logits, high for a real picture.
+"""Discriminators: from pictures (batch, height, width, 3) in [0, 1] to logits, high for real pictures.
 
-The output is (batch, 1), or (batch, h, w, 1) where each logit judges a patch. No sigmoid: the losses take logits.
+The output is (batch, 1), or (batch, h, w, 1) with a logit for each patch. There is no sigmoid: the losses take logits.
 """
 
 import keras
@@ -23,8 +23,8 @@ def _convolution(x, filters, kernel_size, strides, normalization, name):
 def srgan(*, filters=64, crop=96, normalization="batch"):
     """The discriminator of SRGAN (Ledig et al., arXiv 1609.04802, figure 4, lower half).
 
-    Eight 3x3 convolutions of 64 to 512 filters with LeakyReLU (slope 0.2) and batch normalisation, every second of
-    stride 2, then dense layers of 1024 and 1. The dense layers fix the size of its input to `crop` x `crop`.
+    Eight 3x3 convolutions of 64 to 512 filters with LeakyReLU (slope 0.2) and batch normalisation, every second one
+    with stride 2, then dense layers of 1024 and 1 units. The dense layers fix the input size to `crop` x `crop`.
     """
     inputs = keras.Input((crop, crop, 3), name="picture")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
@@ -42,9 +42,10 @@ def srgan(*, filters=64, crop=96, normalization="batch"):
 
 
 def patch(*, filters=64, crop=96, normalization="instance"):
-    """The small patch discriminator of pix2pix (Isola et al., arXiv 1611.07004, section 6.1.2), 70x70 pixels a logit.
+    """The small patch discriminator of pix2pix (Isola et al., arXiv 1611.07004, section 6.1.2): a logit per 70x70
+    pixels.
 
-    Takes pictures of any size; `crop` is not used.
+    Takes pictures of any size; `crop` is ignored.
     """
     inputs = keras.Input((None, None, 3), name="picture")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
@@ -58,9 +59,9 @@ def patch(*, filters=64, crop=96, normalization="instance"):
 
 
 def unet(*, filters=64, crop=96, normalization="spectral"):
-    """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, figure 6): a logit a pixel.
+    """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, figure 6): a logit per pixel.
 
-    Takes pictures of any size that is a multiple of 8; `crop` is not used.
+    Takes pictures of any size that is a multiple of 8; `crop` is ignored.
     """
     inputs = keras.Input((None, None, 3), name="picture")
     x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)

@@ -1,7 +1,7 @@
 """Generators: from a low-resolution picture to one `scale` times as large, both (batch, height, width, 3) in [0, 1].
 
-Every generator takes any height and width, and brings its own scaling of values along, so that a saved `.keras` file
-needs nothing beside it. The output is float32 and not clipped.
+Every generator takes any height and width and scales the values itself, so that a saved `.keras` file is complete. The
+output is float32 and not clipped.
 """
 
 import keras
@@ -94,9 +94,9 @@ def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
 def rrdb(*, filters=64, blocks=23, growth=32, scale=4):
     """ESRGAN's generator (Wang et al., arXiv 1809.00219, section 3.1; 16.7 million parameters at full size).
 
-    Each block is three dense blocks of five 3x3 convolutions; a dense block's outcome and a block's are multiplied by 0.2
-    before they are added. There is no normalisation, and the residual convolutions start small. Upsampling is by nearest
-    neighbour, each step with a convolution behind it, as in the authors' code.
+    Each block is three dense blocks of five 3x3 convolutions; a dense block's outcome and a block's are multiplied by
+    0.2 before they are added. There is no normalisation, and the residual convolutions start small. Upsampling is by
+    nearest neighbour, each step with a convolution behind it, as in the authors' code.
 
     Args:
         filters: channels between the blocks.

@@ -1,12 +1,12 @@
-"""Generators for frames that belong together: SRResNet whose frames meet early, late, slowly, in 3D or recurrently.
+"""Generators for clips: SRResNet whose frames meet early, late, slowly, in 3D convolutions or recurrently.
 
-All but the recurrent one take 2k + 1 successive frames, (batch, frames, h, w, 3) in [0, 1], and give the middle one
-enlarged, (batch, scale h, scale w, 3). The recurrent one takes a frame and a memory, and gives the enlarged frame and the
-memory for the next, so that a clip may have any length. The memory is that frame, (batch, h, w, 3 scale²) in [0, 1], and
-whoever passes it on moves it along the motion first, by srgan.clips.flow; an empty one is 0.
+All but the recurrent one take 2k + 1 successive frames, (batch, frames, h, w, 3) in [0, 1], and return the middle one
+enlarged, (batch, scale h, scale w, 3). The recurrent one takes a frame and a memory, and returns the enlarged frame and
+the memory for the next frame, so that a clip may have any length. The memory is the enlarged frame, (batch, h, w, 3
+scale²) in [0, 1]; the caller moves it along the motion, by srgan.clips.flow. An empty memory is 0.
 
-Layers that a generator of pictures has, too, have its names, and `start_from_picture` takes their weights from one: the
-middle frame is then enlarged just as that does it, and what the other frames tell is still to be learnt. Only the
+Layers that a still-image generator has, too, have the same names, and `start_from_picture` copies their weights: the
+middle frame is then enlarged exactly as by that generator, and only the use of the other frames has to be learnt. The
 recurrent one blends the frame with its memory from the start.
 """
 
@@ -27,18 +27,19 @@ from srgan.networks.layers import (
 from srgan.networks.recurrent import MoveAlong, recalled
 
 FUSIONS = ("early", "late", "slow", "3d", "recurrent")
-OWN = ("merge", "recall", "remember")  # what the names of layers begin with that no generator of pictures has
+OWN = ("merge", "recall", "remember")  # prefixes of the names of layers that a still-image generator lacks
 BLOCKS_3D = 2  # how many of the residual blocks, from the first, have 3D convolutions
 
 
 def video_srresnet(
     *, fusion, frames=5, filters=64, blocks=16, scale=4, normalization="none", activation="prelu", skip="bilinear"
 ):
-    """SRResNet over time. The fusion says where its frames meet (the first three: Karpathy et al., CVPR 2014, section 3.1):
+    """SRResNet over time. The fusion decides where frames meet (the first three: Karpathy et al., CVPR 2014, section
+    3.1):
 
-    - "early": in the first convolution, which sees them stacked as channels; as quick as a generator of pictures.
-    - "late": behind the residual blocks, which every frame has gone through by itself.
-    - "slow": by threes, k times, evenly over the residual blocks.
+    - "early": in the first convolution, stacked as channels; as fast as a still-image generator.
+    - "late": after the residual blocks, which every frame passes through by itself.
+    - "slow": in threes, k times, spread evenly over the residual blocks.
     - "3d": in 3D convolutions (Tran et al., arXiv 1412.0767) of 9 x 9 x 9 and, in the first two blocks, 3 x 3 x 3.
     - "recurrent": each frame, enlarged, meets the enlarged frame before it: see srgan.networks.recurrent.
 
@@ -115,18 +116,18 @@ def is_recurrent(generator) -> bool:
 
 
 def frames_of(generator) -> int:
-    """How many frames it looks at, at once: 1 for a generator of pictures and a recurrent one."""
+    """How many frames it sees at once: 1 for a still-image or recurrent generator."""
     shape = generator.inputs[0].shape
     return shape[1] if len(shape) == 5 else 1
 
 
 def over_frames(generator, frames) -> keras.Model:
-    """What is trained: the generator itself, or a recurrent one that goes through `frames` successive frames.
+    """The model to train: the generator itself, or a recurrent one unrolled over `frames` successive frames.
 
-    The latter takes (batch, frames, h, w, 3) and, for all frames but the first, where each pixel of the result was in the
-    frame before, (batch, frames - 1, scale h, scale w, 2); it gives (batch, frames, scale h, scale w, 3), all of them
-    enlarged, beginning with an empty memory. No gradient goes back from a frame to those before it. It shares the
-    generator's weights.
+    The unrolled model takes (batch, frames, h, w, 3) and, for all frames but the first, the position of each pixel of
+    the result in the frame before, (batch, frames - 1, scale h, scale w, 2). It returns all frames enlarged, (batch,
+    frames, scale h, scale w, 3), starting with an empty memory. No gradient flows from a frame to those before it. The
+    weights are shared with the generator.
     """
     if not is_recurrent(generator):
         return generator
@@ -147,15 +148,15 @@ def over_frames(generator, frames) -> keras.Model:
 
 
 def start_from_picture(generator, picture_generator, source):
-    """Give a generator over time the weights of a generator of pictures.
+    """Copy the weights of a still-image generator into a generator over time.
 
-    What a convolution does to the picture, the new one does to the middle frame; to the others it does nothing yet.
+    Its convolutions then treat the middle frame as the source treats a picture, and ignore the other frames.
 
     Args:
-        source: where picture_generator is from, for messages.
+        source: the file of picture_generator, for messages.
 
     Raises:
-        SRGANError: they do not belong together; the first weight that does not fit is named.
+        SRGANError: their networks differ; the first weight that does not fit is named.
     """
     misfit = f"{source}: does not fit the network of the configuration"
     theirs = {variable.path: variable for variable in picture_generator.variables}

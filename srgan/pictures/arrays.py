@@ -132,3 +132,8 @@ def _filled(weighted, weight):
     halves = [values.reshape(-(-height // 2), 2, -(-width // 2), 2, -1).mean(axis=(1, 3)) for values in halves]
     coarse = _filled(*halves).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
     return np.where(weight > 0, average, coarse)
+
+
+def is_flat(pixels: np.ndarray) -> bool:
+    """Whether a picture (height, width, channels) has a single colour."""
+    return bool((pixels == pixels[0, 0]).all())

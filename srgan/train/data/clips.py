@@ -10,7 +10,8 @@ from srgan.clips.formats import RATE, READABLE, WRITABLE
 from srgan.clips.reading import frame_files, open_clip
 from srgan.errors import SRGANError
 from srgan.pictures import on_white, to_8_bits
-from srgan.train.data.prepare import FORMAT, Store, all_squares, check_room, is_flat, make_store, new_store
+from srgan.pictures.arrays import is_flat
+from srgan.train.data.prepare import FORMAT, Store, all_squares, check_room, make_store, new_store
 from srgan.train.data.selection import without_copies
 
 SUFFIXES = READABLE | WRITABLE

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from srgan.errors import SRGANError
 from srgan.pictures import read_rgb
-from srgan.pictures.arrays import downscale, resize_bicubic
+from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
 from srgan.train.data.photographs import noise_level
 
 FORMAT = 3  # part of the key: raise it when what is stored changes
@@ -167,11 +167,6 @@ def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
     for hr, lr in all_squares(pixels, size=size, scale=scale, fit=fit, shrink=shrink):
         if fit != "tile" or not is_flat(hr):
             yield hr, lr
-
-
-def is_flat(pixels):
-    """Whether a picture has one colour."""
-    return (pixels == pixels[0, 0]).all()
 
 
 def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):

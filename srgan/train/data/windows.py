@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from srgan.errors import SRGANError
+from srgan.pictures.arrays import is_flat
 from srgan.train.data.batches import Batches, endless_order
 from srgan.train.data.motion import moving
-from srgan.train.data.prepare import is_flat
 
 # Pixels of the high resolution. Motion that was made is found better than a film's: moved along it, the frame before is
 # within 49 dB of the frame, in two films 33 and 36. Trained without it, a recurrent generator trusts its memory too much:
