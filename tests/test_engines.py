@@ -11,7 +11,7 @@ from upscaling import has_bfloat16, make_model, photograph
 
 from srgan.errors import SRGANError, UsageError
 from srgan.models import WEIGHTS, find_model
-from srgan.upscale.engines.description import describe
+from srgan.upscale.engines.description import Tiling, describe
 from srgan.upscale.engines.keras_engine import KerasEngine
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine, _cache_folder, convert, save_openvino
@@ -100,7 +100,8 @@ def test_the_receptive_field_is_what_the_output_depends_on(model):
 
 def test_instance_normalization_is_known_to_see_the_whole_picture(tmp_path):
     path = make_model(tmp_path / "generator.keras", normalization="instance")
-    assert OpenVINOEngine(path).description.receptive_field == -1
+    for description in (OpenVINOEngine(path).description, KerasEngine(path).description):
+        assert description.receptive_field is None and description.tiling is Tiling.WHOLE
 
 
 def test_a_kept_model_needs_no_framework(model, lr):
@@ -162,7 +163,7 @@ def test_what_openvino_form_cannot_be_built_of_runs_in_keras(tmp_path, lr):
     keras.Model(inputs, x).save(tmp_path / "odd.keras")
     engine = load_engine(tmp_path / "odd.keras")
     assert isinstance(engine, KerasEngine) and engine(lr).shape == (1, 80, 112, 3)
-    assert engine.description.receptive_field == -1  # unknown layers may look anywhere
+    assert engine.description.tiling is Tiling.WHOLE  # unknown layers may look anywhere
     with pytest.raises(SRGANError, match="DepthwiseConv2D.*--engine keras"):
         load_engine(tmp_path / "odd.keras", engine="openvino")
 

@@ -11,7 +11,7 @@ from srgan.networks.files import load_generator, save_generator, scale_of
 from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 from srgan.networks.over_time import FUSIONS, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
-from srgan.networks.recurrent import EnlargingInitializer, MoveAlong, Shortfall
+from srgan.networks.recurrent import EnlargingInitializer, MoveAlong, DownscaleResidual
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, resize_bicubic, to_float, to_uint8
 from srgan.train.objective import SRGAN
@@ -97,9 +97,9 @@ def test_the_original_lacks_nothing(scale):
     hr = np.ascontiguousarray(PHOTO[:96, :128])
     unshuffled = PixelUnshuffle(scale)(to_float(hr)[None])
     lr = to_float(downscale(hr, scale))[None]
-    assert np.abs(Shortfall(scale)([unshuffled, lr])).max() <= 1 / 255  # the low resolution is rounded, twice
+    assert np.abs(DownscaleResidual(scale)([unshuffled, lr])).max() <= 1 / 255  # the low resolution is rounded, twice
     shifted = to_float(downscale(np.roll(hr, 1, 1), scale))[None]
-    assert np.abs(Shortfall(scale)([unshuffled, shifted])).max() > 20 / 255
+    assert np.abs(DownscaleResidual(scale)([unshuffled, shifted])).max() > 20 / 255
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -24,7 +24,7 @@ from srgan.networks.layers import (
     PixelShuffle,
     PixelUnshuffle,
 )
-from srgan.networks.recurrent import MoveAlong, recalled
+from srgan.networks.recurrent import MoveAlong, blend_with_memory
 
 FUSIONS = ("early", "late", "slow", "3d", "recurrent")
 OWN = ("merge", "recall", "remember")  # prefixes of the names of layers that a still-image generator lacks
@@ -106,7 +106,7 @@ def _recurrent(blocks, activation, body, picture):
     x = end_of_body(x, head, **body)
     sr = picture_from_body(x, lr, **picture)
     own = {key: picture[key] for key in ("scale", "activation")}
-    sr, remembered = recalled(sr, memory, lr, **own, **body)
+    sr, remembered = blend_with_memory(sr, memory, lr, **own, **body)
     return keras.Model([lr, memory], [sr, remembered], name="video_recurrent")
 
 

@@ -1,11 +1,12 @@
-"""How a recurrent generator uses its memory: the previous enlarged frame, moved along the motion to the current one.
+"""The memory of a recurrent generator: the previous enlarged frame, moved along the motion, blended with the current one.
 
-The current frame, enlarged by itself, is compared with the memory and with the low resolution. It is blended with the
-memory, by a trust for each pixel, and made consistent with the low resolution. Untrained, the layers compute a formula
-that gains 0.18 dB over frame-by-frame upscaling on two clips; training starts from there.
+The network compares the current frame, enlarged without a memory, with the memory and with the low-resolution frame. It
+blends the two by a weight for each pixel, and corrects the result by back-projection so that its downscaled version
+agrees with the low-resolution frame. The initial weights implement a fixed formula that already helps (0.18 dB over frame by
+frame on two clips); training starts from there.
 
-Remembering the previous enlarged frame and moving it along an optical flow follows FRVSR (Sajjadi et al., CVPR 2018,
-arXiv 1801.04590), where the network gets both as its input and estimates the motion itself.
+Feeding back the previous enlarged frame, warped along an optical flow, comes from FRVSR (Sajjadi et al., CVPR 2018, arXiv
+1801.04590). There the warped frame is an input of the network's first layer, and the network estimates the flow itself.
 """
 
 import keras
@@ -16,59 +17,58 @@ from srgan.networks.blocks import make_activation, residual_block
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 
 BACK_PROJECTIONS = 3
-# Prefixes of the names of layers that compute in float32, and of those among them that need not.
-EXACT, ROUGH = "recall", "recall_look"
-A = -0.75  # the coefficient of OpenCV's bicubic interpolation, by which srgan.clips.flow moves the memory
+OPENCV_BICUBIC, PILLOW_BICUBIC = -0.75, -0.5  # coefficients of Keys' kernel; srgan.clips.flow moves memories by OpenCV
 
 
-def recalled(sr, memory, lr, *, scale, filters, normalization, activation):
-    """The enlarged frame, improved by the memory, and the memory for the next frame.
+def blend_with_memory(sr, memory, lr, *, scale, filters, normalization, activation):
+    """Blend an enlarged frame with the memory of the previous one.
 
     Args:
         sr: the frame enlarged without a memory, float32 (batch, scale h, scale w, 3).
-        memory: the previous result, (batch, h, w, 3 scale²) in [0, 1], unshuffled (see PixelUnshuffle) and moved along
-            the motion; 0 where there is none.
-        lr: the frame, float32 (batch, h, w, 3) in [0, 1].
+        memory: the previous result in [0, 1], unshuffled to (batch, h, w, 3 scale²) (see PixelUnshuffle) and moved along the
+            motion; 0 where there is none.
+        lr: the low-resolution frame, float32 (batch, h, w, 3) in [0, 1].
 
     Returns:
-        (sr, memory), of the same shapes.
+        (sr, memory): the blended frame, and the memory for the next one.
     """
-    # All at the low resolution, where a convolution costs a sixteenth, and in float32 but for the convolutions that look.
+    # Everything runs at the low resolution, where a convolution costs a sixteenth. Only the convolutions that extract
+    # features may compute in less than float32.
     exact, same = {"dtype": "float32"}, {"padding": "same"}
     outputs = {"filters": memory.shape[-1], "kernel_size": 3, "kernel_initializer": "zeros", **same, **exact}
     alone = PixelUnshuffle(scale, **exact, name="recall_alone")(sr)
-    shortfall = Shortfall(scale, **exact, name="recall_shortfall")([alone, lr])
-    x = Evidence(**exact, name="recall_evidence")([alone, lr, shortfall])
+    residual = DownscaleResidual(scale, **exact, name="recall_shortfall")([alone, lr])
+    x = MemoryFeatures(**exact, name="recall_evidence")([alone, lr, residual])
     x = layers.Conv2D(filters, 3, **same, name="recall_look_conv1")(x)
     x = make_activation(activation, "recall_look_act1")(x)
     x = residual_block(x, "recall_look_block", filters=filters, normalization=normalization, activation=activation)
-    mended = layers.Add(**exact, name="recall_add")([alone, layers.Conv2D(**outputs, name="recall_mend")(x)])
-    difference = Difference(**exact, name="recall_difference")([alone, memory])
-    doubt = Doubt(**exact, name="recall_doubt")(difference)
-    x = layers.Concatenate(name="recall_look_concat")([x, difference, doubt])
+    corrected = layers.Add(**exact, name="recall_add")([alone, layers.Conv2D(**outputs, name="recall_mend")(x)])
+    difference = MemoryDifference(**exact, name="recall_difference")([alone, memory])
+    disagreement = LocalDisagreement(**exact, name="recall_doubt")(difference)
+    x = layers.Concatenate(name="recall_look_concat")([x, difference, disagreement])
     x = layers.Conv2D(filters, 3, **same, name="recall_look_conv2")(x)
     x = make_activation(activation, "recall_look_act2")(x)
     logits = layers.Conv2D(bias_initializer=keras.initializers.Constant(1.5), **outputs, name="recall_logits")(x)
-    x = Blend(**exact, name="recall_blend")([mended, memory, logits, doubt])
-    # Back-projection (Irani and Peleg, 1991), by kernels that are bicubic interpolation's to begin with.
+    x = Blend(**exact, name="recall_blend")([corrected, memory, logits, disagreement])
+    # Back-projection (Irani and Peleg, 1991); its kernels start as those of bicubic interpolation.
     for index in range(1, BACK_PROJECTIONS + 1):
-        shortfall = Shortfall(scale, **exact, name=f"recall_shortfall{index}")([x, lr])
+        residual = DownscaleResidual(scale, **exact, name=f"recall_shortfall{index}")([x, lr])
         enlarge = layers.Conv2D(
             memory.shape[-1], 5, use_bias=False, kernel_initializer=EnlargingInitializer(0.8), **same, **exact,
             name=f"recall_enlarge{index}",
         )  # fmt: skip
-        x = layers.Add(**exact, name=f"recall_projected{index}")([x, enlarge(shortfall)])
+        x = layers.Add(**exact, name=f"recall_projected{index}")([x, enlarge(residual)])
     sr = PixelShuffle(scale, **exact, name="recall_shuffle")(x)
-    # Bounded, so that it cannot grow over a long clip; float32, so that it is what was computed wherever it is kept.
+    # Bounded, so that it cannot grow over a long clip; float32, so that storing it loses nothing.
     return sr, layers.ReLU(max_value=1.0, **exact, name="remember")(x)
 
 
-@keras.saving.register_keras_serializable("srgan")
-class Shortfall(keras.layers.Layer):
-    """The residual of a result at the low resolution: [result, lr] to lr - reduced(result).
+@keras.saving.register_keras_serializable("srgan", "Shortfall")  # the name in saved files
+class DownscaleResidual(keras.layers.Layer):
+    """[result, lr] to lr - downscaled(result), (batch, h, w, 3).
 
-    The result is unshuffled, (batch, h, w, 3 scale²); lr is (batch, h, w, 3). The result is reduced by the bicubic
-    kernel that makes the low resolution, so that the residual of the original is 0, also at the borders.
+    The result is unshuffled, (batch, h, w, 3 scale²); lr is (batch, h, w, 3). The downscaling is the bicubic one that the
+    low-resolution pictures are made by, so that the residual of the original is 0, also at the borders.
     """
 
     def __init__(self, scale, **kwargs):
@@ -77,13 +77,13 @@ class Shortfall(keras.layers.Layer):
 
     @property
     def kernel(self):
-        """From an unshuffled picture to a reduced one: (5, 5, 3 scale², 3)."""
+        """From an unshuffled picture to a downscaled one: (5, 5, 3 scale², 3)."""
         return _for_each_colour(bicubic_reduction(self.scale))
 
     def call(self, inputs):
         result, lr = inputs
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        inside = ops.conv(ops.ones_like(result), kernel, padding="same")  # the kernel's share: 1 but at the borders
+        inside = ops.conv(ops.ones_like(result), kernel, padding="same")  # 1 except at the borders
         return lr - ops.conv(result, kernel, padding="same") / inside
 
     def compute_output_shape(self, input_shape):
@@ -95,7 +95,7 @@ class Shortfall(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("srgan")
 class EnlargingInitializer(keras.initializers.Initializer):
-    """For a convolution that enlarges lr into an unshuffled picture: bicubic interpolation, times `gain`."""
+    """Kernel of a convolution that enlarges lr to an unshuffled picture: bicubic interpolation, times `gain`."""
 
     def __init__(self, gain):
         self.gain = gain
@@ -109,36 +109,36 @@ class EnlargingInitializer(keras.initializers.Initializer):
         return {"gain": self.gain}
 
 
-@keras.saving.register_keras_serializable("srgan")
-class Evidence(keras.layers.Layer):
-    """[alone, lr, shortfall] as channels of one array, each brought to about the same size."""
+@keras.saving.register_keras_serializable("srgan", "Evidence")  # the name in saved files
+class MemoryFeatures(keras.layers.Layer):
+    """[alone, lr, residual] stacked as channels, each scaled to about the same magnitude."""
 
     def call(self, inputs):
-        alone, lr, shortfall = inputs
+        alone, lr, residual = inputs
         detail = alone - ops.tile(lr, (1, 1, 1, alone.shape[-1] // lr.shape[-1]))
-        return ops.concatenate([detail, lr - 0.5, 10.0 * shortfall], axis=-1)
+        return ops.concatenate([detail, lr - 0.5, 10.0 * residual], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:-1], sum(shape[-1] for shape in input_shape))
 
 
-@keras.saving.register_keras_serializable("srgan")
-class Difference(keras.layers.Layer):
-    """The difference between memory and picture: [alone, memory] to 5 (memory - alone), 0 where the memory is empty."""
+@keras.saving.register_keras_serializable("srgan", "Difference")  # the name in saved files
+class MemoryDifference(keras.layers.Layer):
+    """[alone, memory] to 5 (memory - alone), and 0 where the memory is empty."""
 
     def call(self, inputs):
         alone, memory = inputs
-        return ops.where(_is_there(memory), 5.0 * (memory - alone), 0.0)
+        return ops.where(_is_present(memory), 5.0 * (memory - alone), 0.0)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
 
-@keras.saving.register_keras_serializable("srgan")
-class Doubt(keras.layers.Layer):
-    """The local mean magnitude of a difference, which is large where the motion is wrong.
+@keras.saving.register_keras_serializable("srgan", "Doubt")  # the name in saved files
+class LocalDisagreement(keras.layers.Layer):
+    """Mean magnitude of a difference over all channels and 3 x 3 pixels; large where the estimated motion is wrong.
 
-    (batch, h, w, c) to (batch, h, w, 1), over all channels and 3 x 3 pixels.
+    (batch, h, w, c) to (batch, h, w, 1).
     """
 
     def call(self, inputs):
@@ -150,34 +150,37 @@ class Doubt(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("srgan")
 class Blend(keras.layers.Layer):
-    """Blends picture and memory: [picture, memory, logits, doubt] to picture + trust (memory - picture).
+    """[picture, memory, logits, disagreement] to picture + trust (memory - picture).
 
-    The trust is the sigmoid of logits - 20 slope doubt, with a learnt slope, and 0 where the memory is empty. The
-    result thus lies between picture and memory: an unconstrained variant trained on 5 frames diverged within 60.
+    The trust is sigmoid(logits - 20 slope disagreement) with a trainable slope, and 0 where the memory is empty. This keeps
+    the result between picture and memory: an unconstrained variant trained on 5 frames diverged within 60.
     """
 
     def build(self, input_shape):
         self.slope = self.add_weight(shape=(), initializer="ones", name="slope")
 
     def call(self, inputs):
-        picture, memory, logits, doubt = inputs
-        trust = ops.where(_is_there(memory), ops.sigmoid(logits - 20.0 * self.slope * doubt), 0.0)
+        picture, memory, logits, disagreement = inputs
+        trust = ops.where(_is_present(memory), ops.sigmoid(logits - 20.0 * self.slope * disagreement), 0.0)
         return picture + trust * (memory - picture)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
 
-def _is_there(memory):
-    """Where a memory is not empty; a black pixel counts as empty, too."""
+# These layers compare or blend a picture with the memory. In bfloat16 the picture would lose levels.
+COMPARING = (DownscaleResidual, MemoryFeatures, MemoryDifference, LocalDisagreement, Blend)
+
+
+def _is_present(memory):
+    """Where a memory is not empty; black pixels count as empty."""
     return ops.max(memory, axis=-1, keepdims=True) > 0
 
 
 class MoveAlong(keras.layers.Layer):
-    """Moves pictures along a motion, as srgan.clips.flow.moved does: [(batch, h, w, c), origin (batch, h, w, 2)] to
-    (batch, h, w, c).
+    """Warp pictures along a motion, as srgan.clips.flow.moved: [(batch, h, w, c), origin (batch, h, w, 2)] to (batch, h, w, c).
 
-    The interpolation is bicubic. Neither input gets a gradient.
+    `origin` holds, for each pixel of the result, its x and y in the picture. By bicubic interpolation; no gradient passes.
     """
 
     def call(self, inputs):
@@ -185,8 +188,9 @@ class MoveAlong(keras.layers.Layer):
         batch, height, width, channels = ops.shape(pictures)
         first = ops.floor(origin)
         between = origin - first
+        a = OPENCV_BICUBIC
         of_columns, of_rows = (
-            (_far(t + 1, A), _near(t, A), _near(1 - t, A), _far(2 - t, A)) for t in (between[..., 0], between[..., 1])
+            (_far(t + 1, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)) for t in (between[..., 0], between[..., 1])
         )
         x, y = (ops.cast(first[..., axis], "int32") for axis in (0, 1))
         pixels = ops.reshape(pictures, (-1, channels))
@@ -204,18 +208,18 @@ class MoveAlong(keras.layers.Layer):
 
 
 def bicubic_reduction(scale):
-    """The weights of the sub-pixels of the low-resolution pixels at -2 to 2 for the one at 0: (5, scale), of sum 1."""
+    """Weights of the sub-pixels of the low-resolution pixels at -2 to 2 in the one at 0: (5, scale), with sum 1."""
     weights = _keys(np.arange(-2, 3)[:, None] + (np.arange(scale) - (scale - 1) / 2) / scale)
     return weights / weights.sum()
 
 
 def bicubic_enlargement(scale):
-    """The weights of the low-resolution pixels at -2 to 2 for each sub-pixel of the one at 0: (5, scale), columns of sum 1."""
+    """Weights of the low-resolution pixels at -2 to 2 in each sub-pixel of the one at 0: (5, scale), columns with sum 1."""
     return _keys(np.arange(-2, 3)[:, None] - (np.arange(scale) - (scale - 1) / 2) / scale)
 
 
-def _keys(x, a=-0.5):
-    """The bicubic kernel (Keys, 1981) with Pillow's and MATLAB's coefficient."""
+def _keys(x, a=PILLOW_BICUBIC):
+    """The bicubic kernel (Keys, 1981), by default with the coefficient of Pillow and MATLAB."""
     x = np.abs(x)
     return np.where(x <= 1, _near(x, a), np.where(x < 2, _far(x, a), 0.0))
 
@@ -229,6 +233,6 @@ def _far(x, a):
 
 
 def _for_each_colour(weights):
-    """Weights of a row or a column, (5, scale), as a kernel from an unshuffled picture to colours: (5, 5, 3 scale², 3)."""
+    """The separable kernel of weights (5, scale), from an unshuffled picture to colours: (5, 5, 3 scale², 3)."""
     both = np.einsum("yi,xj->yxij", weights, weights)  # at pixel (y, x), sub-pixel (i, j)
     return np.einsum("yxij,kl->yxijkl", both, np.eye(3)).reshape(5, 5, -1, 3)

@@ -16,6 +16,7 @@ from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import Picture
 from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
+from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frames import scenes, windows
 from srgan.upscale.memory import affordable_tile
@@ -234,7 +235,7 @@ class Upscaler:
         if engine.description.memory:
             remembered = np.empty((height, width, engine.description.memory), np.float32)
             memory = np.zeros_like(remembered) if memory is None else memory
-        whole = engine.description.receptive_field < 0
+        whole = engine.description.tiling is Tiling.WHOLE
         limit = tile.side or affordable_tile(engine, whole)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
         # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed

@@ -20,6 +20,7 @@ from srgan.clips.ffmpeg import wrap_write_errors
 from srgan.clips.reading import frame_files
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
+from srgan.upscale.engines.description import Tiling
 from srgan.upscale.memory import affordable_tile
 from srgan.upscale.tiles import TileSize
 
@@ -104,7 +105,7 @@ def clip_tile(upscaler, folder: Path) -> TileSize:
     if file.exists():
         return TileSize(int(file.read_text()), record)
     side = upscaler.tile
-    if side is None and upscaler.engine.description.receptive_field >= 0:
+    if side is None and upscaler.engine.description.tiling is Tiling.OVERLAPPING:
         side = affordable_tile(upscaler.engine)
         record(side)
     return TileSize(side, record)

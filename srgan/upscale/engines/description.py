@@ -1,23 +1,54 @@
-"""What can be said of a generator without running it."""
+"""What a caller needs to know of a generator in order to run it: scale, inputs, memory, tiling."""
 
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 
+class Tiling(Enum):
+    """How a picture may be cut into tiles."""
+
+    OVERLAPPING = (
+        "overlapping"  # an output pixel depends on its surroundings only: overlapping tiles give the same result
+    )
+    WHOLE = (
+        "whole"  # an output pixel depends on the whole picture, as with instance normalisation: tiles differ in tone
+    )
+
+
 class Description(NamedTuple):
-    """What can be said of a generator without running it."""
+    """The properties of a generator that follow from its layers alone."""
 
     scale: int
-    receptive_field: int  # how many input pixels away an output pixel still depends on the input; -1: on all of them
-    values_per_pixel: int  # the most values that one layer gives, an input pixel
-    frames: int = 1  # that it looks at, at once
-    memory: int = 0  # channels of what a recurrent one remembers
+    receptive_field: int | None  # input pixels from an output pixel to the farthest that counts; None: unbounded
+    values_per_pixel: int  # size of the largest layer output, per input pixel
+    frames: int = 1  # successive frames in one input
+    memory: int = 0  # channels of the memory that a recurrent generator takes and returns
 
     @property
-    def over_time(self):
-        """Whether other frames count than the one that is enlarged."""
+    def over_time(self) -> bool:
+        """Whether the result depends on other frames than the one that is enlarged."""
         return self.frames > 1 or self.memory > 0
+
+    @property
+    def tiling(self) -> Tiling:
+        return Tiling.WHOLE if self.receptive_field is None else Tiling.OVERLAPPING
+
+
+_UNBOUNDED = -1  # the receptive field in a model file, which holds integers
+
+
+def description_to_info(description: Description) -> dict[str, int]:
+    """The description as integers, for the runtime information of an OpenVINO model."""
+    info = description._asdict()
+    return info | {"receptive_field": _UNBOUNDED if description.receptive_field is None else info["receptive_field"]}
+
+
+def description_from_info(info: dict[str, int]) -> Description:
+    """The description from what a model file holds; older files lack `frames` and `memory`, and get the defaults."""
+    field = info["receptive_field"]
+    return Description(**info | {"receptive_field": None if field == _UNBOUNDED else field})
 
 
 def describe(generator) -> Description:
@@ -34,7 +65,7 @@ def describe(generator) -> Description:
         PixelUnshuffle,
     )
     from srgan.networks.over_time import frames_of, is_recurrent
-    from srgan.networks.recurrent import Blend, Difference, Doubt, Evidence, Shortfall
+    from srgan.networks.recurrent import Blend, MemoryDifference, LocalDisagreement, MemoryFeatures, DownscaleResidual
 
     probe = 64  # pixels
     outputs = [operation.output for operation in generator.operations]
@@ -42,7 +73,7 @@ def describe(generator) -> Description:
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle)
     on_each_pixel += (layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate)
-    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, Evidence, Difference, Blend)
+    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend)
     reach, scale = {}, {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
         sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
@@ -52,9 +83,9 @@ def describe(generator) -> Description:
                 here = max(layer.kernel_size[-2:]) // 2 * max(layer.dilation_rate[-2:]) / before
             case layers.UpSampling2D() | BilinearUpsampling():
                 here = 1 / before
-            case Doubt():
+            case LocalDisagreement():
                 here = 1
-            case Shortfall():
+            case DownscaleResidual():
                 here = 2
             case _:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf
@@ -63,7 +94,7 @@ def describe(generator) -> Description:
     field = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
     return Description(
         scale=scale_of(generator),
-        receptive_field=int(np.ceil(field)) if np.isfinite(field) else -1,
+        receptive_field=int(np.ceil(field)) if np.isfinite(field) else None,
         values_per_pixel=int(max(np.prod(shape) for shape in shapes) / probe**2),
         frames=frames_of(generator),
         memory=generator.inputs[1].shape[-1] if is_recurrent(generator) else 0,

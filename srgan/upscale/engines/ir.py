@@ -26,7 +26,7 @@ from srgan.networks.layers import (
     PixelUnshuffle,
     shuffled_kernel,
 )
-from srgan.networks.recurrent import Blend, Difference, Doubt, Evidence, Shortfall
+from srgan.networks.recurrent import Blend, MemoryDifference, LocalDisagreement, MemoryFeatures, DownscaleResidual
 from srgan.upscale.engines.problems import Inconvertible
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
@@ -153,7 +153,7 @@ def _apply(layer, inputs) -> _Value:
         # What compares with a memory: see srgan.networks.recurrent.
         case PixelUnshuffle():
             return _Value(opset.space_to_depth(x.shuffled().node, "blocks_first", layer.scale))
-        case Shortfall():
+        case DownscaleResidual():
             result, lr = (x.shuffled().node for x in inputs)
             kernel = np.ascontiguousarray(layer.kernel.transpose(3, 2, 0, 1), np.float32)
             ones = opset.add(opset.multiply(result, np.float32(0)), np.float32(1))
@@ -161,17 +161,17 @@ def _apply(layer, inputs) -> _Value:
                 opset.convolution(node, kernel, [1, 1], [2, 2], [2, 2], [1, 1]) for node in (result, ones)
             )
             return _Value(opset.subtract(lr, opset.divide(reduced, inside)))
-        case Evidence():
+        case MemoryFeatures():
             alone, lr, shortfall = (x.shuffled().node for x in inputs)
             copies = layer.input[0].shape[-1] // layer.input[1].shape[-1]
             detail = opset.subtract(alone, opset.concat([lr] * copies, 1))
             lr, shortfall = opset.subtract(lr, np.float32(0.5)), opset.multiply(shortfall, np.float32(10))
             return _Value(opset.concat([detail, lr, shortfall], 1))
-        case Difference():
+        case MemoryDifference():
             alone, memory = (x.shuffled().node for x in inputs)
             difference = opset.multiply(opset.subtract(memory, alone), np.float32(5))
             return _Value(opset.select(_is_there(memory), difference, np.float32(0)))
-        case Doubt():
+        case LocalDisagreement():
             size = opset.reduce_mean(opset.absolute(x.node), np.array([1]), keep_dims=True)
             return _Value(opset.avg_pool(size, [1, 1], [1, 1], [1, 1], [3, 3], exclude_pad=True))
         case Blend():

@@ -92,22 +92,39 @@ class KerasEngine:
 
 
 def _compute_in(precision, generator):
-    """Set what the layers compute in. Behind the last weights, and where a picture passes none or is compared with a memory,
-    it is float32 always: in bfloat16 the picture would lose levels.
+    """Set the layers' precision. Layers after the last weights, on the skip connection, and those that compare or blend a picture
+    with a memory stay in float32: in bfloat16 the picture would lose levels.
     """
-    from keras import DTypePolicy, layers, tree
+    from keras import DTypePolicy, layers
 
-    from srgan.networks.recurrent import EXACT, ROUGH
-
-    makers = {id(operation.output): operation for operation in generator.operations}
-    exact, before = set(), list(generator.outputs)
-    while before:
-        layer = makers.get(id(before.pop()))
-        if layer in generator.layers and layer not in exact and not layer.weights:
-            exact.add(layer)
-            before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
+    exact = _float32_layers(generator)
     for layer in generator.layers:
         if not isinstance(layer, layers.InputLayer):
-            compares = layer.name.startswith(EXACT) and not layer.name.startswith(ROUGH)
-            rough = precision == "bfloat16" and layer not in exact and not compares
+            rough = precision == "bfloat16" and layer not in exact
             layer.dtype_policy = DTypePolicy("mixed_bfloat16" if rough else "float32")
+
+
+def _float32_layers(generator):
+    """The layers that pass pictures on: from the outputs, and from where a memory is compared, back to the last weights.
+
+    A convolution there is one of them if it computes what is added to a picture in the shape of the memory.
+    """
+    from keras import layers, tree
+
+    from srgan.networks.over_time import is_recurrent
+    from srgan.networks.recurrent import COMPARING
+
+    makers = {id(operation.output): operation for operation in generator.operations}
+    comparing = [layer for layer in generator.layers if isinstance(layer, COMPARING)]
+    memory = generator.inputs[1].shape[-1] if is_recurrent(generator) else None
+    exact, before = set(comparing), [*generator.outputs, *tree.flatten([layer.input for layer in comparing])]
+    while before:
+        layer = makers.get(id(before.pop()))
+        if layer not in generator.layers or layer in exact:
+            continue
+        if not layer.weights:
+            exact.add(layer)
+            before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
+        elif isinstance(layer, layers.Conv2D) and layer.filters == memory:
+            exact.add(layer)
+    return exact

@@ -18,7 +18,7 @@ from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.models import is_shipped
 from srgan.runtime import load_keras
-from srgan.upscale.engines.description import Description, describe
+from srgan.upscale.engines.description import Description, describe, description_from_info, description_to_info
 from srgan.upscale.engines.problems import translate_backend_error
 
 _log = logging.getLogger("srgan")
@@ -144,7 +144,7 @@ def convert(path):
 
     generator = load_generator(path)
     model = ir.from_keras(generator)
-    for key, value in describe(generator)._asdict().items():
+    for key, value in description_to_info(describe(generator)).items():
         model.set_rt_info(value, ["srgan", key])
     return model
 
@@ -156,9 +156,8 @@ def save_openvino(model, path, half=False):
 
 
 def _read_description(model):
-    """Its `Description`; what an older file does not say yet is as it was then, by default."""
-    said = [key for key in Description._fields if model.has_rt_info(["srgan", key])]
-    return Description(**{key: int(model.get_rt_info(["srgan", key]).value) for key in said})
+    keys = [key for key in Description._fields if model.has_rt_info(["srgan", key])]
+    return description_from_info({key: int(model.get_rt_info(["srgan", key]).value) for key in keys})
 
 
 def _compile_or_import(core, model, settings, hardware, folder):
