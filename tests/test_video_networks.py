@@ -161,7 +161,7 @@ def test_a_generator_of_pictures_that_does_not_fit_is_refused(picture_generator)
     with pytest.raises(SRGANError, match="p.keras: does not fit .*: it also has block4_conv1/kernel"):
         start_from_picture(generator, picture_generator, "p.keras")
     for other, said in (
-        ({"skip": "none"}, "its skip_upsample is UpSampling2D, not there"),
+        ({"skip": "none"}, "its skip_upsample is BilinearUpsampling, not there"),
         ({"activation": "leaky_relu"}, "head_act/alpha"),
     ):
         generator = video_srresnet(fusion="slow", frames=3, **SMALL, **other)
