@@ -126,6 +126,39 @@ def test_a_name_with_a_colon(upscale, tmp_path, monkeypatch):
     assert status == 0 and set(os.listdir()) == {"12:30.mp4", "1:2.mp4"}, lines
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="such names")
+@pytest.mark.parametrize("letter", ["a", "\u6f22", "\U0001f600"])
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_name_as_long_as_the_file_system_takes(letter, pictures, upscale, tmp_path):
+    make_video(tmp_path / "in.mp4", scene(2))
+    suffix = "%04d.png" if pictures else ".mp4"
+    name = letter * ((255 - 8) // len(letter.encode())) + suffix
+    for _ in range(2):
+        assert upscale(tmp_path / "in.mp4", tmp_path / "out" / name)[0] == 0
+        names = [name % 1, name % 2] if pictures else [name]
+        assert sorted(os.listdir(tmp_path / "out")) == names
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        ((1, 2, 3, 5, 8, 9), (3, 4)),
+        ((8, 9, 11), (1, 10)),
+        ((1, 2, 3), None),
+        ((10, 20, 30), None),
+        ((98, 99, 100), None),
+    ],
+)
+def test_a_gap_in_the_numbers_is_reported(numbers, missing, upscale, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in numbers:
+        Image.fromarray(scene(1)[0]).save(tmp_path / "in" / f"frame{number:03}.png")
+    status, lines = upscale(tmp_path / "in", tmp_path / "out.mkv")
+    assert status == 0 and len(lines) == (2 if missing else 1), lines
+    if missing:
+        assert f"{missing[0]} numbers are missing between its frames, the first is {missing[1]}:" in lines[0]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_what_cannot_be_opened_is_a_damaged_frame_or_one_line(upscale, tmp_path, monkeypatch):
     folder = tmp_path / "in"

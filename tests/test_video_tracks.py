@@ -12,6 +12,7 @@ from videos import make_video, packets, probe, scene
 
 from srgan.clips.encoding import choose_encoding
 from srgan.clips.muxing import moved_timecode
+from srgan.clips.rehearsal import fit_container
 from srgan.clips.video_file import VideoFile
 from srgan.clips.writing import VideoWriter
 from srgan.errors import SRGANError, UsageError
@@ -102,6 +103,7 @@ def write(source, target, codec=None):
     folder = target.with_name("work")
     folder.mkdir()
     encoding = choose_encoding(clip, clip.width, clip.height, target.suffix, codec, notice=lines.append)
+    encoding = fit_container(encoding, target.suffix, lines.append)
     writer = VideoWriter(clip, target, folder, encoding, lines.append)
     writer.write((frame, clip.pixels(frame)) for frame in clip.frames())
     writer.join()

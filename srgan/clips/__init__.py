@@ -1,6 +1,12 @@
 """Clips: video files and folders of numbered frames, read and written frame by frame.
 
-In come frames with their times, colours and everything that travels with them; out goes a file of another size that a
-player shows as it showed the first. `formats`, `cuts` and `flow` need no PyAV; `reading` and `writing` do, so that they are
-imported only where there is a clip. Knows nothing of networks.
+In come frames with their times, colours and all that belongs to them; out goes a file of another size that a player shows
+as it showed the first. Nothing here knows of networks or of upscaling.
+
+- Reading: `reading` opens a clip, a `video_file` or a `frame_folder`; `frame` (damaged ones), `colour`, `hdr`, and
+  `timeline` (time stamps that jump).
+- Writing: `writing` is the whole; `encoding` (codec, settings), `segments` (what a kill leaves), `tracks` (sound,
+  subtitles), `muxing` (the container), `rehearsal` (what does not fit is found before the work), `gif`,
+  `numbered_pictures`.
+- Between frames: `cuts` and `flow`. These and `formats` need no PyAV.
 """

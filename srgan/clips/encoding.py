@@ -9,7 +9,9 @@ import numpy as np
 
 from srgan.clips.colour import FULL, PICTURE_COLOUR, SWSCALE_FLAGS, SWSCALE_MATRIX, Colour
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line
+from srgan.clips.hdr import hdr_settings
 from srgan.errors import SRGANError, UsageError
+from srgan.pictures.arrays import resize
 
 # The crf where none is asked for: what the network added is to be seen.
 QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
@@ -54,6 +56,22 @@ class Encoding(NamedTuple):
     colour: Colour
     options: tuple  # of pairs
     tag: str = ""
+    shown: tuple[int, int] | None = None  # width and height that frames are resized to; None: they have the right size
+
+    @property
+    def alpha(self) -> bool:
+        """Whether it takes frames with transparency."""
+        return has_alpha(self.format)
+
+    def with_square_pixels(self) -> "Encoding":
+        """The same for frames that are stretched to square pixels."""
+        width, height = self.width, self.height
+        if self.aspect > 1:
+            width = round(width * self.aspect)
+        else:
+            height = round(height / self.aspect)
+        even = width + width % 2, height + height % 2
+        return self._replace(width=even[0], height=even[1], aspect=Fraction(1), shown=even)
 
 
 def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=lambda line: None):
@@ -82,10 +100,16 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
         format_ = "rgba" if clip.alpha else "rgb24"
     else:
         format_ = _pixel_format(clip, taken)
+        if clip.has_transparency and not has_alpha(format_):
+            notice(
+                f"{clip.path}: {name} holds no transparency here, it is laid on white; --codec prores_ks keeps it in .mov"
+            )
     if suffix != ".gif" and clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
         notice(f"{clip.path}: has more than 8 bits, and {name} takes 8 here")
     is_rgb = av.VideoFormat(format_).is_rgb
     options = dict(SETTINGS.get(name, {}))
+    for key, value in _hdr_settings(clip, name, notice).items():
+        options[key] = f"{options[key]}:{value}" if key in options else value
     if suffix != ".gif" and (crf is not None or name in QUALITY):
         options["crf"] = f"{QUALITY[name] if crf is None else crf:g}"
     encoding = Encoding(
@@ -111,7 +135,23 @@ def muxer(suffix):
     return {".mkv": "matroska"}.get(suffix, suffix[1:])
 
 
+def has_alpha(pixel_format: str) -> bool:
+    """Whether frames of a pixel format have transparency."""
+    return any(component.is_alpha for component in av.VideoFormat(pixel_format).components)
+
+
+def _hdr_settings(clip, codec, notice):
+    settings = hdr_settings(clip.hdr, codec)
+    if settings is None:
+        notice(f"{clip.path}: {codec} drops what it says of HDR10's mastering display and light; libx265 keeps it")
+    return settings or {}
+
+
 def _pixel_format(clip, taken):
+    with_alpha = [name for name in taken if has_alpha(name)]
+    if clip.has_transparency and with_alpha:
+        wanted = f"yuva{clip.subsampling}p" + ("10le" if clip.deep else "")
+        return av.codec.codec.find_best_pix_fmt_of_list(with_alpha, wanted)[0].name
     wanted = f"yuv{clip.subsampling}p" + ("10le" if clip.deep else "")
     for format_ in (wanted, "yuv420p10le" if clip.deep else "yuv420p", wanted.removesuffix("10le"), "yuv420p"):
         if format_ in taken or not taken:
@@ -161,6 +201,8 @@ def add_video(container, encoding):
 
 def coded_frame(pixels: np.ndarray, encoding: Encoding, reformatter: VideoReformatter) -> av.VideoFrame:
     """Pixels, uint8 or uint16 (height, width, 3 or 4), as a frame of the encoder's format."""
+    if encoding.shown:
+        pixels = resize(pixels, *encoding.shown)
     height, width = pixels.shape[:2]
     missing = encoding.height - height, encoding.width - width
     if any(missing):

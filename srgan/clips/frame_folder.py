@@ -10,6 +10,7 @@ import numpy as np
 from srgan import pictures
 from srgan.clips.colour import PICTURE_COLOUR
 from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.clips.hdr import HDR
 from srgan.errors import SRGANError
 
 
@@ -29,6 +30,7 @@ class FrameFolder:
     aspect = Fraction(1)
     colour = PICTURE_COLOUR
     subsampling = "420"
+    hdr = HDR()
 
     def __init__(self, path, rate, start=None, end=None, notice: Callable[[str], None] = lambda line: None):
         self.path = Path(path)
@@ -40,11 +42,17 @@ class FrameFolder:
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
+        if missing := _missing_numbers(self.files):
+            notice(
+                f"{path}: {len(missing)} numbers are missing between its frames, the first is {missing[0]}: what comes after "
+                "them follows without a gap, and is early"
+            )
         first = next((picture for picture in map(_read, self.files) if picture is not None), None)
         if first is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
         self.height, self.width, channels = first.pixels.shape
         self.deep, self.alpha = first.pixels.dtype == np.uint16, channels in (2, 4)
+        self.has_transparency = self.alpha
         self.palette = first.palette
 
     def frames(self) -> Iterator[Frame]:
@@ -97,3 +105,13 @@ def frame_files(folder: Path) -> list[Path]:
 
 def _by_number(path):
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+
+
+def _missing_numbers(files):
+    """The numbers left out between names that are numbered one by one, by the last number in each; most must be there."""
+    found = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem) for file in files]
+    if not all(found) or len({(match[1], match[3]) for match in found}) > 1:
+        return []
+    numbers = {int(match[2]) for match in found}
+    missing = [number for number in range(min(numbers), max(numbers)) if number not in numbers]
+    return missing if len(missing) < len(numbers) else []

@@ -9,7 +9,9 @@ A clip is a `VideoFile` or a `FrameFolder`. Both have the same attributes:
     count               about how many frames there are, or None
     aspect              of a pixel: its width by its height
     colour              a `Colour`
+    hdr                 an `HDR`
     deep, alpha         whether `pixels` gives 16 bits, and a fourth channel
+    has_transparency    whether that is more than the palette of an animation, in which one colour may stand for it
     subsampling         of the colour, as FFmpeg's formats have it in their names: "420", "422", "444"
 
 and two methods: `frames()`, which yields every `Frame` from the first on, and `pixels(frame)`, which gives the picture.

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan.clips.encoding import Encoding, coded_frame, open_encoder
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line, wrap_write_errors
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, wrap_write_errors
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import VideoFile
 from srgan.clips.segments import Packet
@@ -24,11 +24,27 @@ _SAMPLE = 40  # packets of a track that are tried
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 
 
-def check_container(encoding: Encoding, suffix: str) -> None:
-    """Raise UsageError unless a container holds what an encoder makes."""
-    problem = _problem(suffix, encoding, _picture(encoding))
+def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]) -> Encoding:
+    """The encoding, with square pixels where nothing in the file would say that they are none.
+
+    Raises:
+        UsageError: the container does not hold what the encoder makes.
+    """
+    if suffix == ".gif":
+        return encoding if encoding.aspect == 1 else encoding.with_square_pixels()
+    file = io.BytesIO()
+    problem = _problem(suffix, encoding, _picture(encoding), file=file)
     if problem:
         raise UsageError(f"codec: {encoding.codec} does not go into a {suffix} file ({problem})")
+    file.seek(0)
+    with av.open(file) as container:
+        aspect = fraction(container.streams.video[0].sample_aspect_ratio) or 1
+    if abs(aspect / encoding.aspect - 1) < 0.01:
+        return encoding
+    notice(
+        f"{encoding.codec} cannot say in a {suffix} file that pixels are not square: the result is stretched instead"
+    )
+    return fit_container(encoding.with_square_pixels(), suffix, notice)
 
 
 def choose_tracks(
@@ -127,7 +143,7 @@ def _samples(clip, indices):
     return samples
 
 
-def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep_timecode=True):
+def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep_timecode=True, file=None):
     """Why a small file with these tracks cannot be written or not be read again without complaint, in one line; or None."""
 
     def packets_of(clip, source, copies):
@@ -135,7 +151,7 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
             for time, packet in samples[track.index]:
                 yield time, _copy(packet, stream)
 
-    file = io.BytesIO()
+    file = file or io.BytesIO()
     try:
         write_container(
             file, suffix, encoding, picture, clip, tracks, keep_timecode=keep_timecode, packets_of=packets_of

@@ -13,6 +13,7 @@ import numpy as np
 from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.clips.hdr import read_hdr
 from srgan.clips.timeline import find_timeline, may_jump
 from srgan.errors import SRGANError
 
@@ -63,17 +64,24 @@ class VideoFile:
         with self.open() as container:  # again: all of it may have been read
             stream = self.video_stream(container)
             first = self._first_frame(container, stream)
+            self._crop = _cropping(container)
             if stream.metadata.get("alpha_mode") == "1":
                 notice(f"{path}: its transparency is left out")
         if first.interlaced_frame:
             notice(f"{path}: is interlaced, which upscaling makes worse; deinterlace it first")
-        self.width, self.height = self._coded = first.width, first.height
+        self._coded = first.width, first.height
+        left, right, top, bottom = self._crop
+        self.width, self.height = first.width - left - right, first.height - top - bottom
+        self.hdr = read_hdr(first)
+        if any("DOVI" in str(data.type) for data in first.side_data):
+            notice(f"{path}: its Dolby Vision metadata is left out")
         self._swapped, self._flips = _orientation(first)
         if self._swapped:
             self.width, self.height, self.aspect = self.height, self.width, 1 / self.aspect
         self.colour = frame_colour(first, path)
         components = first.format.components
-        self.alpha = any(component.is_alpha for component in components) or first.format.has_palette
+        self.has_transparency = any(component.is_alpha for component in components)
+        self.alpha = self.has_transparency or first.format.has_palette
         self.deep = max(component.bits for component in components) > 8
         name = re.search("4[1240][0124]", first.format.name)
         self.subsampling = "420" if is_rgb(first.format) or not name else name[0]
@@ -169,9 +177,26 @@ class VideoFile:
             interpolation=SWSCALE_FLAGS,
             threads=1,
         ).to_ndarray()
+        left, right, top, bottom = self._crop
+        picture = picture[top : picture.shape[0] - bottom, left : picture.shape[1] - right]
         if self._swapped:
             picture = picture.swapaxes(0, 1)
         return np.ascontiguousarray(np.flip(picture, self._flips))
+
+
+def _cropping(container):
+    """Pixels that a player leaves out at the left, right, top and bottom, by what Matroska says beside the frames.
+
+    PyAV gives this in the text that FFmpeg prints about a file, and nowhere else.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        text = container.dumps_format()
+    finally:
+        av.logging.set_level(level)
+    match = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", text)
+    return tuple(map(int, match.groups())) if match else (0, 0, 0, 0)
 
 
 def _length(stream):

@@ -9,7 +9,7 @@ from srgan.clips.ffmpeg import wrap_write_errors
 from srgan.clips.gif import join_animation
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import FrameFolder, VideoFile
-from srgan.clips.rehearsal import check_container, choose_tracks
+from srgan.clips.rehearsal import choose_tracks
 from srgan.clips.segments import Segments
 
 
@@ -35,8 +35,6 @@ class VideoWriter(Segments):
         super().__init__(Path(target), folder, encoding)
         self.clip, self._suffix = clip, self.target.suffix.lower()
         self._tracks, self._has_timecode = [], False
-        if self._suffix != ".gif":
-            check_container(encoding, self._suffix)
         if isinstance(clip, VideoFile):
             self._tracks, self._has_timecode = choose_tracks(clip, self.target, encoding, notice)
 

@@ -118,6 +118,7 @@ def upscale_clip(
     from srgan.clips.encoding import choose_encoding
     from srgan.clips.numbered_pictures import PictureWriter
     from srgan.clips.reading import open_clip
+    from srgan.clips.rehearsal import fit_container
     from srgan.clips.writing import VideoWriter
     from srgan.upscale import work_folder
 
@@ -143,6 +144,7 @@ def upscale_clip(
         encoding = choose_encoding(
             clip, *upscaler.size(clip.width, clip.height), suffix, codec, crf, notice=_log.warning
         )
+        encoding = fit_container(encoding, suffix, lambda line: _log.warning("%s: %s", target, line))
     elif codec or crf is not None:
         raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
     options = [start, end, str(rate), target.name, None if is_video else picture_options]
@@ -153,7 +155,7 @@ def upscale_clip(
         else:
             palette = getattr(clip, "palette", None) if upscaler.palette else None
             writer = PictureWriter(target, folder, notice=_log.warning, palette=palette, **picture_options)
-        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=suffix == ".gif" or not is_video)
+        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=encoding is None or encoding.alpha)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()

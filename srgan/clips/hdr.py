@@ -1,0 +1,62 @@
+"""Static metadata of HDR10: the display that a clip was mastered on (SMPTE ST 2086) and its light levels (CTA-861.3)."""
+
+import struct
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class HDR(NamedTuple):
+    """What a clip says of its mastering display and its light.
+
+    Attributes:
+        primaries: x and y of red, green, blue and white (CIE 1931), or none.
+        luminance: the display's smallest and largest, in cd/m², or none.
+        light: the largest light level of a pixel, and of a frame on average, in cd/m², or none.
+    """
+
+    primaries: tuple[Fraction, ...] = ()
+    luminance: tuple[Fraction, ...] = ()
+    light: tuple[int, ...] = ()
+
+
+def read_hdr(frame) -> HDR:
+    """The metadata of a decoded frame. FFmpeg's AVMasteringDisplayMetadata is ten fractions and two flags."""
+    hdr = HDR()
+    display, light = frame.side_data.get("MASTERING_DISPLAY_METADATA"), frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if display is not None:
+        *numbers, has_primaries, has_luminance = struct.unpack("22i", bytes(display)[:88])
+        values = tuple(Fraction(*pair) if pair[1] else Fraction(0) for pair in zip(numbers[::2], numbers[1::2]))
+        hdr = hdr._replace(primaries=values[:8] * bool(has_primaries), luminance=values[8:] * bool(has_luminance))
+    if light is not None:
+        hdr = hdr._replace(light=struct.unpack("2I", bytes(light)[:8]))
+    return hdr
+
+
+def hdr_settings(hdr: HDR, codec: str) -> dict[str, str] | None:
+    """The settings by which an encoder writes the metadata; None: it does not."""
+    if not any(hdr):
+        return {}
+    parts, display = [], hdr.primaries and hdr.luminance
+    if codec in ("libx264", "libx265"):
+        if display:
+            parts.append(
+                f"{'master-display' if codec == 'libx265' else 'mastering-display'}={_display(hdr, 50000, 10000)}"
+            )
+        if hdr.light:
+            parts.append(f"{'max-cll' if codec == 'libx265' else 'cll'}={hdr.light[0]},{hdr.light[1]}")
+        return {f"{codec[3:]}-params": ":".join(parts)}
+    if codec == "libsvtav1":
+        if display:
+            parts.append(f"mastering-display={_display(hdr)}")
+        if hdr.light:
+            parts.append(f"content-light={hdr.light[0]},{hdr.light[1]}")
+        return {"svtav1-params": ":".join(parts)}
+    return None
+
+
+def _display(hdr, unit=0, light_unit=0):
+    """G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min), as decimals or in whole parts of a unit."""
+    places = [f"{round(value * unit)}" if unit else f"{float(value):.5f}" for value in hdr.primaries]
+    light = [f"{round(value * light_unit)}" if light_unit else f"{float(value):.4f}" for value in hdr.luminance]
+    red, green, blue, white = (f"({x},{y})" for x, y in zip(places[::2], places[1::2]))
+    return f"G{green}B{blue}R{red}WP{white}L({light[1]},{light[0]})"

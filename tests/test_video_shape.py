@@ -1,0 +1,96 @@
+"""What a player shows: the shape of pixels, cropping, HDR10, transparency."""
+
+import subprocess
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from videos import make_video, probe, rgb, scene
+
+from srgan.clips.hdr import read_hdr
+from srgan.clips.video_file import VideoFile
+
+KINDS = [("out.mp4", None), ("out.mkv", "libvpx-vp9"), ("out.webm", None), ("out.webm", "libsvtav1"),
+         ("out.mp4", "libsvtav1"), ("out.mkv", "ffv1"), ("out.mov", "prores_ks"), ("out.gif", None)]  # fmt: skip
+
+
+def shown(path, width, height):
+    """The first frame as a player shows it, in its window."""
+    clip = VideoFile(path)
+    picture = clip.pixels(next(iter(clip.frames())))[..., :3]
+    picture = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
+    ratio = clip.width * clip.aspect / clip.height
+    return np.asarray(Image.fromarray(picture).resize((width, height)), float), ratio
+
+
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)], ids=str)
+def test_the_shape_of_pixels_is_kept(aspect, name, codec, upscale, soft, tmp_path):
+    make_video(tmp_path / "in.mkv", scene(2, 64, 48), aspect=aspect, crf=1)
+    options = ["--codec", codec] if codec else []
+    status, lines = upscale(tmp_path / "in.mkv", tmp_path / name, *options, model=soft)
+    assert status == 0, lines
+    before, ratio = shown(tmp_path / "in.mkv", 64, 48)
+    after, same = shown(tmp_path / name, 64, 48)
+    assert float(same) == pytest.approx(float(ratio), rel=0.02) and np.abs(after - before).mean() < 6
+
+
+@pytest.mark.parametrize("display", [(), ("--display-dimensions", "0:96x40")], ids=["square", "wide"])
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_what_matroska_cuts_off_stays_off(name, codec, display, upscale, soft, tmp_path):
+    frame = np.full((48, 64, 3), 128, np.uint8)
+    frame[4:-8, 2:-6] = scene(1, 56, 36)[0]
+    make_video(tmp_path / "whole.mkv", [frame] * 2, crf=1)
+    cut = ["mkvmerge", "-q", "-o", tmp_path / "in.mkv", "--cropping", "0:2,4,6,8", *display, tmp_path / "whole.mkv"]
+    subprocess.run(cut, check=True)
+    options = ["--codec", codec] if codec else []
+    status, lines = upscale(tmp_path / "in.mkv", tmp_path / name, *options, model=soft)
+    assert status == 0, lines
+    after, ratio = shown(tmp_path / name, 56, 36)
+    assert np.abs(after - frame[4:-8, 2:-6]).mean() < 6
+    assert float(ratio) == pytest.approx(96 / 40 if display else 56 / 36, rel=0.02)
+
+
+HDR = (
+    "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:range=limited:hdr10=1:repeat-headers=1:"
+    "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
+)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("out.mp4", "libx265"), ("out.mkv", "libx265"), ("out.mkv", "libsvtav1"),
+                                             ("out.mp4", "libx264"), ("out.webm", "libvpx-vp9")])  # fmt: skip
+def test_the_metadata_of_hdr10_is_kept_or_its_loss_is_reported(name, codec, upscale, soft, tmp_path):
+    make_video(tmp_path / "in.mp4", scene(3, 64, 48), codec="libx265", pix_fmt="yuv420p10le", colour=(9, 1, 9, 16),
+               **{"x265-params": HDR})  # fmt: skip
+    wanted = VideoFile(tmp_path / "in.mp4").hdr
+    assert wanted.light == (1000, 400) and wanted.luminance == (Fraction(1, 200), 1000)
+    assert wanted.primaries[:2] == (Fraction(34, 50), Fraction(16, 50))
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / name, "--codec", codec, model=soft)
+    assert status == 0 and probe(tmp_path / name)["colour"] == (9, 1, 9, 16), lines
+    if codec == "libvpx-vp9":
+        assert "drops what it says of HDR10's mastering display and light" in "".join(lines)
+    else:
+        with av.open(str(tmp_path / name)) as container:
+            found = read_hdr(next(container.decode(video=0)))
+        assert found.light == wanted.light and len(lines) == 1
+        for part in ("primaries", "luminance"):
+            given, expected = ([float(value) for value in getattr(hdr, part)] for hdr in (found, wanted))
+            assert given == pytest.approx(expected, abs=1e-3)
+
+
+def test_transparency_of_prores_is_kept_or_its_loss_is_reported(upscale, soft, tmp_path):
+    alpha = "yuva444p10le,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='if(lt(X,32),1023,256)'"
+    source = f"testsrc2=s=64x48:r=25:d=0.1,format={alpha}"
+    coding = "-c:v prores_ks -profile:v 4444".split()
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *coding, tmp_path / "in.mov"], check=True)
+    for name, codec in (("out.mov", "prores_ks"), ("out.mkv", "ffv1")):
+        status, lines = upscale(tmp_path / "in.mov", tmp_path / name, "--codec", codec, model=soft)
+        assert status == 0 and len(lines) == 1, lines
+        for before, after in zip(rgb(tmp_path / "in.mov"), rgb(tmp_path / name), strict=True):
+            values = [picture[..., 3].astype(float) / 65535 for picture in (before, after)]
+            assert np.abs(values[1][::4, ::4] - values[0])[:, np.r_[:28, 36:64]].max() < 0.02
+            assert np.median(values[1][:, 144:]) == pytest.approx(0.25, abs=0.01) and values[1].max() > 0.99
+    status, lines = upscale(tmp_path / "in.mov", tmp_path / "white.mov", model=soft)
+    assert status == 0 and "holds no transparency here, it is laid on white" in lines[0], lines
