@@ -78,6 +78,10 @@ class GanStage(Stage):
     """Kind of adversarial loss."""
     adversarial_weight: NotNegative = 1e-3
     """Weight of the adversarial loss."""
+    discriminator_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of the discriminator, relative to the generator's."""
+    initial_discriminator: str | None = None
+    """Run folder whose discriminator to start from, as its GAN stage left it; null: a new one."""
     artifact_weight: NotNegative = 0.0
     """Weight of locally discriminative learning, whose steady generator has the momentum `average`."""
     flat_weight: NotNegative = 0.0

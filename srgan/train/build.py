@@ -14,12 +14,9 @@ from srgan.train.distribution import (
     machine,
 )
 from srgan.train.objective import SRGAN
-from srgan.train.optimizers import Muon, Schedule
+from srgan.train.optimizers import OPTIMIZERS, Schedule
 
 STAGES = ("pixel", "gan")
-
-
-OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
 
 
 def build_generator(config):
@@ -89,6 +86,8 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
     model.compile(optimizer, jit_compile=use_xla())
     model.build(None)
     optimizer.build(model.trainable_variables)
+    if model.discriminator is not None:
+        optimizer.scale_rate(model.discriminator.trainable_variables, options.discriminator_rate)
     return model
 
 

@@ -1,4 +1,7 @@
-"""The Muon optimizer, and the learning rate schedule of a stage."""
+"""Muon, optimizers with a learning rate for each network, and the learning rate schedule of a stage."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -42,6 +45,34 @@ def orthogonal(matrix, steps=5):
         square = ops.matmul(x, ops.transpose(x))
         x = 3.4445 * x + ops.matmul(-4.7750 * square + 2.0315 * ops.matmul(square, square), x)
     return ops.transpose(x) if tall else x
+
+
+class RateFactors:
+    """Mixin for a Keras optimizer: chosen variables learn at a multiple of the learning rate.
+
+    Adam's steps do not depend on the size of a gradient, so a weight on a loss would not slow its network down.
+    """
+
+    _factors: Mapping[int, float] = MappingProxyType({})
+
+    def scale_rate(self, variables, factor: float):
+        """From now on multiply the learning rate of `variables` by `factor`; the optimizer must be built."""
+        self._factors = {**self._factors, **{self._get_variable_index(variable): factor for variable in variables}}
+
+    def update_step(self, gradient, variable, learning_rate):
+        factor = self._factors.get(self._get_variable_index(variable), 1.0)
+        super().update_step(gradient, variable, learning_rate if factor == 1 else learning_rate * factor)
+
+
+class ScalableAdam(RateFactors, keras.optimizers.Adam):
+    """Adam with `scale_rate`."""
+
+
+class ScalableMuon(RateFactors, Muon):
+    """Muon with `scale_rate`."""
+
+
+OPTIMIZERS = {"adam": ScalableAdam, "muon": ScalableMuon}
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):

@@ -26,7 +26,15 @@ from srgan.config.schema import Config
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.networks.files import load_generator
-from srgan.train.build import STAGES, build_batches, build_features, build_generator, build_model, use_xla
+from srgan.train.build import (
+    STAGES,
+    build_batches,
+    build_discriminator,
+    build_features,
+    build_generator,
+    build_model,
+    use_xla,
+)
 from srgan.train.callbacks import AfterEpoch, Progress, StopAtInterrupt, StopAtNaN
 from srgan.train.checkpoint import Checkpoint
 from srgan.train.data.degradation import degraded
@@ -45,7 +53,7 @@ from srgan.train.distribution import (
     strategy_over,
 )
 from srgan.train.run_folder import describe_start, epochs_done, own_folder, refuse_other_pictures, refuse_other_runs
-from srgan.train.weights import copy_weights, start_from
+from srgan.train.weights import copy_weights, start_discriminator_from, start_from
 
 VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets better
 
@@ -95,6 +103,8 @@ def _train(config, output, devices):
         with build_scope(strategy):
             features = build_features(config.gan)
             generator = build_generator(config)
+        if config.gan.epochs and config.gan.initial_discriminator and not epochs_done(output)[STAGES.index("gan")]:
+            start_discriminator_from(config.gan.initial_discriminator, build_discriminator(config))
         if config.initial_weights and not any(epochs_done(output)):
             start_from(config.initial_weights, generator)
     examples = _examples(config, stores)
@@ -128,6 +138,8 @@ def _train_stage(stage, config, output, strategy, generator, features, stores, e
             model = build_model(stage, config, generator, features)
         if first_epoch:
             checkpoint.load(model)
+        elif stage == "gan" and options.initial_discriminator:
+            start_discriminator_from(options.initial_discriminator, model.discriminator)
     if is_first_machine():
         done = f"continuing after epoch {first_epoch} of {options.epochs}"
         print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")

@@ -1,7 +1,10 @@
-"""Weights from one generator to another."""
+"""Weights from one network to another."""
 
+import warnings
 from itertools import zip_longest
+from pathlib import Path
 
+import keras
 from keras import ops
 
 from srgan.errors import SRGANError
@@ -9,6 +12,7 @@ from srgan.models import find_model
 from srgan.networks.files import load_generator
 from srgan.networks.layers import kind_of
 from srgan.networks.over_time import frames_of, is_recurrent, start_from_picture
+from srgan.train.checkpoint import Checkpoint
 
 
 def start_from(name, generator):
@@ -23,6 +27,39 @@ def start_from(name, generator):
 
 def _is_of_pictures(generator):
     return frames_of(generator) == 1 and not is_recurrent(generator)
+
+
+class _DiscriminatorOf(keras.Model):
+    """The part of an SRGAN's checkpoint that holds its discriminator; Keras passes over the rest of the file."""
+
+    def __init__(self, discriminator):
+        super().__init__()
+        self.discriminator = discriminator
+        self.built = True
+
+
+def start_discriminator_from(run, discriminator):
+    """Give the discriminator the weights that the GAN stage of another run has reached.
+
+    Args:
+        run: path of a run folder.
+        discriminator: from srgan.networks.discriminators; it must have the shape of the run's.
+
+    Raises:
+        SRGANError: the run has no checkpoint of a GAN stage, or its discriminator has another shape.
+    """
+    checkpoint = Checkpoint(Path(run) / "checkpoint", "gan")
+    if not checkpoint.epoch():
+        raise SRGANError(f"gan.initial_discriminator: {run} holds no checkpoint of a GAN stage")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns where layers of the file are missing
+            checkpoint.load(_DiscriminatorOf(discriminator))
+    except (SRGANError, UserWarning) as error:
+        raise SRGANError(
+            f"gan.initial_discriminator: the discriminator of {run} has another shape than network.discriminator, "
+            "network.discriminator_filters and network.discriminator_normalization give it"
+        ) from error
 
 
 def copy_weights(source, generator, path):
