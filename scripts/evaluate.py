@@ -21,10 +21,11 @@ import numpy as np
 from tqdm import tqdm
 
 from srgan.clips.formats import RATE
-from srgan.compare.scores import OVER_TIME, WITH_ORIGINAL, mean_scores, protocol
+from srgan.compare.damage import Damage
+from srgan.compare.scores import FLAT_NOISE, OVER_TIME, WITH_ORIGINAL, flat_scores, mean_scores, protocol
 from srgan.compare.versions import (
     BICUBIC,
-    check_quality,
+    UNDAMAGED,
     find_pictures,
     find_set,
     in_step,
@@ -41,7 +42,8 @@ from srgan.pictures.sheets import sheet
 from srgan.runtime import load_keras
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
-SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have; pictures have no flicker
+SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have
+PICTURE_SCORES = (*SHOWN, *FLAT_NOISE)
 
 # Ledig et al., CVPR 2017, arXiv 1609.04802, table 2; LPIPS, and ESRGAN's PSNR: Ma et al., CVPR 2020, arXiv 2003.13081,
 # table 1. The latter measured its SSIM by other settings (its bicubic has 0.8245 on Set5), so it is left out here.
@@ -100,6 +102,16 @@ def main(argv=None):
     parser.add_argument(
         "--jpeg", type=int, metavar="QUALITY", help="make the low resolutions JPEGs, 1 to 100, as people have them"
     )
+    parser.add_argument(
+        "--blur",
+        type=float,
+        default=0,
+        metavar="SIGMA",
+        help="blur the low resolutions first, by so many of their pixels",
+    )
+    parser.add_argument(
+        "--noise", type=float, default=0, metavar="LEVELS", help="then add Gaussian noise of so many levels of 255"
+    )
     parser.add_argument("--scale", type=int, default=4, help="of the predictions, where no model tells it (4)")
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras")
     parser.add_argument(
@@ -131,11 +143,14 @@ def evaluate(arguments):
         raise UsageError("--data: two sets have one name; name them NAME=PATH")
     if len(clips) < len(arguments.clips):
         raise UsageError("--clips: two clips have one name; name them NAME=PATH")
-    if predictions and arguments.jpeg is not None:
-        raise UsageError("--jpeg: --prediction-dir holds what was made of other low resolutions; leave one of them out")
+    damage = Damage(arguments.blur, arguments.noise, arguments.jpeg)
+    if predictions and damage:
+        option = next(name for name in ("blur", "noise", "jpeg") if getattr(arguments, name))
+        raise UsageError(
+            f"--{option}: --prediction-dir holds what was made of other low resolutions; leave one of them out"
+        )
     if missing := [str(folder) for folder in predictions.values() if not folder.is_dir()]:
         raise UsageError(f"{missing[0]}: no such folder of predictions")
-    check_quality(arguments.jpeg)
     if not sets and not clips:
         raise UsageError("nothing to evaluate on: pass --data or --clips")
     if arguments.strip and not clips:
@@ -155,29 +170,29 @@ def evaluate(arguments):
 
     failed = 0
     if sets:
-        means, failed = measure_sets(sets, predictions, methods, scale, arguments.jpeg)
+        means, failed = measure_sets(sets, predictions, methods, scale, damage)
         if not means:
             raise SRGANError("none of the pictures could be measured")
-        comparable = arguments.jpeg is None  # what is published is not of JPEGs
+        comparable = not damage  # what is published is of clean low resolutions
         print(f"{markdown(means, [*labels, *predictions], comparable=comparable)}\n")
         if comparable:
             print(f"{SOURCES}\n")
     if clips:
-        means, bad = measure_clips(clips, methods, scale, arguments)
+        means, bad = measure_clips(clips, methods, scale, arguments, damage)
         failed += bad
         if not means:
             raise SRGANError("none of the clips could be measured")
         print(f"{markdown(means, labels, 'Clip')}\n")
         print(f"{OVER_TIME['flicker'].title}: {OVER_TIME['flicker'].about}.")
-    for key, text in protocol(scale, jpeg=arguments.jpeg).items():
-        if key in ("low", *SHOWN):
-            print(f"{WITH_ORIGINAL[key].title if key in SHOWN else 'Low resolution'}: {text}.")
+    print(f"Low resolution: {protocol(scale, damage=damage)['low']}.")
+    for metric in [*(WITH_ORIGINAL[key] for key in SHOWN), *(FLAT_NOISE.values() if sets else ())]:
+        print(f"{metric.title}: {metric.about}.")
     for method in methods:
         print(f"{method.label}: SHA-256 {method.sha256}; {method.engine}.")
     return 1 if failed else 0
 
 
-def measure_sets(sets, predictions, methods, scale, jpeg=None):
+def measure_sets(sets, predictions, methods, scale, damage=UNDAMAGED):
     """Each set's mean scores by method, and how many pictures could not be measured."""
     means, failed = {}, 0
     for name, paths in sets.items():
@@ -186,24 +201,31 @@ def measure_sets(sets, predictions, methods, scale, jpeg=None):
         }
 
         def scene_of(path, folders=folders):
-            scene = read_scene(path, scale, methods, jpeg=jpeg)
+            scene = read_scene(path, scale, methods, damage=damage)
             for label, folder in folders.items():
                 scene.enlarged[label] = read_prediction(folder, path, scene.original, scale)
             return scene
 
         pictures = []
-        for _, outcome in in_step(paths, scene_of, lambda scene: scene.scores(SHOWN)):
+        for _, outcome in in_step(paths, scene_of, score_picture):
             if isinstance(outcome, SRGANError):
                 failed += 1
                 tqdm.write(f"evaluate: skipped {outcome}", file=sys.stderr)
             else:
                 pictures.append({"scores": outcome})
         if pictures:
-            means[name] = mean_scores(pictures, list(pictures[0]["scores"]), SHOWN)
+            means[name] = mean_scores(pictures, list(pictures[0]["scores"]), PICTURE_SCORES)
     return means, failed
 
 
-def measure_clips(clips, methods, scale, arguments):
+def score_picture(scene):
+    """The scores of a picture's enlargements, by method."""
+    return {
+        label: scores | flat_scores(scene.low, scene.enlarged[label]) for label, scores in scene.scores(SHOWN).items()
+    }
+
+
+def measure_clips(clips, methods, scale, arguments, damage=UNDAMAGED):
     """Each clip's mean scores by method, and the mean of these; and how many clips could not be measured."""
     from srgan.clips.reading import open_clip
 
@@ -216,7 +238,7 @@ def measure_clips(clips, methods, scale, arguments):
         try:
             total = min(filter(None, (open_clip(path, RATE, start).count, arguments.frames)), default=None)
             scenes = read_clip(
-                path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, jpeg=arguments.jpeg,
+                path, scale, methods, start=start, count=arguments.frames, reduce=arguments.reduce, damage=damage,
                 notice=notice,
             )  # fmt: skip
             if strip:
@@ -257,7 +279,7 @@ def markdown(means, labels, kind="Set", comparable=True) -> str:
     lines.append(["---", "---", *["---:"] * (len(labels) + len(published))])
     for name, rows in means.items():
         for key in rows[labels[0]]:
-            metric, values = SCORES[key], [rows[label][key] for label in labels]
+            metric, values = (SCORES | FLAT_NOISE)[key], [rows[label][key] for label in labels]
             cells = [f"**{metric.text(v)}**" if metric.is_best(v, values) else metric.text(v) for v in values]
             cells += [metric.text(PUBLISHED[label].get(name, {}).get(key)) for label in published]
             lines.append([name, f"{metric.title} {'↑' if metric.higher_is_better else '↓'}", *cells])

@@ -272,6 +272,10 @@ def compare(argv=None):
     parser.add_argument(
         "--jpeg", type=int, metavar="QUALITY", help="make the small pictures JPEGs, 1 to 100, as most are"
     )
+    parser.add_argument("--blur", type=float, default=0, metavar="SIGMA", help="blur them first, by so many pixels")
+    parser.add_argument(
+        "--noise", type=float, default=0, metavar="LEVELS", help="then add noise of so many levels of 255"
+    )
     parser.add_argument("--engine", default="auto", help="auto, openvino or keras (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (default: auto)")
     arguments = parser.parse_args(argv)
@@ -281,7 +285,7 @@ def compare(argv=None):
         from srgan.compare.scores import table
 
         options = {"engine": arguments.engine, "precision": arguments.precision}
-        kind = {"low": arguments.low, "jpeg": arguments.jpeg}
+        kind = {"low": arguments.low, "blur": arguments.blur, "noise": arguments.noise, "jpeg": arguments.jpeg}
         report = compare(arguments.pictures, arguments.output, arguments.model, **kind, **options)
         print(table(report["means"]))
         print(f"{Path(arguments.output) / 'index.html'}: {len(report['pictures'])} compared", end="")

@@ -318,7 +318,13 @@ def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
     assert report["means"]["bicubic"]["psnr_y"] == pytest.approx(psnr_y(original, bicubic, 4))
     assert "JPEG of quality 30" in report["protocol"]["low"] and report["jpeg"] == 30
     capsys.readouterr()
-    for wrong in (["0"], ["101"], ["90", "--low"]):
-        assert cli.compare([*arguments, str(tmp_path / "none"), "--jpeg", *wrong]) == 2
-        assert capsys.readouterr().err.count("jpeg: ") == 1
+    for option, *wrong in (
+        ["jpeg", "0"],
+        ["jpeg", "101"],
+        ["jpeg", "90", "--low"],
+        ["blur", "0.8", "--low"],
+        ["noise", "-1"],
+    ):
+        assert cli.compare([*arguments, str(tmp_path / "none"), f"--{option}", *wrong]) == 2
+        assert capsys.readouterr().err.count(f"{option}: ") == 1
     assert not (tmp_path / "none").exists()

@@ -109,21 +109,27 @@ def test_predictions_are_measured_like_models(benchmark, own, capsys):
 
 
 @pytest.mark.parametrize("source", ["pictures", "clip"])
-def test_the_lower_a_jpegs_quality_the_harder(source, benchmark, own, footage, capsys):
+@pytest.mark.parametrize(
+    "steps", [[["--jpeg", "60"], ["--jpeg", "10"]], [["--blur", "0.8"], ["--blur", "0.8", "--noise", "12"]]]
+)
+def test_the_more_a_low_resolution_suffers_the_harder(source, steps, benchmark, own, footage, capsys):
     sources = {
         "pictures": ["--data", f"Set5={benchmark / 'Set2'}"],
         "clip": ["--clips", str(footage / "clip.mkv"), "--frames", "2"],
     }[source]
     found = []
-    for option in ([], ["--jpeg", "60"], ["--jpeg", "10"]):
+    for option in ([], *steps):
         assert evaluate.main(["--model", str(own), *sources, *option]) == 0
         printed = capsys.readouterr().out
-        assert ("JPEG of quality" in printed) == bool(option)
-        assert ("(published)" in printed) == (source == "pictures" and not option)  # of Set5, but of no JPEGs
+        assert ("JPEG of quality" in printed) == ("--jpeg" in option)
+        assert ("then blurred by a Gaussian of 0.8 pixels" in printed) == ("--blur" in option)
+        assert ("Gaussian noise of 12 levels" in printed) == ("--noise" in option)
+        assert ("(published)" in printed) == (source == "pictures" and not option)  # of Set5, but of clean ones
         (figures,) = [cells for (_, score), cells in rows_of(printed).items() if score == "PSNR-Y"]
         found.append(float(figures["bicubic"].strip("*")))
     assert found == sorted(found, reverse=True) and found[0] > found[1] > found[2]
-    assert evaluate.main(["--model", str(own), *sources, "--jpeg", "0"]) == 2
+    for wrong in (["--jpeg", "0"], ["--blur", "-1"], ["--noise", "300"]):
+        assert evaluate.main(["--model", str(own), *sources, *wrong]) == 2
 
 
 def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsys):
@@ -141,6 +147,7 @@ def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsy
         (["--data", "{folder}/Set2"], 2, "nothing to evaluate"),
         (["--data", "{folder}/none", "--prediction-dir", "{folder}/noisy"], 2, "none: no such picture or folder"),
         (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/noisy", "--jpeg", "75"], 2, "--jpeg: "),
+        (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/noisy", "--noise", "3"], 2, "--noise: "),
         (["--data", "{folder}/Set2", "--prediction-dir", "{folder}/none"], 2, "none: no such folder of predictions"),
         (["--data", "{folder}/Set2", "--model", "{folder}/none.keras"], 2, "none.keras: no such model"),
         (["--model", "srresnet"], 2, "nothing to evaluate on: pass --data or --clips"),

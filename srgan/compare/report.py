@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from srgan import __version__
 from srgan.compare import page
+from srgan.compare.damage import Damage
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
-from srgan.compare.versions import BICUBIC, LOW, check_quality, find_pictures, in_step, load_methods, read_scene, unique
+from srgan.compare.versions import BICUBIC, LOW, find_pictures, in_step, load_methods, read_scene, unique
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.metrics import pixels as metrics
@@ -24,15 +25,15 @@ from srgan.pictures.sheets import panel_at, sheet
 from srgan.runtime import load_keras
 
 
-def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> dict:
-    """Compare `models` with bicubic on pictures, and write the report into the folder `output`.
+def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=None, **options) -> dict:
+    """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
 
     Args:
         paths: picture files, and folders of them.
         output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
         models: names of shipped models, or paths; None for all that are shipped.
         low: the pictures are low resolution already; there are no originals, and only no-reference scores.
-        jpeg: the low resolutions are saved as JPEGs of this quality, 1 to 100; None: they are not.
+        blur, noise, jpeg: done to each low resolution, in this order: see `srgan.compare.damage.Damage`.
         options: passed on to the Upscaler.
 
     Returns:
@@ -40,12 +41,12 @@ def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> d
 
     Raises:
         SRGANError: a model cannot be loaded, or the folder cannot be written.
-        UsageError: there is no picture, `jpeg` is no quality, or comes with `low`, or the models enlarge by different
-        factors.
+        UsageError: there is no picture, `blur`, `noise` or `jpeg` is out of range or comes with `low`, or the models enlarge by different factors.
     """
-    if low and jpeg is not None:
-        raise UsageError("jpeg: with low, the pictures are taken as they are")
-    check_quality(jpeg)
+    damage = Damage(blur, noise, jpeg)
+    if low and damage:
+        name = next(name for name, value in (("blur", blur), ("noise", noise), ("jpeg", jpeg)) if value)
+        raise UsageError(f"{name}: with low, the pictures are taken as they are")
     paths = find_pictures(paths)
     methods, scale = load_methods(models, **options)
     if not low:
@@ -66,7 +67,7 @@ def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> d
         return facts, page.picture(scene, detail, pixels)
 
     pictures, skipped, embedded = [], [], []
-    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low, jpeg=jpeg), finish):
+    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low, damage=damage), finish):
         if isinstance(outcome, SRGANError):
             skipped.append({"path": str(path), "reason": str(outcome)})
             tqdm.write(f"srgan: skipped {outcome}", file=sys.stderr)
@@ -78,8 +79,10 @@ def compare(paths, output, models=None, *, low=False, jpeg=None, **options) -> d
 
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     report = {
+        "blur": blur,
+        "noise": noise,
         "jpeg": jpeg,
-        "protocol": protocol(scale, low, jpeg),
+        "protocol": protocol(scale, low, damage),
         "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
         "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),

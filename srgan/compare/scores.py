@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srgan.metrics import pixels as metrics
+from srgan.metrics.flat_noise import flat_noise
 from srgan.pictures.arrays import downscale
 from srgan.runtime import choose_backend
 
@@ -48,9 +49,17 @@ WITH_ORIGINAL = {
     "psnr_rgb": Metric("PSNR-RGB", "dB", 2, True, "all three channels, the scale's pixels of border left out"),
     "ssim_rgb": Metric("SSIM-RGB", "", 4, True, f"the mean of the three channels, the same border, {_GAUSSIAN}"),
 }  # fmt: skip
+_FLAT = (
+    "noise in the flattest tenth of the blocks of 8 x 8 input pixels, relative to bicubic's; the median over pictures"
+)
+FLAT_NOISE = {
+    "flat_luma": Metric("Flat noise, luma", "", 2, False, _FLAT),
+    "flat_chroma": Metric("Flat noise, chroma", "", 2, False, f"the same of Cb: {_FLAT}"),
+}
 WITHOUT_ORIGINAL = {
     "lr_psnr_y": Metric("LR-PSNR-Y", "dB", 2, True, "reduced again by bicubic, against the input: is it consistent?"),
     "blur": Metric("Blur", "", 3, False, "blur effect of Crété-Roffet et al.: 0 is sharp, which may be right or wrong"),
+    **FLAT_NOISE,
 }
 OVER_TIME = {
     "flicker": Metric(
@@ -76,30 +85,39 @@ def scores_without_original(low, picture, scale) -> dict[str, float]:
     return {
         "lr_psnr_y": metrics.psnr_y(low, downscale(picture, scale), 1),
         "blur": metrics.blur(picture),
+        **flat_scores(low, picture),
     }
 
 
+def flat_scores(low, picture) -> dict[str, float]:
+    """The figures of FLAT_NOISE for an enlargement `picture` of `low`."""
+    return dict(zip(FLAT_NOISE, flat_noise(low, picture), strict=True))
+
+
+_AVERAGES = dict.fromkeys(FLAT_NOISE, np.median)  # a single noisy picture would decide the mean of ratios
+
+
 def mean_scores(pictures, labels, kinds) -> dict[str, dict[str, float]]:
-    """Each method's mean over the pictures; a figure that a picture is too small for leaves it out of that mean."""
+    """Each method's mean over the pictures, of flat noise the median; what a figure is not defined for is left out of it."""
     means = {}
     for label in labels:
         columns = {key: [picture["scores"][label][key] for picture in pictures] for key in kinds}
         defined = {key: [value for value in values if not math.isnan(value)] for key, values in columns.items()}
-        means[label] = {key: float(np.mean(values)) if values else math.nan for key, values in defined.items()}
+        means[label] = {
+            key: float(_AVERAGES.get(key, np.mean)(values)) if values else math.nan for key, values in defined.items()
+        }
     return means
 
 
-def protocol(scale, low=False, jpeg=None) -> dict:
+def protocol(scale, low=False, damage="") -> dict:
     """What was measured and how, in words, for whoever wants to get the same figures."""
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     source = (
         "the given pictures" if low else f"the originals, cut to multiples of {scale}, by Pillow's bicubic (MATLAB's)"
     )
-    if jpeg is not None:
-        source += f", then as JPEG of quality {jpeg} (libjpeg's, 4:2:0)"
     return {
         "scale": scale,
-        "low": source,
+        "low": f"{source}{damage}",
         "bicubic": "Pillow's bicubic (a = -0.5, MATLAB's imresize)",
         **{key: metric.about for key, metric in kinds.items()},
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from srgan.compare.damage import Damage
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import (
@@ -25,11 +26,11 @@ from srgan.pictures import (
     on_white,
     read_rgb,
     resize_bicubic,
-    through_jpeg,
     to_8_bits,
 )
 from srgan.pictures.arrays import is_flat
 
+UNDAMAGED = Damage()
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
 
 
@@ -114,23 +115,12 @@ class Scene:
         return {LOW: self.low, **self.enlarged, **({} if self.original is None else {ORIGINAL: self.original})}
 
 
-def low_resolution(original, scale, jpeg=None):
-    """The low resolution of `original`, sides multiples of `scale`: by bicubic, then as a JPEG of the quality `jpeg` if given."""
-    small = downscale(original, scale)
-    return small if jpeg is None else through_jpeg(small, jpeg)
+def low_resolution(original, scale, damage=UNDAMAGED):
+    """The low resolution of `original`, sides multiples of `scale`: by bicubic, then with `damage` done to it."""
+    return damage(downscale(original, scale))
 
 
-def check_quality(jpeg):
-    """Require that `jpeg` is a JPEG quality, 1 to 100, or None.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if jpeg is not None and not 1 <= jpeg <= 100:
-        raise UsageError(f"jpeg: {jpeg} is not between 1 and 100")
-
-
-def read_scene(path, scale, methods=(), *, low=False, jpeg=None) -> Scene:
+def read_scene(path, scale, methods=(), *, low=False, damage=UNDAMAGED) -> Scene:
     """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its `low_resolution`.
 
     Raises:
@@ -141,24 +131,24 @@ def read_scene(path, scale, methods=(), *, low=False, jpeg=None) -> Scene:
     if min(height, width) < 3 * (1 if low else scale):
         raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
     original = None if low else crop_to_multiple(given, scale)
-    small = given if low else low_resolution(original, scale, jpeg)
+    small = given if low else low_resolution(original, scale, damage)
     height, width = small.shape[:2]
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
     enlarged |= {method.label: method.upscale(small) for method in methods}
     return Scene(Path(path), scale, small, enlarged, original)
 
 
-def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg=None, notice=lambda line: None):
-    """Yield the frames of a clip as scenes, in order. Only as many are held in memory as the methods look ahead.
+def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, damage=UNDAMAGED, notice=lambda line: None):
+    """Yield the frames of a clip as scenes, in order; only as many are held as the methods look ahead.
 
     Args:
         path: a video file, or a folder of numbered frames, which are taken as 25 a second.
         scale, methods: as of `read_scene`; a method that enlarges clips sees the frames in their order.
         start: the second to begin at; None: the first frame.
         count: at most so many frames; None: all.
-        reduce: the originals are the frames reduced by this factor (bicubic), for clips that are soft or heavily
-            compressed.
-        jpeg: as of `low_resolution`.
+        reduce: the originals are the frames reduced by so much, bicubic: for films that are softer, or more damaged by
+            their compression, than their number of pixels says.
+        damage: a `srgan.compare.damage.Damage` of each low resolution.
         notice: called with a line on anything that a user should know.
 
     Raises:
@@ -180,7 +170,7 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, jpeg
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
     original, source = itertools.tee(originals())
-    small, *lows = itertools.tee((low_resolution(pixels, scale, jpeg) for pixels in source), len(methods) + 1)
+    small, *lows = itertools.tee((low_resolution(pixels, scale, damage) for pixels in source), len(methods) + 1)
     results = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
     for pixels, low, *enlarged in zip(original, small, *results, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}
