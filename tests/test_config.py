@@ -34,7 +34,7 @@ def test_coco_is_the_papers_run():
         ("data.count=many", "data.count = 'many': must be a valid integer"),
         ("data.count=true", "data.count = True: must be a valid integer"),
         ("network.scale=3", "network.scale = 3: must be 2 or 4"),
-        ("network.generator=edsr", "network.generator = 'edsr': must be one of srresnet, rdn, rrdb, compact"),
+        ("network.generator=edsr", "network.generator = 'edsr': must be one of srresnet, rdn, rrdb, compact, span"),
         ("network=edsr", "network = 'edsr': must be a section"),
         ("network.block=3", "network.block = 3: unknown key, did you mean network.blocks?"),
         ("network.growth=3", "network.growth = 3: srresnet has no such key, known are filters, scale"),
@@ -90,7 +90,7 @@ def test_a_bad_value_is_refused_in_one_line(change, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("generator", ["srresnet", "rdn", "rrdb", "compact"])
+@pytest.mark.parametrize("generator", ["srresnet", "rdn", "rrdb", "compact", "span"])
 def test_each_generator_has_its_own_keys_and_the_defaults_of_its_function(generator):
     import inspect
 

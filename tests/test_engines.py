@@ -47,6 +47,7 @@ def lr():
         {"network": "rdn", "blocks": 2, "layers_per_block": 2, "growth": 4},
         {"network": "rrdb", "growth": 4},
         {"network": "compact", "blocks": 2},
+        {"network": "span", "blocks": 2},
     ],
     ids=str,
 )

@@ -9,7 +9,16 @@ from srgan.errors import SRGANError
 from srgan.networks.discriminators import DISCRIMINATORS, patch, srgan, unet
 from srgan.networks.files import load_generator, save_generator, scale_of
 from srgan.networks.generators import compact, rdn, rrdb, srresnet
-from srgan.networks.layers import BilinearUpsampling, BlockConv2D, PixelShuffle, PReLU, SpectralConv2D, SubPixelInitializer, kind_of
+from srgan.networks.layers import (
+    BilinearUpsampling,
+    BlockConv2D,
+    PixelShuffle,
+    PReLU,
+    SpectralConv2D,
+    SubPixelInitializer,
+    kind_of,
+)
+from srgan.networks.span import BranchedConv2D, merge_branches, span
 from srgan.networks.vgg19 import vgg19_features
 
 
@@ -131,6 +140,38 @@ def test_compact_has_real_esrgans_parameters():
     assert compact().count_params() == conv(3, 3, 64) + 16 * conv(3, 64, 64) + 17 * 64 + conv(3, 64, 48) == 621_424
 
 
+def test_span_has_the_papers_parameters_once_merged():
+    ends = conv(3, 3, 48) + conv(3, 48, 48) + conv(1, 4 * 48, 48) + conv(3, 48, 48)
+    merged = merge_branches(span())
+    assert merged.count_params() == 6 * 3 * conv(3, 48, 48) + ends == 426_288
+    assert not any(isinstance(layer, BranchedConv2D) for layer in merged.layers)
+
+
+def test_a_merged_span_makes_the_same_pictures():
+    lr = np.random.default_rng(0).random((1, 12, 10, 3), "float32")
+    generator = span(filters=8, blocks=2)
+    for variable in generator.variables:
+        variable.assign_add(np.random.default_rng(1).normal(0, 0.1, variable.shape))  # biases, too
+    expected = generator.predict(lr, verbose=0)
+    np.testing.assert_allclose(merge_branches(generator).predict(lr, verbose=0), expected, atol=1e-5)
+
+
+def test_a_branched_convolution_is_its_branches():
+    """Also at the borders, where the 3x3 convolution sees the first one's bias."""
+    layer, x = BranchedConv2D(5), np.random.default_rng(0).normal(size=(1, 6, 7, 4)).astype("float32")
+    layer.build(x.shape)
+    for variable in layer.variables:
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    (skip, skip_bias), (expand, expand_bias), (spatial, between), (reduce, last) = (
+        [np.array(weight) for weight in pair] for pair in (layer.skip, layer.expand, layer.spatial, layer.reduce)
+    )
+    wide = padded @ expand + expand_bias
+    narrow = sum(wide[:, i : i + 6, j : j + 7] @ spatial[i, j] for i in range(3) for j in range(3)) + between
+    expected = narrow @ reduce + last + x @ skip + skip_bias
+    np.testing.assert_allclose(np.asarray(layer(x)), expected, rtol=1e-4, atol=1e-3)
+
+
 GENERATORS = {
     "srresnet": (srresnet, {"blocks": 1}),
     "instance": (srresnet, {"blocks": 1, "normalization": "instance", "activation": "relu"}),
@@ -138,6 +179,7 @@ GENERATORS = {
     "rdn": (rdn, {"blocks": 2, "layers_per_block": 2, "growth": 4}),
     "rrdb": (rrdb, {"blocks": 1, "growth": 4}),
     "compact": (compact, {"blocks": 2}),
+    "span": (span, {"blocks": 2}),
 }
 
 

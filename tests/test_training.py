@@ -411,13 +411,15 @@ def test_missing_pictures_end_with_one_line(tmp_path):
          "batches.degradation=realistic"],
         ["network={generator: compact, filters: 4, blocks: 1, discriminator: unet}",
          "network.discriminator_normalization=instance", "network.discriminator_filters=4", "pixel.optimizer=muon", "gan.optimizer=muon", "gan.adversarial=least_squares"],
+        ["network={generator: span, filters: 4, blocks: 1, discriminator: patch}", "network.discriminator_filters=4",
+         "gan.discriminator_rate=0.5", "gan.flat_weight=1.0", "gan.chroma_weight=1.0", "batches.degradation=photograph"],
         ["network={generator: srresnet, filters: 4, blocks: 1, normalization: batch, discriminator: srgan}",
          "network.discriminator_filters=4", "gan.content_weight=1.0", "gan.vgg19=random",
          "gan.content_layers={block2_conv2: 1.0}"],
         ["network={generator: srresnet, filters: 4, blocks: 1, normalization: instance, activation: relu, discriminator: patch}",
          "network.discriminator_filters=4", "network.discriminator_normalization=instance"],
     ],
-    ids=["rdn", "rrdb", "compact", "batch", "instance"],
+    ids=["rdn", "rrdb", "compact", "span", "batch", "instance"],
 )  # fmt: skip
 def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     """Both stages, the checkpoint, the saved generator and the pictures that it makes through the default engine."""

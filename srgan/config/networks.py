@@ -86,7 +86,17 @@ class Compact(Network):
     """Activation function."""
 
 
-NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact}
+class SPAN(Network):
+    """Attention without weights of its own, at low resolution: faster still."""
+
+    generator: Literal["span"]
+    filters: Count = 48
+    """Channels of the body."""
+    blocks: Count = 6
+    """Attention blocks of three convolutions each."""
+
+
+NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact, "span": SPAN}
 
 
 def _generator(network):
@@ -100,6 +110,7 @@ AnyNetwork = Annotated[
     Annotated[SRResNet, Tag("srresnet")]
     | Annotated[RDN, Tag("rdn")]
     | Annotated[RRDB, Tag("rrdb")]
-    | Annotated[Compact, Tag("compact")],
+    | Annotated[Compact, Tag("compact")]
+    | Annotated[SPAN, Tag("span")],
     Discriminator(_generator),
 ]

@@ -35,7 +35,8 @@ def load_generator(path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise SRGANError(f"{path}: not a Keras model (a .keras file, as srgan-train writes it, is expected)")
     try:
-        import srgan.networks.recurrent  # noqa: F401  the layers of a recurrent one are registered there
+        import srgan.networks.recurrent
+        import srgan.networks.span  # noqa: F401  the layers of such generators are registered there
 
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:

@@ -19,6 +19,7 @@ from srgan.networks.blocks import (
     sub_pixel,
 )
 from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+from srgan.networks.span import span
 
 
 def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activation="prelu", skip="none"):
@@ -165,4 +166,4 @@ def compact(*, filters=64, blocks=16, activation="prelu", scale=4):
     return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale), name="compact")
 
 
-GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact}
+GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact, "span": span}

@@ -180,6 +180,8 @@ def _apply(layer, inputs) -> _Value:
             trust = opset.select(_is_there(memory), trust, np.float32(0))
             return _Value(opset.add(picture, opset.multiply(trust, opset.subtract(memory, picture))))
         # What joins.
+        case layers.Multiply() if len({x.shuffle for x in inputs}) == 1:
+            return x._replace(node=functools.reduce(opset.multiply, [x.node for x in inputs]))
         case layers.Add() if len({x.shuffle for x in inputs}) == 1:
             return x._replace(node=functools.reduce(opset.add, [x.node for x in inputs]))
         case layers.Add():
@@ -198,6 +200,10 @@ def _activation(layer, node):
             return opset.relu(node)
         case "tanh":
             return opset.tanh(node)
+        case "sigmoid":
+            return opset.sigmoid(node)
+        case "silu":
+            return opset.swish(node)
     raise Inconvertible(f"layer {layer.name} has the activation {name}")
 
 

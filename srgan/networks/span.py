@@ -1,0 +1,144 @@
+"""SPAN, a fast generator: few convolutions, all at low resolution, and an attention without weights of its own.
+
+Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution", arXiv 2311.12770. It looks at no
+statistics of the whole picture, so that a picture may be cut into tiles.
+"""
+
+import keras
+from keras import layers, ops
+
+from srgan.networks.blocks import concatenate, picture_with_skip, small_he
+from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+
+
+def span(*, filters=48, blocks=6, scale=4):
+    """The generator of SPAN (section 3, figure 2; 0.43 million parameters once merged).
+
+    Unlike the authors', pictures are scaled to [-1, 1] and a nearest-neighbour skip adds the input to the output, so that
+    the network learns only what is missing.
+
+    Args:
+        filters: channels of the body; 48 in the paper.
+        blocks: attention blocks of three convolutions; 6 in the paper.
+        scale: 2 or 4, by one pixel shuffle at the end.
+
+    Returns:
+        keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3) float32, nominally in [0, 1].
+    """
+    inputs = keras.Input((None, None, 3), name="lr")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = head = BranchedConv2D(filters, name="head_conv")(x)
+    for block in range(1, blocks + 1):
+        x, last = _attention_block(x, f"block{block}", filters)
+        if block == 1:
+            first = x
+    x = BranchedConv2D(filters, name="body_conv")(x)
+    x = layers.Conv2D(filters, 1, name="fusion")(concatenate([head, x, first, last], "fusion_concat"))
+    initializer = SubPixelInitializer(small_he(), scale)
+    x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
+    x = PixelShuffle(scale, name="tail_shuffle")(x)
+    return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale), name="span")
+
+
+def _attention_block(x, name, filters):
+    """Three convolutions whose result y gates itself and the input: (x + y) (sigmoid(y) - 1/2), section 3.2.
+
+    Returns:
+        The block's result, and that of its first convolution, of which the network's end takes the last block's.
+    """
+    y = first = BranchedConv2D(filters, name=f"{name}_conv1")(x)
+    for index in (2, 3):
+        y = layers.Activation("silu", name=f"{name}_act{index - 1}")(y)
+        y = BranchedConv2D(filters, name=f"{name}_conv{index}")(y)
+    gate = layers.Activation("sigmoid", name=f"{name}_sigmoid")(y)
+    gate = layers.Rescaling(1.0, -0.5, name=f"{name}_gate")(gate)
+    return layers.Multiply(name=f"{name}_multiply")([layers.Add(name=f"{name}_add")([x, y]), gate]), first
+
+
+@keras.saving.register_keras_serializable("srgan")
+class BranchedConv2D(keras.layers.Conv2D):
+    """A 3x3 convolution with the weights of four, which train better than those of one and cost nothing more to apply.
+
+    A 1x1 convolution to `gain` times the channels, a 3x3 convolution, and a 1x1 convolution to `filters`; added to it a
+    1x1 convolution of the input (section 3.3). With nothing between them, they are one 3x3 convolution, whose kernel and
+    bias are computed first, so that a step costs hardly more than that of a plain convolution.
+
+    Args:
+        filters: output channels.
+        gain: how many times as many channels there are in between.
+    """
+
+    def __init__(self, filters, gain=2, **kwargs):
+        super().__init__(filters, 3, **{**kwargs, "padding": "same"})
+        self.gain = gain
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        wide, narrow = channels * self.gain, self.filters * self.gain
+        # PyTorch's default, which the authors trained with: a variance of 1 / 3 of the inputs'.
+        initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+        def weights(name, shape):
+            return (
+                self.add_weight(shape=shape, initializer=initializer, name=f"{name}_kernel"),
+                self.add_weight(shape=shape[-1:], initializer="zeros", name=f"{name}_bias"),
+            )
+
+        self.skip = weights("skip", (channels, self.filters))
+        self.expand = weights("expand", (channels, wide))
+        self.spatial = weights("spatial", (3, 3, wide, narrow))
+        self.reduce = weights("reduce", (narrow, self.filters))
+        self.built = True
+
+    @property
+    def kernel(self):
+        """The merged kernel, (3, 3, channels, filters) float32."""
+        (skip, _), (expand, _), (spatial, _), (reduce, _) = self._branches()
+        around = ops.pad(skip[None, None], [(1, 1), (1, 1), (0, 0), (0, 0)])
+        return ops.matmul(ops.matmul(expand, spatial), reduce) + around
+
+    @property
+    def bias(self):
+        """The merged bias, (filters,) float32."""
+        (_, skip), (_, expand), (spatial, between), (reduce, last) = self._branches()
+        between = between + ops.matmul(expand, ops.sum(spatial, axis=(0, 1)))
+        return skip + ops.matmul(between, reduce) + last
+
+    def _branches(self):
+        """Pairs of kernel and bias, in float32 whatever the layer computes in: their product would lose too much."""
+        return [
+            [ops.cast(ops.convert_to_tensor(weight), "float32") for weight in pair]
+            for pair in (self.skip, self.expand, self.spatial, self.reduce)
+        ]
+
+    def call(self, inputs):
+        kernel, bias = (ops.cast(value, self.compute_dtype) for value in (self.kernel, self.bias))
+        return ops.conv(inputs, kernel, padding="same") + bias
+
+    def save_own_variables(self, store):
+        keras.layers.Layer.save_own_variables(self, store)  # Conv2D's knows of kernel and bias only
+
+    def load_own_variables(self, store):
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def get_config(self):
+        config = super().get_config()
+        return {key: config[key] for key in ("name", "trainable", "dtype", "filters")} | {"gain": self.gain}
+
+
+def merge_branches(generator: keras.Model) -> keras.Model:
+    """The same generator with plain convolutions in place of branched ones: a fifth of the weights, and the same pictures."""
+
+    def plain(layer):
+        if isinstance(layer, BranchedConv2D):
+            return layers.Conv2D(layer.filters, 3, padding="same", name=layer.name, dtype=layer.dtype_policy)
+        return type(layer).from_config(layer.get_config())
+
+    merged = keras.models.clone_model(generator, clone_function=plain)
+    for layer in merged.layers:
+        source = generator.get_layer(layer.name)
+        branched = isinstance(source, BranchedConv2D)
+        layer.set_weights(
+            [ops.convert_to_numpy(w) for w in (source.kernel, source.bias)] if branched else source.get_weights()
+        )
+    return merged
