@@ -199,3 +199,46 @@ def test_a_second_picture_and_a_gain_map_are_said():
     data = file.getvalue()
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:]
     assert read_picture(data).note == "its gain map is left out"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_jpeg_xl_in_and_out(dtype, channels, tmp_path):
+    values = np.dstack([DEEP, DEEP[..., :1]])[..., 4 - channels :]
+    values = values if dtype == np.uint16 else (values // 257).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Nikon", 6  # of a picture that has been turned
+    file = io.BytesIO()
+    Image.fromarray(photograph(20, 30)).save(file, "JPEG", exif=exif, xmp=b"<x:xmpmeta/>")
+    source = read_picture(file.getvalue())
+    write_picture(Picture(values, exif=source.exif, xmp=source.xmp), tmp_path / "a.jxl", lossless=True)
+    again = read_picture(tmp_path / "a.jxl")
+    assert again.exif[0x010F] == "Nikon" and again.xmp == b"<x:xmpmeta/>" and again.pixels.dtype == dtype
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(again.pixels, values)
+        assert again.icc is None
+    write_picture(Picture(values), tmp_path / "a.png")
+    write_picture(Picture(values), tmp_path / "b.jxl")
+    meant, exact, near = (read_rgb(tmp_path / name).astype(int) for name in ("a.png", "a.jxl", "b.jxl"))
+    # 16 bits are linear there, of which lcms interpolates the darkest.
+    assert np.abs(exact - meant)[meant > 24].max() <= 2 and np.abs(near - meant).mean() < 4
+    with pytest.raises(SRGANError, match="raise --max-pixels"):
+        read_picture(tmp_path / "a.jxl", max_pixels=100)
+    data = (tmp_path / "b.jxl").read_bytes()
+    for part in (20, 60, len(data) // 2):
+        with pytest.raises(SRGANError, match="cannot be read"):
+            read_picture(data[:part])
+
+
+@pytest.mark.parametrize("suffix", [".jxl", ".bmp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_formats_without_a_profile_are_written_in_srgb(dtype, suffix, tmp_path):
+    for pixels in (photograph(20, 30), photograph(20, 30)[..., :1]):
+        from srgan.pictures.profiles import gray_profile
+
+        icc = ADOBE_RGB if pixels.shape[2] == 3 else gray_profile(ADOBE_RGB)
+        picture = Picture(pixels.astype(dtype) * (257 if dtype == np.uint16 else 1), icc)
+        write_picture(picture, tmp_path / "a.png")
+        write_picture(picture, tmp_path / f"a{suffix}", lossless=True)
+        meant, found = (read_rgb(tmp_path / name).astype(int) for name in ("a.png", f"a{suffix}"))
+        assert np.abs(meant - found).max() <= 4 and np.abs(meant - pixels).max() >= 2

@@ -35,6 +35,13 @@ def full_range(values: np.ndarray, bits: int) -> np.ndarray:
     return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
+def unpremultiplied(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours (h, w, c) of uint8 or uint16 that were multiplied by alpha (h, w, 1), divided by it again."""
+    white = np.iinfo(colour.dtype).max
+    divided = (colour.astype(np.uint64) * white + alpha // 2) // np.maximum(alpha, 1)
+    return np.where(alpha > 0, np.minimum(divided, white), colour).astype(colour.dtype)
+
+
 def on_white(pixels: np.ndarray) -> np.ndarray:
     """Composite (h, w, 2 or 4) of uint8 or uint16 over white: (h, w, 1 or 3) of the same type, without alpha."""
     white = np.iinfo(pixels.dtype).max

@@ -15,12 +15,22 @@ WRITABLE = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
     ".avif": "AVIF",
+    ".jxl": "JPEG XL",
 }
 WITHOUT_ALPHA = {"JPEG", "BMP"}
 OF_8_BITS = {"JPEG", "WebP", "BMP"}
+IN_SRGB = {"JPEG XL", "BMP"}  # have no profile
 READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 
-_MOST_PIXELS_A_SIDE = {"JPEG": 65500, "WebP": 16383, "AVIF": 65535, "BMP": 2**31 - 1, "PNG": 10**6, "TIFF": 10**7}
+_MOST_PIXELS_A_SIDE = {
+    "JPEG": 65500,
+    "WebP": 16383,
+    "AVIF": 65535,
+    "JPEG XL": 2**18,
+    "BMP": 2**31 - 1,
+    "PNG": 10**6,
+    "TIFF": 10**7,
+}
 
 
 def output_format(suffix: str, width: int, height: int) -> str:
@@ -63,6 +73,8 @@ _BEGINNINGS = {
     b"MM\0+": "TIFF",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
     b"\xff\x4f\xff\x51": "JPEG2000",
+    b"\xff\n": "JPEG XL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
 }
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 

@@ -21,6 +21,28 @@ def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     )
 
 
+def profile_to_srgb(colour: np.ndarray, icc: bytes) -> np.ndarray:
+    """Gray or RGB, (h, w, 1 or 3) of uint8 or uint16, in the colours of a profile as RGB (h, w, 3) of the same type.
+
+    Raises:
+        ValueError: the profile is damaged.
+    """
+    import pyvips
+
+    height, width, channels = colour.shape
+    deep = colour.dtype == np.uint16
+    pixels = np.ascontiguousarray(colour)
+    image = pyvips.Image.new_from_memory(pixels, width, height, channels, "ushort" if deep else "uchar")
+    image = image.copy(interpretation=(("b-w", "srgb"), ("grey16", "rgb16"))[deep][channels > 1])
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
+    try:
+        image = image.icc_transform("srgb", embedded=True, intent="relative", depth=16 if deep else 8)
+        result = image.numpy().reshape(height, width, -1)
+    except pyvips.Error as error:
+        raise ValueError("its colour profile is damaged") from error
+    return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
+
+
 def cmyk_to_srgb(ink: np.ndarray, icc: bytes) -> np.ndarray:
     """CMYK, (h, w, 4) of uint8 or uint16, by its profile; (h, w, 3) of the same type.
 
@@ -45,6 +67,13 @@ def plain_cmyk(ink: np.ndarray) -> np.ndarray:
     white = np.iinfo(ink.dtype).max
     light = white - ink[..., 3:4].astype(np.uint64)
     return (light - (ink[..., :3] * light + white // 2) // white).astype(ink.dtype)
+
+
+def srgb_to_linear(colour: np.ndarray) -> np.ndarray:
+    """uint16 of sRGB's curve as uint16 in proportion to light."""
+    levels = np.arange(65536) / 65535
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return np.rint(linear * 65535).astype(np.uint16)[colour]
 
 
 def lab_to_srgb(lab: np.ndarray) -> np.ndarray:

@@ -15,11 +15,12 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.deep import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.formats import content_format, refuse_raw
+from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks
-from srgan.pictures.profiles import convert_to_srgb
+from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
 
 
 def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = None) -> Picture:
@@ -50,7 +51,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         refuse_raw(name)
         kind = content_format(data)
         decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
-        decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm}
+        decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
         return finish(decode.get(kind, decode_with_pillow)(data, kind, refuse_large))
     except SRGANError:
         raise
@@ -67,16 +68,23 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
         SRGANError: the file is missing, empty, damaged or no picture.
     """
     picture = read_picture(path)
-    pixels = to_8_bits(picture.pixels)
-    alpha = pixels[..., -1:] if pixels.shape[2] in (2, 4) else None
-    colour = pixels if alpha is None else pixels[..., :-1]
-    if picture.icc:
-        image = Image.fromarray(colour[..., 0] if colour.shape[2] == 1 else np.ascontiguousarray(colour))
-        converted = or_none(lambda: convert_to_srgb(image, picture.icc))
-        colour = colour if converted is None else np.asarray(converted)
-    if alpha is not None:
-        colour = on_white(np.concatenate([colour, alpha], axis=2))
-    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
+    pixels = picture.pixels
+    colour, alpha = np.split(pixels, [1 if pixels.shape[2] < 3 else 3], axis=2)
+    colour = _in_srgb(colour, picture.icc) if picture.icc else colour
+    if alpha.shape[2]:
+        colour = on_white(to_8_bits(np.concatenate([colour, alpha], axis=2)))
+    colour = to_8_bits(colour)
+    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
+
+
+def _in_srgb(colour, icc):
+    """Colours by their profile; as they are if it is damaged. 8 bits by lcms alone, which starts faster than libvips."""
+    if colour.dtype == np.uint16:
+        converted = or_none(lambda: profile_to_srgb(colour, icc))
+        return colour if converted is None else converted
+    image = Image.fromarray(colour[..., 0] if colour.shape[2] == 1 else np.ascontiguousarray(colour))
+    converted = or_none(lambda: convert_to_srgb(image, icc))
+    return colour if converted is None else np.asarray(converted)
 
 
 def from_pillow(image: Image.Image) -> Picture:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srgan.pictures.arrays import full_range
+from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
@@ -149,7 +149,7 @@ def _decode(page, data):
         if colour.dtype != alpha.dtype:  # of a palette
             alpha = (alpha // 257).astype(np.uint8)
         if _PREMULTIPLIED in extra:
-            colour = _straight(colour, alpha)
+            colour = unpremultiplied(colour, alpha)
     if kind == _YCBCR and (compression not in _JPEG or page.planarconfig == 2):
         colour = _from_ycbcr(colour, page.tags)
     elif kind in (_CIELAB, _ICCLAB):
@@ -204,14 +204,6 @@ def _from_palette(indices, page):
         raise ValueError("it has no palette")
     palette = np.asarray(page.colormap).T
     return (palette if palette.max(initial=0) < 256 else palette >> 8).astype(np.uint8)[indices]
-
-
-def _straight(colour, alpha):
-    """Colours that were multiplied by alpha, divided by it again."""
-    white = np.iinfo(colour.dtype).max
-    wide = colour.astype(np.uint64) * white
-    divided = (wide + alpha // 2) // np.maximum(alpha, 1)
-    return np.where(alpha > 0, np.minimum(divided, white), colour).astype(colour.dtype)
 
 
 def _from_ycbcr(values, tags):

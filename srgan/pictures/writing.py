@@ -12,11 +12,12 @@ from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.pictures.arrays import on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
-from srgan.pictures.formats import WITHOUT_ALPHA, output_format
+from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, output_format
+from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.png import write_png
-from srgan.pictures.profiles import gray_as_rgb_profile
+from srgan.pictures.profiles import gray_as_rgb_profile, profile_to_srgb
 
 _WITHOUT_GRAY = {"WebP", "AVIF"}
 _IPTC = 0x0404  # its number among Photoshop's resources
@@ -41,8 +42,8 @@ def write_picture(
 
     Args:
         kind: the format, as `output_format` gives it; None: that of the path's suffix.
-        quality: of JPEG, WebP and AVIF, 1 to 100.
-        lossless: write WebP without loss.
+        quality: of JPEG, WebP, AVIF and JPEG XL, 1 to 100.
+        lossless: write WebP and JPEG XL without loss.
         compression: of PNG, 0 (fast) to 9 (small).
         strip_metadata: write nothing but the pixels and what their colours are.
 
@@ -67,6 +68,8 @@ def write_picture(
                     write_png(file, pixels, **kept, palette=palette, compression=compression)
             elif kind == "TIFF":
                 _write_tiff(picture, temporary)
+            elif kind == "JPEG XL":
+                _write_jxl(picture, temporary, quality, lossless)
             elif kind == "AVIF" and picture.pixels.dtype == np.uint16:
                 _write_deep_avif(picture, temporary, quality)
             else:
@@ -103,6 +106,8 @@ def _pillow_options(picture):
 
 def _write_pillow(picture, kind, path, quality, lossless):
     pixels = to_8_bits(picture.pixels)
+    if picture.icc and kind in IN_SRGB:
+        picture, pixels = replace(picture, icc=None), _in_srgb(pixels, picture.icc)
     if kind in WITHOUT_ALPHA and pixels.shape[2] in (2, 4):
         pixels = on_white(pixels)
     picture = replace(picture, pixels=pixels, palette=None)
@@ -130,6 +135,18 @@ def _photoshop_segment(options):
     iptc = options.get("photoshop", {}).get(_IPTC, b"")
     content = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
     return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content if 0 < len(iptc) < _LARGEST_SEGMENT else b""
+
+
+def _in_srgb(pixels, icc):
+    channels = 1 if pixels.shape[2] < 3 else 3
+    return np.concatenate([profile_to_srgb(pixels[..., :channels], icc), pixels[..., channels:]], axis=2)
+
+
+def _write_jxl(picture, path, quality, lossless):
+    """JPEG XL in sRGB: imagecodecs writes no profile."""
+    pixels, metadata = picture.pixels, metadata_of(picture)
+    pixels = _in_srgb(pixels, picture.icc) if picture.icc else pixels
+    Path(path).write_bytes(encode_jxl(pixels, quality, lossless, metadata["exif"], metadata["xmp"]))
 
 
 def _write_deep_avif(picture, path, quality):

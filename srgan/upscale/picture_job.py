@@ -152,6 +152,8 @@ def _compute(task, upscaler, stream_suffix, on_tile):
         _log.info("%s: %s", task.source, task.picture.note)
     if channels in (2, 4) and task.kind in pictures.WITHOUT_ALPHA:
         _log.info("%s: %s has no transparency, it is laid on white", task.source, task.kind)
+    if task.picture.icc and task.kind in pictures.IN_SRGB:
+        _log.info("%s: %s is written in sRGB, to which its colours are converted", task.source, task.kind)
     if task.picture.pixels.itemsize > 1 and task.kind in pictures.OF_8_BITS:
         _log.info("%s: %s has 8 bits, to which its 16 are rounded", task.source, task.kind)
     task.picture = upscaler(task.picture, on_tile=on_tile)
