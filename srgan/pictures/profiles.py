@@ -29,6 +29,8 @@ def profile_to_srgb(colour: np.ndarray, icc: bytes) -> np.ndarray:
     """
     import pyvips
 
+    if colour.shape[2] == 1 and (as_rgb := gray_as_rgb_profile(icc)):  # of gray, lcms would interpolate what is dark
+        colour, icc = np.repeat(colour, 3, axis=2), as_rgb
     height, width, channels = colour.shape
     deep = colour.dtype == np.uint16
     pixels = np.ascontiguousarray(colour)
