@@ -36,7 +36,7 @@ def test_the_discriminator_has_a_learning_rate_of_its_own(tiny, optimizer):
     for full, same in zip(plain[0], quarter[0], strict=True):
         np.testing.assert_array_equal(full, same)  # the generator
     for full, less in zip(plain[1], quarter[1], strict=True):
-        assert np.abs(full).max() > 0
+        assert full.size == 1 or np.abs(full).max() > 0  # the bias of the logits cancels in a relativistic loss
         np.testing.assert_allclose(less, 0.25 * full, rtol=2e-2, atol=1e-6)
 
 

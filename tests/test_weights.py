@@ -8,6 +8,7 @@ from helpers import SAMPLE, load_script
 from skimage import data
 
 from srgan import Upscaler
+from srgan.compare.damage import Damage
 from srgan.compare.versions import find_pictures, load_methods, read_scene
 from srgan.metrics.pixels import psnr_y
 from srgan.models import SHIPPED, WEIGHTS
@@ -48,7 +49,7 @@ def test_a_shipped_gan_shows_no_lattice(name, jpeg):
     pictures = find_pictures([SAMPLE / "val"])
     assert pictures
     for path in pictures:
-        scores = read_scene(path, scale, methods, jpeg=jpeg).scores(["lattice"])
+        scores = read_scene(path, scale, methods, damage=Damage(jpeg=jpeg)).scores(["lattice"])
         assert scores[methods[0].label]["lattice"] < 2, path
 
 
