@@ -24,10 +24,22 @@ import srgan
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "srgan"
+PACKAGES = sorted(PACKAGE.rglob("__init__.py"))
+AT_ROOT = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+
+
+def on_config(config):
+    """Complete the navigation: a page for each package, and the files of the repository's root that are there."""
+    section = next(entry["Python API"] for entry in config.nav if "Python API" in entry)
+    section += [{_package(init): _api_page(init)} for init in PACKAGES]
+    config.nav += [
+        {page.removesuffix(".md").capitalize(): page} for name, page in AT_ROOT.items() if (ROOT / name).is_file()
+    ]
+    return config
 
 
 def on_files(files, config):
-    elsewhere = {"data/README.md": "sample.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+    elsewhere = {"data/README.md": "sample.md"} | AT_ROOT
     elsewhere |= {f"srgan/weights/{card.name}": f"models/{card.name}" for card in PACKAGE.glob("weights/*.md")}
     pages = {page: _moved(source, page, elsewhere) for source, page in elsewhere.items() if (ROOT / source).is_file()}
     pages |= {"commands.md": _commands(), "configuration.md": _configuration()} | dict(_api())
@@ -206,19 +218,22 @@ def _yaml(value):
 # Python API. -----------------------------------------------------------------------------------------------------------
 
 
+def _package(init):
+    return ".".join(init.parent.relative_to(ROOT).parts)
+
+
+def _api_page(init):
+    return f"api/{_package(init).removeprefix('srgan.')}.md"
+
+
 def _api():
     """Yield a page for each package, with the docstrings of its modules, and one with the public names."""
     yield "api/index.md", _public_names()
-    for init in sorted(PACKAGE.rglob("__init__.py")):
-        folder = init.parent
-        name = ".".join(folder.relative_to(ROOT).parts)
-        modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-        modules = [_module(f"{name}.{each}") for each in modules]
-        if folder == PACKAGE:
-            yield "api/top.md", "\n\n".join(["# The modules at the top of srgan", *modules])
-        else:
-            head = f"# {name}\n\n::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}"
-            yield f"api/{name.removeprefix('srgan.')}.md", "\n\n".join([head, *modules])
+    for init in PACKAGES:
+        name = _package(init)
+        modules = sorted(path.stem for path in init.parent.glob("*.py") if not path.stem.startswith("_"))
+        head = f"# {name}\n\n::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}"
+        yield _api_page(init), "\n\n".join([head, *(_module(f"{name}.{each}") for each in modules)])
 
 
 def _public_names():

@@ -41,7 +41,8 @@ def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=
 
     Raises:
         SRGANError: a model cannot be loaded, or the folder cannot be written.
-        UsageError: there is no picture, `blur`, `noise` or `jpeg` is out of range or comes with `low`, or the models enlarge by different factors.
+        UsageError: there is no picture, `blur`, `noise` or `jpeg` is out of range or comes with `low`, or the models have
+            different scales.
     """
     damage = Damage(blur, noise, jpeg)
     if low and damage:
