@@ -1,6 +1,6 @@
-"""Draw the networks to docs/model.png, in the arrangement of figure 4 of the SRGAN paper (Ledig et al., arXiv 1609.04802).
+"""Draw the networks to model.png, in the arrangement of figure 4 of the SRGAN paper (Ledig et al., arXiv 1609.04802).
 
-    python scripts/draw_model.py                    # the paper's networks, to docs/model.png
+    python scripts/draw_model.py                    # the paper's networks, to model.png
     python scripts/draw_model.py --output other.png
 
 Nothing in the picture is typed in: `read` walks the Keras graph from its output to its input and takes kernel sizes,
@@ -481,7 +481,7 @@ def key_to(rows):
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Draw the paper's networks as they are built here.")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "docs" / "model.png", metavar="FILE", help="default: docs/model.png"
+        "--output", type=Path, default=ROOT / "model.png", metavar="FILE", help="default: model.png"
     )
     arguments = parser.parse_args(argv)
     try:

@@ -146,7 +146,7 @@ def test_every_variant_can_be_drawn(options, judge):
 
 
 def test_the_committed_picture_shows_the_networks_as_they_are(papers):
-    with Image.open(ROOT / "docs" / "model.png") as picture:
+    with Image.open(ROOT / "model.png") as picture:
         shown = json.loads(picture.text["Description"])
         assert picture.mode == "RGB" and picture.width >= 1800
     assert shown == [draw_model.describe(read(model)) for model in papers], "run python scripts/draw_model.py"
@@ -154,7 +154,7 @@ def test_the_committed_picture_shows_the_networks_as_they_are(papers):
 
 def test_main_writes_a_png_or_says_why_not(tmp_path, capsys):
     assert draw_model.main(["--output", str(tmp_path / "drawn.png")]) == 0
-    with Image.open(tmp_path / "drawn.png") as picture, Image.open(ROOT / "docs" / "model.png") as committed:
+    with Image.open(tmp_path / "drawn.png") as picture, Image.open(ROOT / "model.png") as committed:
         picture.load()
         assert picture.size == committed.size
     assert draw_model.main(["--output", str(tmp_path / "missing" / "drawn.png")]) == 1
