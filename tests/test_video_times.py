@@ -90,3 +90,15 @@ def test_a_part_of_joined_recordings(tmp_path):
     assert found == pytest.approx([float(time) for time in expected], abs=1e-4)
     assert len(expected) == 15 and part.count == 15 and whole.count == 50
     assert whole.timeline.length == pytest.approx(Fraction(2))
+
+
+def test_a_part_begins_where_it_is_asked_to_in_streams_that_begin_late(tmp_path):
+    """Within the first seconds, where a seek to the stream's own begin lands behind its first key frame."""
+    source = tmp_path / "in.mpg"
+    picture = f"testsrc2=s=64x48:r={RATE}:d=1"
+    coding = ["-pix_fmt", "yuv420p", "-c:v", "mpeg2video", "-b:v", "4M", "-g", "12"]
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, *coding, source], check=True)
+    whole, part = VideoFile(source), VideoFile(source, 0.4, 0.6)
+    assert whole.begin > 0.1
+    for frame, expected in zip(part.frames(), rgb(source)[10:15], strict=True):
+        np.testing.assert_array_equal(part.pixels(frame), expected)

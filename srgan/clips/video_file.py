@@ -146,7 +146,7 @@ class VideoFile:
         with self.open() as container:
             stream = self.video_stream(container)
             if self.starts_later and not self.timeline.jumps:
-                before = max(self.begin - _BEFORE_A_START, self.origin)
+                before = max(self.begin - _BEFORE_A_START, min(self.origin, Fraction(0)))
                 with contextlib.suppress(FFmpegError):
                     container.seek(int(before / self.time_base), stream=stream)
             for packet in packets_until_error(container, stream):
