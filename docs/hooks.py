@@ -5,6 +5,7 @@ package, from the docstrings), and the pages whose text lies elsewhere in the re
 """
 
 import ast
+import contextlib
 import inspect
 import os
 import posixpath
@@ -96,11 +97,9 @@ def _command(name, entry):
 def _parser(main):
     """The argument parser of a command: the one that answers `--help`."""
     parsers = []
-    with mock.patch.object(ArgumentParser, "print_help", lambda self, file=None: parsers.append(self)):
-        try:
-            main(["--help"])
-        except SystemExit:
-            pass
+    catch = mock.patch.object(ArgumentParser, "print_help", lambda self, file=None: parsers.append(self))
+    with catch, contextlib.suppress(SystemExit):
+        main(["--help"])
     return parsers[0]
 
 

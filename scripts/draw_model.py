@@ -480,9 +480,7 @@ def key_to(rows):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Draw the paper's networks as they are built here.")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "model.png", metavar="FILE", help="default: model.png"
-    )
+    parser.add_argument("--output", type=Path, default=ROOT / "model.png", metavar="FILE", help="default: model.png")
     arguments = parser.parse_args(argv)
     try:
         load_keras()

@@ -30,7 +30,7 @@ def _parser(name, description, epilog=None):
 def _run(work):
     """Run `work()` and return the exit status: its own or 0, or that of the error it raised, said in one line."""
     if sys.stderr is None:  # closed, and nobody to hear
-        sys.stderr = open(os.devnull, "w")
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         return work() or 0
     except SRGANError as error:

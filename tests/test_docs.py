@@ -4,9 +4,9 @@ import html
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
-import tomllib
 from helpers import ROOT
 
 from srgan.config.bundled import find_config

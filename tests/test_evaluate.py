@@ -174,7 +174,10 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
         "wide": (40, 32),
     }.items():
         Image.new("RGB", size, "white").save(tmp_path / f"{name}.png")
-    find = lambda name: evaluate.read_prediction(tmp_path, tmp_path / f"{name}.jpg", original, 4)
+
+    def find(name):
+        return evaluate.read_prediction(tmp_path, tmp_path / f"{name}.jpg", original, 4)
+
     assert find("1").shape == original.shape  # and not 10.png
     for name, words in (
         ("twice", "2 pictures begin so"),

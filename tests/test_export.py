@@ -195,7 +195,10 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
         given = one_line(["--model", model, tmp_path / arguments[0], *arguments[1:]], capsys)
         assert given[0] == status and words in given[1]
     monkeypatch.setattr(export, "find_spec", lambda name: None)
-    for name, packages in {"mine.onnx": "tensorflow tf2onnx onnxruntime", "mine.tflite": "tensorflow ai-edge-litert"}.items():
+    for name, packages in {
+        "mine.onnx": "tensorflow tf2onnx onnxruntime",
+        "mine.tflite": "tensorflow ai-edge-litert",
+    }.items():
         status, line = one_line(["--model", model, tmp_path / name], capsys)
         assert status == 1 and f"run `pip install {packages}`" in line
     monkeypatch.setattr(export, "find_spec", lambda name: True)
@@ -220,8 +223,6 @@ def test_a_network_that_cannot_be_written_is_named_with_its_layer(tmp_path, caps
     status, line = one_line(["--model", tmp_path / "odd.keras", tmp_path / "odd.xml"], capsys)
     assert status == 1 and "odd.keras: cannot be written as openvino" in line and "layer odd, a Conv2DTranspose" in line
     assert [file.name for file in tmp_path.iterdir()] == ["odd.keras"]
-
-
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])

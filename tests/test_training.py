@@ -236,7 +236,9 @@ def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp
     assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 1), (2, 2)]
     # Fewer than are done, of a stage that is over, and another loss in the midst of a stage.
     for refused in ("gan.epochs=1", "pixel.epochs=3", "gan.adversarial=vanilla"):
-        with pytest.raises(UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"):
+        with pytest.raises(
+            UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"
+        ):
             train(tiny(*steady, *hinge, refused), tmp_path / "run")
 
 
@@ -309,9 +311,7 @@ def test_initial_weights_are_taken_over_and_misfits_named(tiny, finished, tmp_pa
         SRGANError,
         match=r"generator.keras: does not fit .*head_conv/kernel is \(9, 9, 3, 8\), the file has \(9, 9, 3, 4\)",
     ):
-        copy_weights(
-            load_generator(generator), build_generator(tiny("network.filters=8")), generator
-        )
+        copy_weights(load_generator(generator), build_generator(tiny("network.filters=8")), generator)
     for change, difference in (
         ("network.skip=none", r"where that has sr \(Rescaling\), the file has .*"),
         ("network.activation=relu", "it also has head_act/alpha"),

@@ -11,7 +11,7 @@ from srgan.networks.files import load_generator, save_generator, scale_of
 from srgan.networks.generators import srresnet
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle
 from srgan.networks.over_time import FUSIONS, frames_of, is_recurrent, over_frames, start_from_picture, video_srresnet
-from srgan.networks.recurrent import EnlargingInitializer, MoveAlong, DownscaleResidual
+from srgan.networks.recurrent import DownscaleResidual, EnlargingInitializer, MoveAlong
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, resize_bicubic, to_float, to_uint8
 from srgan.train.objective import SRGAN

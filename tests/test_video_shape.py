@@ -83,7 +83,7 @@ def test_the_metadata_of_hdr10_is_kept_or_its_loss_is_reported(name, codec, upsc
 def test_transparency_of_prores_is_kept_or_its_loss_is_reported(upscale, soft, tmp_path):
     alpha = "yuva444p10le,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='if(lt(X,32),1023,256)'"
     source = f"testsrc2=s=64x48:r=25:d=0.1,format={alpha}"
-    coding = "-c:v prores_ks -profile:v 4444".split()
+    coding = ["-c:v", "prores_ks", "-profile:v", "4444"]
     subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *coding, tmp_path / "in.mov"], check=True)
     for name, codec in (("out.mov", "prores_ks"), ("out.mkv", "ffv1")):
         status, lines = upscale(tmp_path / "in.mov", tmp_path / name, "--codec", codec, model=soft)

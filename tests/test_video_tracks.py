@@ -159,7 +159,7 @@ def test_every_picture_encoder_is_refused_before_the_work_or_gives_a_whole_file(
 
 def test_a_timecode_is_carried_where_there_is_a_track_for_it(upscale, tmp_path):
     subprocess.run(
-        [*"ffmpeg -v error -f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1 -c:v prores_ks -c:a pcm_s16le".split(),
+        [*["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=32x24:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1", "-c:v", "prores_ks", "-c:a", "pcm_s16le"],
          "-timecode", "10:00:00:00", tmp_path / "in.mov"], check=True)  # fmt: skip
     for suffix in CONTAINERS[:2] + CONTAINERS[3:]:
         for start, timecode in ((None, "10:00:00:00"), (0.4, "10:00:00:10")):

@@ -7,27 +7,6 @@ import numpy as np
 from keras import ops
 
 
-def shuffle(x, scale):
-    """See PixelShuffle."""
-    if hasattr(ops.nn, "depth_to_space"):
-        return ops.nn.depth_to_space(x, scale)
-    # Keras 3.12, the last for Python 3.10, has to do it by hand.
-    _, height, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, height, width, scale, scale, channels // scale**2))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (-1, height * scale, width * scale, channels // scale**2))
-
-
-def unshuffle(x, scale):
-    """See PixelUnshuffle."""
-    if hasattr(ops.nn, "space_to_depth"):
-        return ops.nn.space_to_depth(x, scale)
-    _, height, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, height // scale, scale, width // scale, scale, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (-1, height // scale, width // scale, scale**2 * channels))
-
-
 @keras.saving.register_keras_serializable("srgan")
 class PixelShuffle(keras.layers.Layer):
     """Sub-pixel upsampling: (batch, h, w, scale² c) to (batch, scale h, scale w, c).
@@ -41,7 +20,7 @@ class PixelShuffle(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
-        return shuffle(inputs, self.scale)
+        return ops.nn.depth_to_space(inputs, self.scale)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -65,7 +44,7 @@ class PixelUnshuffle(keras.layers.Layer):
         self.scale = scale
 
     def call(self, inputs):
-        return unshuffle(inputs, self.scale)
+        return ops.nn.space_to_depth(inputs, self.scale)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -93,7 +72,7 @@ class BilinearUpsampling(keras.layers.Layer):
         padded = ops.pad(inputs, [[0, 0], [0, 0], [1, 1], [0, 0]], mode="symmetric")
         columns = self._phases(padded[:, :, :-2], inputs, padded[:, :, 2:])
         padded = ops.pad(columns, [[0, 0], [1, 1], [0, 0], [0, 0]], mode="symmetric")
-        return shuffle(self._phases(padded[:, :-2], columns, padded[:, 2:]), self.scale)
+        return ops.nn.depth_to_space(self._phases(padded[:, :-2], columns, padded[:, 2:]), self.scale)
 
     def _phases(self, before, here, after):
         """The sub-pixels along one axis, as channels: each lies between a pixel and one of its neighbours."""
@@ -171,7 +150,9 @@ class BlockConv2D(keras.layers.Conv2D):
 
     def call(self, inputs):
         kernel = shuffled_kernel(ops.cast(self.kernel, "float32"), 2)  # for the sum of the copies' gradients
-        x = shuffle(ops.conv(unshuffle(inputs, 2), ops.cast(kernel, self.compute_dtype), padding="same"), 2)
+        x = ops.nn.depth_to_space(
+            ops.conv(ops.nn.space_to_depth(inputs, 2), ops.cast(kernel, self.compute_dtype), padding="same"), 2
+        )
         return self.activation(x + ops.cast(self.bias, self.compute_dtype) if self.use_bias else x)
 
 

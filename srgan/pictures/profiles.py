@@ -119,7 +119,7 @@ _PRIMARIES = {
     22: ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65),
 }
 # Pictures that say the curve of television cameras (1, 6, 14, 15) are shown with sRGB's everywhere.
-_TRANSFERS = {number: _SRGB_CURVE for number in (1, 2, 6, 13, 14, 15)} | {4: (0, 2.2), 5: (0, 2.8), 8: (0, 1.0)}
+_TRANSFERS = dict.fromkeys((1, 2, 6, 13, 14, 15), _SRGB_CURVE) | {4: (0, 2.2), 5: (0, 2.8), 8: (0, 1.0)}
 _HDR = {16: "PQ", 18: "HLG"}
 _UNSPECIFIED = 2
 

@@ -76,8 +76,16 @@ class Upscaler:
         if alpha not in ALPHAS:
             raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
         self._arguments = {
-            **{"model": model, "engine": engine, "precision": precision, "tile": tile, "scale": scale},
-            **{"pixel_model": pixel_model, "strength": strength, "alpha": alpha, "wrap": wrap, "palette": palette},
+            "model": model,
+            "engine": engine,
+            "precision": precision,
+            "tile": tile,
+            "scale": scale,
+            "pixel_model": pixel_model,
+            "strength": strength,
+            "alpha": alpha,
+            "wrap": wrap,
+            "palette": palette,
         }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
         self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)

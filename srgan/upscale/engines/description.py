@@ -65,7 +65,7 @@ def describe(generator) -> Description:
         PixelUnshuffle,
     )
     from srgan.networks.over_time import frames_of, is_recurrent
-    from srgan.networks.recurrent import Blend, MemoryDifference, LocalDisagreement, MemoryFeatures, DownscaleResidual
+    from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 
     probe = 64  # pixels
     outputs = [operation.output for operation in generator.operations]

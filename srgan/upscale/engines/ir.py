@@ -26,7 +26,7 @@ from srgan.networks.layers import (
     PixelUnshuffle,
     shuffled_kernel,
 )
-from srgan.networks.recurrent import Blend, MemoryDifference, LocalDisagreement, MemoryFeatures, DownscaleResidual
+from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 from srgan.upscale.engines.problems import Inconvertible
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
