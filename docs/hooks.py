@@ -145,7 +145,8 @@ def _configuration():
 
 CONFIGURATION = """# Configuration
 
-A configuration is a YAML file, given to `srgan-train --config`. `--set section.key=value` overrides single keys. A key that
+A configuration is a YAML file (YAML 1.2), given to `srgan-train --config`. `--set section.key=value` overrides single keys; a
+key that takes text gets the value as it stands, with quotes, `#` and all. In a file, put such text in quotes. A key that
 does not exist and a value that cannot work are refused, with one line, before any work. The run folder keeps the resolved
 configuration as `config.yaml`."""
 

@@ -78,7 +78,7 @@ def train(argv=None):
         default=[],
         metavar="KEY=VALUE",
         dest="changes",
-        help="override keys, dotted",
+        help="override keys, dotted; a value is YAML, or plain text where the key takes text",
     )
     parser.add_argument("--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)")
     arguments = parser.parse_args(argv)
@@ -86,6 +86,7 @@ def train(argv=None):
     def work():
         from srgan.config.schema import Config
 
+        _log_to_stderr()
         config = Config.load(arguments.config, arguments.changes)
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
         load_keras()

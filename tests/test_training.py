@@ -405,7 +405,7 @@ def test_missing_pictures_end_with_one_line(tmp_path):
     [
         ["network={generator: rdn, filters: 4, blocks: 1, growth: 4, layers_per_block: 2}", "network.discriminator=unet",
          "network.discriminator_filters=4", "gan.adversarial=relativistic", "gan.artifact_weight=1.0",
-         "gan.lattice_weight=1.0", "gan.colour_weight=1.0", "gan.average=0.9"],
+         "gan.checkerboard_weight=1.0", "gan.colour_weight=1.0", "gan.average=0.9"],
         ["network={generator: rrdb, filters: 4, blocks: 1, growth: 4, discriminator: patch}",
          "network.discriminator_filters=4", "gan.adversarial=hinge",
          "batches.degradation=realistic"],
@@ -431,8 +431,8 @@ def test_each_variant_trains_and_upscales(changes, tiny, tmp_path):
     after = [np.array(variable) for variable in generator.trainable_variables]
     assert all(np.isfinite(array).all() for array in after) and not equal(before, after)
     columns = {name for row in rows(tmp_path / "run") for name, value in row.items() if value and "loss/" in name}
-    for loss in ("artifact", "lattice", "colour"):
-        assert (f"loss/{loss}" in columns) == (f"gan.{loss}_weight=1.0" in changes)
+    for loss, key in (("artifact", "artifact"), ("lattice", "checkerboard"), ("colour", "colour")):
+        assert (f"loss/{loss}" in columns) == (f"gan.{key}_weight=1.0" in changes)
     if not find_spec("openvino"):
         return
     from srgan import Upscaler

@@ -4,15 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from srgan.config.section import Count, Ends, NotNegative, Rate, Section, Share
+from srgan.config.section import Count, Ends, NotNegative, Rate, Section, Share, Text
 
 
 class Data(Section):
     """Which pictures are trained on, and how they are prepared, once."""
 
-    pictures: str
+    pictures: Text
     """Folder of the training pictures."""
-    annotations: str | None = None
+    annotations: Text | None = None
     """COCO instances JSON that lists the pictures; null: every picture of the folder."""
     count: Count | None = None
     """How many pictures, drawn by the seed; null: all."""
@@ -20,9 +20,9 @@ class Data(Section):
     """Only pictures that show one of these COCO categories; empty: any."""
     minimum_side: Annotated[int, Field(ge=0)] = 0
     """Pictures with a shorter side, in pixels, are left out."""
-    validation_pictures: str | None = None
+    validation_pictures: Text | None = None
     """Folder of the validation pictures; null: they are held back from `pictures`."""
-    validation_annotations: str | None = None
+    validation_annotations: Text | None = None
     """COCO instances JSON that lists the validation pictures; null: every picture of the folder."""
     validation_count: Annotated[int, Field(ge=0)] | None = 50
     """How many validation pictures; null: all of `validation_pictures`."""
@@ -37,11 +37,11 @@ class Data(Section):
     shrink: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor by which pictures are reduced first, to remove JPEG artifacts, unless they would become smaller than
     `size`."""
-    clips: str | None = None
+    clips: Text | None = None
     """Folder of video files and of folders of numbered frames, used beside `pictures` with network.fusion."""
-    validation_clips: str | None = None
+    validation_clips: Text | None = None
     """The same for validation; null: with network.fusion, motion is synthesised from the validation pictures."""
-    store: str | None = None
+    store: Text | None = None
     """Folder of the prepared pictures; null: srgan/stores in the user's cache folder."""
 
 
@@ -128,7 +128,7 @@ class Batches(Section):
     """How the low resolution is made: `bicubic` alone; `realistic`: Real-ESRGAN's blur, noise and JPEG, milder;
     `photograph`: what a camera does."""
     photograph: Photograph = Photograph()
-    clips: Rate = 0.5
+    clip_share: Rate = 0.5
     """Share of the crops that are cut from data.clips, where that is given."""
     steps_per_epoch: Count = 1000
     """Steps per epoch, whatever the number of pictures."""

@@ -1,16 +1,35 @@
 """Reading a configuration: YAML, `key=value` changes, and one line for what is refused."""
 
 import difflib
+import logging
 import re
+from typing import Literal, get_args, get_origin
 
 import yaml
 
 from srgan.config.networks import NETWORKS
 from srgan.errors import UsageError
 
+# Keys by their old names, which stay valid.
+RENAMED = {"batches.clips": "batches.clip_share", "gan.lattice_weight": "gan.checkerboard_weight"}
+
+_TYPES = {  # plain values that are no text, as YAML 1.2's core schema has them (https://yaml.org/spec/1.2.2, 10.3.2)
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+}
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML without two surprises: 1e-4 is a number, not a string, and a key that is given twice is an error."""
+    """YAML 1.2, whereas PyYAML follows 1.1, in which 010 is 8, 1:30 is 90 and 1e-4 is text. A key that is given twice
+    is an error.
+    """
+
+    yaml_implicit_resolvers: dict = {}
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -20,41 +39,102 @@ class _Loader(yaml.SafeLoader):
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node):
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either version of YAML would take for something else."""
+
+
+for _tag, (_pattern, _first) in _TYPES.items():
+    for _each in (_Loader, _Dumper):
+        _each.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def read_tree(path) -> dict:
-    """The content of a YAML file.
+    """The content of a YAML file, with today's names of the keys.
 
     Raises:
         UsageError: it is not YAML, or not made of `key: value` pairs.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(tree, dict):
         raise UsageError(f"{path}: must hold `key: value` pairs")
+    _rename(tree, path)
     return tree
 
 
-def apply_change(tree, change):
-    """Set one key of `tree`, in place, by a `key=value` string."""
+def to_yaml(tree) -> str:
+    """A tree as YAML, in the order that it has."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
+
+
+def apply_change(tree, change, config):
+    """Set one key of `tree`, in place, by a `key=value` string; `config` is the class that the tree is for.
+
+    The value is YAML, except that of a key whose type is text: it is taken as it stands, or as null where that is
+    allowed.
+    """
     key, equals, value = change.partition("=")
+    key = key.strip()
     if not equals or not key:
         raise UsageError(f"--set {change}: must be key=value, as in data.count=100")
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise UsageError(f"--set {change}: {section} is a value, not a section")
+    if key in RENAMED:
+        _tell_new_name(key, "--set")
+        key = RENAMED[key]
+    *sections, last = key.split(".")
+    section = tree
+    for name in sections:
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise UsageError(f"--set {change}: {name} is a value, not a section")
+    if _is_text(config, [*sections, last]):
+        section[last] = None if value == "null" else value
+        return
     try:
-        tree[last] = yaml.load(value, _Loader)
+        section[last] = yaml.load(value, _Loader)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {change}: the value is not YAML") from error
+    _rename(tree, "--set")
+
+
+def _rename(tree, source):
+    """Give the keys of `tree` that have old names their new ones."""
+    for old, new in RENAMED.items():
+        (section, old_name), new_name = old.split("."), new.split(".")[1]
+        keys = tree.get(section)
+        if not isinstance(keys, dict) or old_name not in keys:
+            continue
+        if new_name in keys:
+            raise UsageError(f"{source}: {old} is the old name of {new}, and both are there: leave it out")
+        _tell_new_name(old, source)
+        keys[new_name] = keys.pop(old_name)
+
+
+def _tell_new_name(old, source):
+    logging.getLogger("srgan").warning("%s: %s is called %s now; the old name still works", source, old, RENAMED[old])
+
+
+def _is_text(section, names):
+    """Whether a key, given by its names from `section` on, has a text as its value, or null."""
+    for name in names:
+        field = getattr(section, "model_fields", {}).get(name)
+        if field is None:
+            return False
+        section = field.annotation
+    return _has_text(section)
+
+
+def _has_text(annotation):
+    if get_origin(annotation) in (list, dict, tuple, Literal):
+        return False
+    return annotation is str or any(map(_has_text, get_args(annotation)))
 
 
 def _fields(section, location):
@@ -88,6 +168,10 @@ def explain(error, config):
         return f"{key} = {error['input']!r}: unknown key, {hint}"
     if error["type"] == "missing":
         return f"{key}: missing"
+    if error["type"] == "string_type":
+        return f"{key} = {error['input']!r}: must be text; in a file, put it in quotes"
+    if error["type"] == "string_too_short":
+        return f"{key} = '': must not be empty"
     message = (
         error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
     )

@@ -6,14 +6,13 @@ are refused before any work, in one line that names the key, the value and what 
 
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from srgan.config.bundled import find_config
 from srgan.config.data import Batches, Data
 from srgan.config.networks import WITH_OWN_LAYERS, AnyNetwork, SRResNet
-from srgan.config.reading import apply_change, explain, read_tree
-from srgan.config.section import Section
+from srgan.config.reading import apply_change, explain, read_tree, to_yaml
+from srgan.config.section import Section, Text
 from srgan.config.stages import GanStage, PixelStage
 from srgan.errors import UsageError
 
@@ -35,7 +34,7 @@ class Config(Section):
     """`auto`: all GPUs, of several machines too, share each batch; `none`: one device."""
     samples: Annotated[int, Field(ge=0)] = 3
     """How many training and how many validation pictures the sheet of each epoch shows."""
-    initial_weights: str | None = None
+    initial_weights: Text | None = None
     """The generator that the first stage starts from: a file, a run folder or the name of a shipped model."""
     data: Data
     network: AnyNetwork = SRResNet()
@@ -101,14 +100,15 @@ class Config(Section):
 
         Args:
             source: path of a YAML file, else the name of a bundled one, with or without `.yaml`.
-            changes: `key=value` strings; the key is dotted, the value is YAML.
+            changes: `key=value` strings; the key is dotted, the value is YAML or, where the key takes text, taken as it
+                stands.
 
         Raises:
             UsageError: the file is missing or no YAML, or a key or value is refused.
         """
         tree = read_tree(find_config(source))
         for change in changes:
-            apply_change(tree, change)
+            apply_change(tree, change, cls)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
@@ -124,7 +124,8 @@ class Config(Section):
         return dict(_flatten(self.model_dump(mode="json")))
 
     def to_yaml(self):
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """The configuration as YAML, which `load` reads again."""
+        return to_yaml(self.model_dump(mode="json"))
 
 
 def _flatten(tree, prefix=""):

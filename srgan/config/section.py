@@ -9,6 +9,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
 
 Ends = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]  # of a range
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from srgan.config.section import Count, Fraction, NotNegative, Rate, Section
+from srgan.config.section import Count, Fraction, NotNegative, Rate, Section, Text
 
 VGG19_LAYERS = [f"block{b}_conv{c}" for b, last in enumerate((2, 2, 4, 4, 4), 1) for c in range(1, last + 1)]
 
@@ -72,7 +72,7 @@ class GanStage(Stage):
     """Compare features before the ReLU instead of after it."""
     content_scale: Annotated[float, Field(gt=0)] | Literal["unit"] = 1 / 12.75
     """Factor of the features before they are compared; `unit` divides each feature map by its mean magnitude."""
-    vgg19: str | None = None
+    vgg19: Text | None = None
     """File of VGG19's weights; null: Keras' ImageNet weights, downloaded once; `random`: untrained."""
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     """Kind of adversarial loss."""
@@ -80,7 +80,7 @@ class GanStage(Stage):
     """Weight of the adversarial loss."""
     discriminator_rate: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of the discriminator, relative to the generator's."""
-    initial_discriminator: str | None = None
+    initial_discriminator: Text | None = None
     """Run folder whose discriminator to start from, as its GAN stage left it; null: a new one."""
     artifact_weight: NotNegative = 0.0
     """Weight of locally discriminative learning, whose steady generator has the momentum `average`."""
@@ -90,7 +90,7 @@ class GanStage(Stage):
     """An original is flat where its luma deviates less than this, in levels of 255, within 7 x 7 pixels."""
     chroma_weight: NotNegative = 0.0
     """Weight of the difference in chroma."""
-    lattice_weight: NotNegative = 0.0
+    checkerboard_weight: NotNegative = 0.0
     """Weight of the checkerboard artifacts: what repeats from one block of sub-pixels to the next."""
     colour_weight: NotNegative = 0.0
     """Weight of the difference in mean colour over windows of 32 pixels."""

@@ -71,7 +71,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
             flat_weight=options.flat_weight,
             flat_level=options.flat_level,
             chroma_weight=options.chroma_weight,
-            lattice_weight=options.lattice_weight,
+            lattice_weight=options.checkerboard_weight,
             colour_weight=options.colour_weight,
             average=options.average,
         )
@@ -115,7 +115,7 @@ def build_batches(stage, config, stores):
         stores["pictures"],
         stores.get("clips"),
         frames=config.network.frames,
-        share_of_clips=config.batches.clips,
+        share_of_clips=config.batches.clip_share,
         all_frames=config.fusion == "recurrent",
         **options,
     )
