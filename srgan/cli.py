@@ -164,6 +164,13 @@ def upscale(argv=None):
     add("--crf", type=float, metavar="N", help="its quality, less is better (default: 18 for libx264)")
     add("--start", type=_seconds, metavar="TIME", help="where to begin, in seconds or h:mm:ss")
     add("--end", type=_seconds, metavar="TIME", help="where to stop")
+    add(
+        "--deinterlace",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="make whole frames of frames of two fields: auto (those that the file marks as interlaced, the default), on "
+        "(all) or off",
+    )
     add("--fps", type=float, metavar="N", help="frames a second of a folder of frames (default: 25)")
     arguments = parser.parse_args(argv)
 
@@ -222,7 +229,7 @@ def upscale(argv=None):
         if clips:
             from srgan.upscale.clip_job import upscale_clips
 
-            coding = {"codec": arguments.codec, "crf": arguments.crf}
+            coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
             counts.update(upscale_clips(clips, make_upscaler, **times, **coding, **options))
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0

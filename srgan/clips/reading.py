@@ -33,16 +33,18 @@ def open_clip(
     start: float | None = None,
     end: float | None = None,
     notice: Callable[[str], None] = lambda line: None,
+    deinterlace: str = "auto",
 ) -> VideoFile | FrameFolder:
     """Open a video file, or a folder whose pictures are shown at `rate` frames a second.
 
     Args:
         start, end: seconds that bound the frames: from start on, and before end; None: all.
         notice: called with a line on anything that a user should know.
+        deinterlace: "auto" (frames that are marked as interlaced), "on" (all) or "off"; of a video file.
 
     Raises:
         SRGANError: it cannot be read, or has no frames.
     """
     if path.is_dir():
         return FrameFolder(path, rate, start, end, notice)
-    return VideoFile(path, start, end, notice)
+    return VideoFile(path, start, end, notice, deinterlace)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
+from srgan.clips.deinterlacing import deinterlace
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
 from srgan.clips.hdr import read_hdr
@@ -21,6 +22,10 @@ from srgan.errors import SRGANError
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
 _BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek lands, reference frames may be missing
+# The field that is shown first, by FFmpeg's number for what a container says of interlaced video. With interleaved lines
+# (4 and 5) it is that of the first line, whatever FFmpeg's names for these say (Apple's TN2162, Matroska's FieldOrder).
+_PARITY = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
+_MARKS_FRAMES = {"mpeg1video", "mpeg2video"}  # codecs whose whole frames in interlaced video, films, are marked as such
 
 
 class VideoFile:
@@ -30,12 +35,20 @@ class VideoFile:
         path: the file.
         start, end: seconds from the clip's begin that bound the frames: from start on, and before end; None: all.
         notice: called with a line on anything that a user should know.
+        deinterlace: "auto" (frames that are marked as interlaced), "on" (all) or "off".
 
     Raises:
         SRGANError: it cannot be read, has no frames, or its colours are coded in a way that nothing here converts.
     """
 
-    def __init__(self, path, start=None, end=None, notice: Callable[[str], None] = lambda line: None):
+    def __init__(
+        self,
+        path: str | Path,
+        start: float | None = None,
+        end: float | None = None,
+        notice: Callable[[str], None] = lambda line: None,
+        deinterlace: str = "auto",
+    ):
         self.path = Path(path)
         self._notice = notice
         self._reformatter = VideoReformatter()
@@ -65,10 +78,13 @@ class VideoFile:
             stream = self.video_stream(container)
             first = self._first_frame(container, stream)
             self._crop = _cropping(container)
+            self._fields = deinterlace, "auto"
+            parity = _PARITY.get(getattr(stream.codec_context, "field_order", 0))  # from PyAV 18 on
+            if parity and not first.interlaced_frame and stream.codec_context.name not in _MARKS_FRAMES:
+                self._fields = "on" if deinterlace == "auto" else deinterlace, parity
+                self._report_interlaced()
             if stream.metadata.get("alpha_mode") == "1":
                 notice(f"{path}: its transparency is left out")
-        if first.interlaced_frame:
-            notice(f"{path}: is interlaced, which upscaling makes worse; deinterlace it first")
         self._coded = first.width, first.height
         left, right, top, bottom = self._crop
         self.width, self.height = first.width - left - right, first.height - top - bottom
@@ -120,8 +136,14 @@ class VideoFile:
 
     def frames(self) -> Iterator[Frame]:
         """Yield every `Frame` in the order of time, always the same ones: each call starts anew."""
-        filled = repeat_for_damaged(self._bounded())
+        filled = repeat_for_damaged(deinterlace(self._bounded(), *self._fields, self._report_interlaced))
         return (frame for frame in filled if frame.pts >= 0) if self.starts_later else filled
+
+    def _report_interlaced(self):
+        if self._fields[0] == "off":
+            self._notice(f"{self.path}: is interlaced, which upscaling makes worse; leave out --deinterlace off")
+        else:
+            self._notice(f"{self.path}: is interlaced, and gets deinterlaced; --deinterlace off leaves it as it is")
 
     def _bounded(self):
         """Yield the frames before the end, with times from the clip's begin; negative ones are before --start."""

@@ -90,6 +90,7 @@ def upscale_clip(
     start: float | None = None,
     end: float | None = None,
     rate: float | None = None,
+    deinterlace: str = "auto",
     max_pixels: int | None = MAX_PIXELS,
     **picture_options,
 ) -> Counter:
@@ -105,6 +106,7 @@ def upscale_clip(
         crf: its constant rate factor, less is better; None: `srgan.clips.encoding.QUALITY`.
         start, end: seconds that bound what is done; None: from the first to the last frame.
         rate: frames a second of a folder; None: `RATE`.
+        deinterlace: a video file's frames: "auto" (those that are marked as interlaced), "on" (all) or "off".
         max_pixels: refuse larger frames; None: take any.
         picture_options: for `srgan.pictures.write_picture`, where the target is a pattern.
 
@@ -130,7 +132,7 @@ def upscale_clip(
     if rate is not None and source.is_file():
         raise UsageError(f"fps: {source} has times of its own for its frames; leave it out")
     rate = RATE if rate is None else rate
-    clip = open_clip(source, rate, start, end, _log.warning)
+    clip = open_clip(source, rate, start, end, _log.warning, deinterlace)
     if max_pixels and clip.width * clip.height > max_pixels:
         raise SRGANError(
             f"{source}: {clip.width} x {clip.height} are more than {max_pixels / 1e6:g} million pixels a frame; "
@@ -147,7 +149,7 @@ def upscale_clip(
         encoding = fit_container(encoding, suffix, lambda line: _log.warning("%s: %s", target, line))
     elif codec or crf is not None:
         raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
-    options = [start, end, str(rate), target.name, None if is_video else picture_options]
+    options = [start, end, str(rate), deinterlace, target.name, None if is_video else picture_options]
     key = work_folder.resume_key(source, upscaler, encoding, options)
     with work_folder.work_folder(target, key) as folder:
         if is_video:
