@@ -17,8 +17,9 @@ from srgan.errors import SRGANError, UsageError
 from srgan.networks.files import load_generator
 from srgan.train.build import build_generator, build_model
 from srgan.train.checkpoint import Checkpoint
+from srgan.train.data.stores import choose_examples, open_stores
 from srgan.train.optimizers import Schedule
-from srgan.train.run import _examples, _stores, train
+from srgan.train.run import train
 from srgan.train.validation import upscale_one, validation_psnr_y
 from srgan.train.weights import copy_weights
 
@@ -357,7 +358,7 @@ def test_the_average_of_the_weights_is_what_is_saved_and_validated(tiny, tmp_pat
     assert not equal(weights, [np.array(variable) for variable in model.generator.variables])
     model.optimizer.finalize_variable_values(model.trainable_variables)  # Keras' own way to the averages
     assert equal(weights, [np.array(variable) for variable in model.generator.variables])
-    _, validation = _examples(config, _stores(config))
+    _, validation = choose_examples(config, open_stores(config))
     score = validation_psnr_y(validation, lambda lr: upscale_one(saved, lr))
     assert float(rows(tmp_path / "run")[0]["validation/psnr_y"]) == pytest.approx(score, abs=1e-3)
 

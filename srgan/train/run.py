@@ -15,7 +15,7 @@ A stopped run, whatever stopped it, resumes after its last complete epoch, and e
 one.
 """
 
-import sys
+import logging
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,10 +37,7 @@ from srgan.train.build import (
 )
 from srgan.train.callbacks import AfterEpoch, Progress, StopAtInterrupt, StopAtNaN
 from srgan.train.checkpoint import Checkpoint
-from srgan.train.data.degradation import degraded
-from srgan.train.data.prepare import default_root, prepare
-from srgan.train.data.selection import choose_pictures
-from srgan.train.data.windows import Windows
+from srgan.train.data.stores import choose_examples, open_stores
 from srgan.train.distribution import (
     all_machines_or_none,
     as_fit_input,
@@ -54,8 +51,6 @@ from srgan.train.distribution import (
 )
 from srgan.train.run_folder import describe_start, epochs_done, own_folder, refuse_other_pictures, refuse_other_runs
 from srgan.train.weights import copy_weights, start_discriminator_from, start_from
-
-VALIDATION_WINDOWS = 32  # of successive frames: enough to see whether it gets better
 
 
 def train(config: Config, output) -> Path:
@@ -73,6 +68,8 @@ def train(config: Config, output) -> Path:
     output = Path(output)
     keras.utils.set_random_seed(config.seed)  # before machines join, or Keras makes them agree on a seed of its own
     devices = choose_devices(config)
+    if not is_first_machine():
+        logging.getLogger("srgan").setLevel(logging.ERROR)  # the first machine warns
     try:
         with ExitStack() as stack:
             with all_machines_or_none():
@@ -94,7 +91,7 @@ def _train(config, output, devices):
     for turn in (True, False):  # the first machine prepares the pictures, and the others find them prepared
         with all_machines_or_none():
             if is_first_machine() == turn:
-                stores = _stores(config)
+                stores = open_stores(config)
     seen = [config.to_yaml(), epochs_done(output), *(store.digest for store in stores.values())]
     require_equal(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
@@ -107,7 +104,7 @@ def _train(config, output, devices):
             start_discriminator_from(config.gan.initial_discriminator, build_discriminator(config))
         if config.initial_weights and not any(epochs_done(output)):
             start_from(config.initial_weights, generator)
-    examples = _examples(config, stores)
+    examples = choose_examples(config, stores)
     with all_machines_or_none():
         if is_first_machine():
             refuse_other_pictures(output, stores)
@@ -175,42 +172,3 @@ def _precision(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _stores(config):
-    data, scale = config.data, config.network.scale
-    root = Path(data.store).expanduser() if data.store else default_root()
-    training, validation = choose_pictures(data, config.seed, root)
-    if not validation:
-        raise SRGANError("data.validation_count: no picture is left for validation")
-    options = {"size": data.size, "scale": scale, "fit": data.fit, "shrink": data.shrink}
-    stores = {
-        "pictures": prepare(training, root, **options, maximum_noise=data.maximum_noise, label="training pictures"),
-        "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
-    }
-    if data.clips or data.validation_clips:
-        from srgan.train.data.clips import choose_clips, prepare_clips  # which needs PyAV
-
-        for key, clips in choose_clips(data).items():
-            label = "training clips" if key == "clips" else "validation clips"
-            stores[key] = prepare_clips(clips, root, frames=config.network.frames, **options, label=label)
-    for store in stores.values() if is_first_machine() else []:
-        for problem in store.skipped:
-            print(f"skipped: {problem}", file=sys.stderr)
-    return stores
-
-
-def _examples(config, stores):
-    """The training pictures for the sheets, and the validation pictures: stores, or a few windows of frames."""
-    kinds, shown = ("pictures", "validation_pictures"), []
-    for index, kind in enumerate(kinds):
-        store, seed = stores[kind], (config.seed, len(STAGES) + index)
-        if config.fusion != "none":
-            clips = stores.get(kind.replace("pictures", "clips"))
-            count = VALIDATION_WINDOWS if kind == "validation_pictures" else max(1, config.samples)
-            store = Windows.of(store, clips, count, frames=config.network.frames, crop=config.batches.crop, seed=seed)
-        elif config.batches.degradation != "bicubic":  # training degrades each crop anew
-            photograph = config.batches.photograph if config.batches.degradation == "photograph" else None
-            store = degraded(store, seed, photograph)
-        shown.append(store)
-    return shown

@@ -91,8 +91,10 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
         pixels = sum((clip.count or 0) * (clip.width * clip.height if fit == "tile" else size**2) for clip in found)
         check_room(part.parent, pixels, scale, f"{len(clips)} clips")
         total = sum(clip.count or 0 for clip in found)
+        enlarged = sum(min(clip.width, clip.height) < size for clip in found)
+        content = {**settings, "enlarged": enlarged, "read": len(found)}
         with (
-            new_store(part, settings, f"{len(clips)} {label}") as write,
+            new_store(part, content, f"{len(clips)} {label}") as write,
             tqdm(total=total, desc=f"preparing {label}", unit=" frames", disable=None, leave=False) as bar,
         ):
             for path, (clip, problem) in zip(clips, opened):

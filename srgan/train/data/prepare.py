@@ -51,12 +51,15 @@ class Store:
     skipped: list
     digest: str  # of what the arrays hold, wherever the pictures came from
     frames: int | None  # of each window, in a store of clips
+    enlarged: int  # how many pictures or clips were smaller than a square and became larger
+    read: int  # of how many that could be read
 
     @classmethod
     def open(cls, folder):
         content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
         values = (content[key] for key in ("count", "size", "scale", "skipped", "digest"))
-        return cls(Path(folder), *values, content.get("frames"))
+        later = (content.get(key, 0) for key in ("enlarged", "read"))  # which earlier versions did not write
+        return cls(Path(folder), *values, content.get("frames"), *later)
 
     @cached_property
     def hr(self) -> np.memmap:
@@ -100,8 +103,9 @@ def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, maximum_no
     def build(part):
         pixels = len(pictures) * size**2 if fit != "tile" else sum(map(_pixels, pictures))
         check_room(part.parent, pixels, scale, f"{len(pictures)} pictures")
-        with new_store(part, settings, f"{len(pictures)} {label}") as write:
-            _prepare_all(pictures, settings, label, write)
+        content = dict(settings)
+        with new_store(part, content, f"{len(pictures)} {label}") as write:
+            content |= _prepare_all(pictures, settings, label, write)
 
     return make_store(pictures, root, settings, build)
 
@@ -125,9 +129,9 @@ def make_store(files, root, settings, build) -> Store:
 
 
 @contextmanager
-def new_store(folder, settings, label):
+def new_store(folder, content, label):
     """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with
-    it.
+    it. `content` goes to store.json as it is at the end of the block.
 
     Raises:
         SRGANError: there was no pair.
@@ -155,7 +159,7 @@ def new_store(folder, settings, label):
     if not count:
         reason = f"; the first: {skipped[0]}" if skipped else ""
         raise SRGANError(f"none of the {label} can be used{reason}")
-    content = {"count": count, **settings, "digest": digest.hexdigest(), "skipped": skipped}
+    content = {"count": count, **content, "digest": digest.hexdigest(), "skipped": skipped}
     (folder / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -240,7 +244,7 @@ def _pixels(path):
 
 def _prepare_all(pictures, settings, label, write):
     options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
-    limit, noisy = settings.get("maximum_noise"), []
+    limit, noisy, sides = settings.get("maximum_noise"), [], []
 
     def work(path):
         try:
@@ -248,6 +252,7 @@ def _prepare_all(pictures, settings, label, write):
             if limit and noise_level(shrunk(pixels, settings["size"], settings["shrink"])) > limit:
                 noisy.append(path)
                 return [], None
+            sides.append(min(pixels.shape[:2]))
             return list(squares(pixels, **options)), None
         except SRGANError as error:
             return [], str(error)
@@ -258,6 +263,7 @@ def _prepare_all(pictures, settings, label, write):
             bar.update()
     if noisy:
         write("", [], f"{len(noisy)} of {len(pictures)} {label}: more noise than data.maximum_noise = {limit:g} levels")
+    return {"enlarged": sum(side < settings["size"] for side in sides), "read": len(sides)}
 
 
 def _parallel(work, items):

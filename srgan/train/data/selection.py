@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 
+_log = logging.getLogger("srgan")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -41,12 +43,21 @@ def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
                 "are held back: none is left for training; lower data.validation_count"
             )
         validation, candidates = candidates[:held_back], candidates[held_back:]
-    else:
-        other = Path(data.validation_pictures).expanduser()
-        validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
-        validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
-    candidates = without_copies(candidates, validation)
-    return _take(candidates, data.count, folder, "data.count"), validation
+        return _take(without_copies(candidates, validation), data.count, folder, "data.count"), validation
+    other = Path(data.validation_pictures).expanduser()
+    validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
+    validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
+    training = without_copies(candidates, validation)
+    if common := len(candidates) - len(training):
+        same = "data.validation_pictures is the same folder as data.pictures: " if folder.samefile(other) else ""
+        if not training:
+            raise SRGANError(
+                f"{folder}: {same}all of its {common} pictures are validation pictures, and none is left for training; set "
+                "data.validation_pictures=null to hold back data.validation_count of them"
+            )
+        _log.warning("%s%s of the %s pictures that qualify for training are validation pictures, and are not trained on",
+                     same, common, len(candidates))  # fmt: skip
+    return _take(training, data.count, folder, "data.count"), validation
 
 
 def _shuffled(pictures, seed):
@@ -99,12 +110,48 @@ def _candidates(folder, annotations, data, cache, kind):
     if not annotations.is_file():
         hint = _download_hint(annotations.parent.parent, annotations)
         raise SRGANError(f"{annotations}: no such file (data.{kind}annotations){hint}")
-    names = _annotated(annotations, tuple(data.categories), data.minimum_side, cache)
-    present = {entry.name for entry in os.scandir(folder)}
-    pictures = [folder / name for name in names if name in present]
+    listed = dict(_annotated(annotations, tuple(data.categories), data.minimum_side, cache))
+    found = _present(folder, listed)
+    absent = [name for name in listed if name not in found]
+    remedy = f"data.{kind}pictures must be the folder of the files, or the one that their names start from"
+    if not found:
+        raise SRGANError(
+            f"{folder}: holds none of the {len(listed)} pictures that qualify in {annotations}"
+            + (f", such as {absent[0]}; {remedy}" if absent else "")
+        )
+    if absent:
+        hint = _download_hint(folder.parent, folder) or f"; {remedy}"
+        _log.warning("%s: %s of the %s pictures that qualify are not in %s, such as %s%s",
+                     annotations, len(absent), len(listed), folder, absent[0], hint)  # fmt: skip
+    # One file may be listed under two ids, or with its folder and without.
+    unknown = list(dict.fromkeys(path for name, path in found.items() if listed[name] is None))
+    small = set(unknown) - set(_large_enough(unknown, data.minimum_side, cache))
+    pictures = [path for path in dict.fromkeys(found.values()) if path not in small]
     if not pictures:
-        raise SRGANError(f"{folder}: holds none of the {len(names)} pictures that qualify in {annotations}")
+        raise SRGANError(f"{folder}: no picture has data.minimum_side = {data.minimum_side} pixels")
     return pictures
+
+
+def _present(folder, names):
+    """The paths of those `names` that are there: as files below `folder`, or in it without the folders of their names."""
+    entries = {}
+
+    def is_there(path):
+        if path.parent not in entries:  # a listing for each folder: looking up 118,000 names takes longer
+            try:
+                entries[path.parent] = {entry.name for entry in os.scandir(path.parent)}
+            except OSError:
+                entries[path.parent] = set()
+        return path.name in entries[path.parent]
+
+    found = {}
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        for path in (folder / name, folder.joinpath(*parts), folder / parts[-1]):
+            if is_there(path):
+                found[name] = path
+                break
+    return found
 
 
 def _download_hint(output, path):
@@ -115,57 +162,85 @@ def _download_hint(output, path):
 
 
 def _annotated(annotations, categories, minimum_side, cache):
-    """File names from a COCO instances file, by pycocotools."""
+    """From a COCO instances file, by pycocotools: a file name and the shorter side, or None if unknown, of each picture.
+
+    Pictures that are known to be smaller than `minimum_side` are left out.
+    """
     status = annotations.stat()
-    question = ["annotated", str(annotations.resolve()), status.st_size, status.st_mtime_ns, categories, minimum_side]
+    question = [
+        "annotated with sides",
+        str(annotations.resolve()),
+        status.st_size,
+        status.st_mtime_ns,
+        categories,
+        minimum_side,
+    ]
 
     def answer():
         from pycocotools.coco import COCO
 
         try:
+            coco = COCO()
+            coco.dataset = json.loads(
+                annotations.read_bytes()
+            )  # of any Unicode encoding, with a byte order mark or not
             with contextlib.redirect_stdout(io.StringIO()):  # it reports its own progress
-                coco = COCO(str(annotations))
-            pictures = coco.loadImgs(sorted(coco.getImgIds()))
-            known = {category["name"] for category in coco.loadCats(coco.getCatIds())}
-            unknown = [name for name in categories if name not in known]
-            if unknown:
-                raise UsageError(
-                    f"data.categories: {annotations} has no category {unknown[0]!r}; it has {', '.join(sorted(known))}"
-                )
+                coco.createIndex()
+            if not coco.dataset["images"]:
+                raise ValueError("no images")
+            pictures = sorted(coco.dataset["images"], key=lambda picture: picture["id"])
             if categories:
+                known = {category["name"] for category in coco.dataset["categories"]}
+                unknown = [name for name in categories if name not in known]
+                if unknown:
+                    raise UsageError(
+                        f"data.categories: {annotations} has no category {unknown[0]!r}; it has {', '.join(sorted(known))}"
+                    )
                 ids = coco.getCatIds(catNms=list(categories))
                 shown = {picture for identity in ids for picture in coco.getImgIds(catIds=[identity])}
                 pictures = [picture for picture in pictures if picture["id"] in shown]
-            return [p["file_name"] for p in pictures if min(p["width"], p["height"]) >= minimum_side]
+            sides = [(os.fspath(p["file_name"]), _side(p)) for p in pictures]
+            return [(name, side) for name, side in sides if side is None or side >= minimum_side]
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise SRGANError(f"{annotations}: not a COCO instances file ({error!r})") from error
 
     return _remembered(cache, question, answer)
 
 
+def _side(picture):
+    """The shorter side of a picture in a COCO file; None where it is not given."""
+    width, height = picture.get("width"), picture.get("height")
+    return min(width, height) if width and height else None
+
+
 def _in_folder(folder, minimum_side, cache):
     """Every file of `folder` with a picture's suffix; with a minimum side, those whose header says they are as large."""
-    entries = sorted(
-        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-        for entry in os.scandir(folder)
-        if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
+    names = sorted(
+        entry.name for entry in os.scandir(folder) if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
     )
-    if not entries:
+    if not names:
         raise SRGANError(
             f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))}); its subfolders are not looked into"
         )
-    names = [name for name, _, _ in entries]
-    if minimum_side:
+    pictures = _large_enough([folder / name for name in names], minimum_side, cache)
+    if not pictures:
+        raise SRGANError(f"{folder}: no picture has data.minimum_side = {minimum_side} pixels")
+    return pictures
 
-        def answer():
-            with ThreadPoolExecutor() as pool:
-                sides = pool.map(lambda name: _shorter_side(folder / name), names)
-                return [name for name, side in zip(names, sides) if side is None or side >= minimum_side]
 
-        names = _remembered(cache, ["folder", str(folder.resolve()), entries, minimum_side], answer)
-        if not names:
-            raise SRGANError(f"{folder}: no picture has data.minimum_side = {minimum_side} pixels")
-    return [folder / name for name in names]
+def _large_enough(pictures, minimum_side, cache):
+    """The pictures whose headers give both sides at least `minimum_side` pixels, and those whose headers say nothing."""
+    if not (minimum_side and pictures):
+        return pictures
+
+    def answer():
+        with ThreadPoolExecutor() as pool:
+            sides = pool.map(_shorter_side, pictures)
+            return [side is None or side >= minimum_side for side in sides]
+
+    status = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
+    large = _remembered(cache, ["large enough", status, minimum_side], answer)
+    return [path for path, is_large in zip(pictures, large) if is_large]
 
 
 def _shorter_side(path):
