@@ -39,7 +39,6 @@ from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.pictures import read_rgb
 from srgan.pictures.sheets import sheet
-from srgan.runtime import load_keras
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have
@@ -166,7 +165,6 @@ def evaluate(arguments):
     labels = [BICUBIC, *(method.label for method in methods)]
     if twice := [label for label in [*labels, *predictions] if [*labels, *predictions].count(label) > 1]:
         raise UsageError(f"--prediction-dir: {twice[0]} is taken; name the folder NAME=PATH")
-    load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
 
     failed = 0
     if sets:

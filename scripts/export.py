@@ -29,7 +29,7 @@ from srgan.models import find_model
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import to_float
 from srgan.runtime import choose_backend, load_keras
-from srgan.upscale.engines.openvino_engine import convert, save_openvino
+from srgan.upscale.engines.conversion import convert, save_openvino
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "data" / "sample" / "val"
 TOLERANCE = 0.1  # levels of 255; rounding in another order makes some thousandths of one, a mistake whole levels

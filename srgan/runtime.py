@@ -4,11 +4,18 @@ import contextlib
 import os
 import sys
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 
 from srgan.errors import SRGANError, UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")  # in order of preference
+INSTALL = "pip install '.[train]'"  # what brings the first of them, in the words of the README
+
+
+def has_framework() -> bool:
+    """Whether any of BACKENDS is installed: training and the Keras engine need one, all else does without."""
+    return any(map(find_spec, BACKENDS))
 
 
 def choose_backend() -> str:
@@ -29,12 +36,13 @@ def choose_backend() -> str:
     if wanted is None:
         wanted = next((name for name in BACKENDS if find_spec(name)), None)
         if wanted is None:
-            raise SRGANError("no Keras backend is installed: run `pip install tensorflow` (or jax)")
+            raise SRGANError(f"Keras has no framework to train or run with (TensorFlow, JAX or PyTorch): {INSTALL}")
         os.environ["KERAS_BACKEND"] = wanted
     elif wanted not in BACKENDS:
         raise UsageError(f"KERAS_BACKEND={wanted}: must be one of {', '.join(BACKENDS)}")
     elif not find_spec(wanted):
-        raise UsageError(f"KERAS_BACKEND={wanted}: {wanted} is not installed; run `pip install {wanted}`")
+        how = {"tensorflow": INSTALL, "jax": "pip install '.[jax]'"}.get(wanted, f"pip install {wanted}")
+        raise UsageError(f"KERAS_BACKEND={wanted}: {wanted} is not installed: {how}")
     return wanted
 
 
@@ -44,6 +52,24 @@ def load_keras():
     with _held_back_stderr():
         import keras
     return keras
+
+
+def load_openvino():
+    """Import OpenVINO without its conversion tools, and return it.
+
+    They take most of its start-up time and report every start to a server. OpenVINO counts them as optional itself; they
+    are still imported when something asks for them.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino.tools.ovc"] = None  # the import system's way to say that a module is not there
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino.tools.ovc"]
+        openvino.convert_model = lambda *args, **kwargs: import_module("openvino.tools.ovc").convert_model(
+            *args, **kwargs
+        )
+    return sys.modules["openvino"]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import signal
 import pytest
 from helpers import ROOT, SAMPLE, SHARED
 
+from srgan.runtime import has_framework
+
 # What a shell starts in the background is born deaf to Ctrl-C, and so is what it starts in turn; a handler undoes that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -46,9 +48,10 @@ def _at_the_root(monkeypatch):
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """Networks of tests and their fixtures start with the same weights, whatever ran before."""
-    import keras
+    if has_framework():
+        import keras
 
-    keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture

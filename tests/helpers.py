@@ -30,10 +30,24 @@ def run_python(*arguments, **options):
     )
 
 
-def run_command(name, *arguments, **options):
-    """Run one of the package's commands (train, upscale, compare) in a process of its own."""
-    code = f"import sys; from srgan.cli import {name}; sys.exit({name}(sys.argv[1:]))"
+def run_command(name, *arguments, before="", **options):
+    """Run one of the package's commands (train, upscale, compare) in a process of its own, after the code `before`."""
+    code = f"{before}\nimport sys; from srgan.cli import {name}; sys.exit({name}(sys.argv[1:]))"
     return run_python("-c", code, *arguments, **options)
+
+
+# The light install: as a program sees it where no framework is installed.
+WITHOUT_FRAMEWORK = """
+import sys
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, *more):
+        return None if name in ("tensorflow", "jax", "torch") else self.finder.find_spec(name, *more)
+sys.meta_path[:] = map(Without, sys.meta_path)
+"""
 
 
 def rows(output):

@@ -12,8 +12,7 @@ from skimage.metrics import structural_similarity
 import srgan
 from srgan.metrics.pixels import blur, lattice, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from srgan.pictures import read_rgb
-from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic, to_float
-from srgan.runtime import load_keras
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 
 
 def flat(level, height=40, width=36):
@@ -128,7 +127,6 @@ def test_blur_is_scikit_images(pair):
 
 @pytest.fixture(scope="module")
 def lpips():
-    load_keras()
     from srgan.metrics.lpips import lpips
 
     return lpips
@@ -144,20 +142,6 @@ class TestLPIPS:
         half = ((original.astype(int) + bicubic) // 2).astype(np.uint8)
         assert lpips(original, original) == pytest.approx(0, abs=1e-9)
         assert 1e-3 < lpips(original, half) < lpips(original, bicubic) < 1
-
-    def test_keeps_float32_under_mixed_precision(self, pair):
-        keras = load_keras()
-        from srgan.metrics.lpips import LPIPS
-
-        batch = [to_float(picture[:64, :64])[None] for picture in pair]
-        expected = LPIPS().predict_on_batch(batch)
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        try:
-            computed = LPIPS().predict_on_batch(batch)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        assert computed.dtype == np.float32
-        assert computed == pytest.approx(expected, abs=1e-6)
 
     def test_of_small_and_unequal_pictures(self, lpips):
         assert np.isnan(lpips(flat(0, 30, 60), flat(9, 30, 60)))

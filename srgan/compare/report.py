@@ -22,7 +22,6 @@ from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.metrics import pixels as metrics
 from srgan.pictures.sheets import panel_at, sheet
-from srgan.runtime import load_keras
 
 
 def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=None, **options) -> dict:
@@ -50,8 +49,6 @@ def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=
         raise UsageError(f"{name}: with low, the pictures are taken as they are")
     paths = find_pictures(paths)
     methods, scale = load_methods(models, **options)
-    if not low:
-        load_keras()  # for LPIPS, before there is a bar whose stderr it would hold back
     output = Path(output)
     with _writing(output):
         (output / "sheets").mkdir(parents=True, exist_ok=True)

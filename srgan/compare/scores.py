@@ -7,8 +7,8 @@ import numpy as np
 
 from srgan.metrics import pixels as metrics
 from srgan.metrics.flat_noise import flat_noise
+from srgan.metrics.lpips import lpips
 from srgan.pictures.arrays import downscale
-from srgan.runtime import choose_backend
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ OVER_TIME = {
 
 def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) -> dict[str, float]:
     """The scores `keys` of WITH_ORIGINAL for two uint8 pictures of one size (height, width, 3)."""
-    choose_backend()
-    from srgan.metrics.lpips import lpips
 
     def take(key):
         return lpips(original, picture) if key == "lpips" else getattr(metrics, key)(original, picture, scale)

@@ -9,10 +9,10 @@ threads at once.
 """
 
 import logging
-from importlib.util import find_spec
 
 from srgan.errors import SRGANError, UsageError
 from srgan.models import find_model, pixel_trained
+from srgan.runtime import INSTALL, has_framework
 from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 from srgan.upscale.engines.problems import Inconvertible
@@ -63,18 +63,18 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
 def _load(path, engine, precision, pixel_path, strength):
     if engine == "keras":
         return KerasEngine(path, precision, pixel_path, strength)
-    if engine == "auto" and (_cuda_devices() or find_spec("openvino") is None):
+    if engine == "auto" and _cuda_devices() and has_framework():
         keras_engine = KerasEngine(path, precision, pixel_path, strength)
-        if keras_engine.device != "CPU" or find_spec("openvino") is None:
+        if keras_engine.device != "CPU":
             return keras_engine
     try:
         return OpenVINOEngine(path, precision, pixel_path, strength)
-    except ImportError as error:
-        raise SRGANError(
-            f"OpenVINO cannot be imported ({error}): pip install openvino, or pass --engine keras"
-        ) from error
     except Inconvertible as error:
         if engine == "openvino":
             raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error
+        if not has_framework():
+            raise SRGANError(
+                f"{path}: OpenVINO cannot run it ({error}); for Keras to run it, install a framework: {INSTALL}"
+            ) from error
         _log.info("%s: %s; Keras runs it", path, error)
         return KerasEngine(path, precision, pixel_path, strength)

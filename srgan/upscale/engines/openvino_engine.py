@@ -6,10 +6,8 @@ import hashlib
 import io
 import logging
 import os
-import sys
 import tempfile
 import threading
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +15,17 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.models import is_shipped
-from srgan.runtime import load_keras
-from srgan.upscale.engines.description import Description, describe, description_from_info, description_to_info
+from srgan.runtime import load_openvino
+from srgan.upscale.engines.conversion import convert, save_openvino
+from srgan.upscale.engines.description import Description, description_from_info
 from srgan.upscale.engines.problems import translate_backend_error
 
 _log = logging.getLogger("srgan")
 _CACHE_FORMAT = "1"  # raise it when ir.py builds something else from the same generator
 
 
-def _import_openvino():
-    """Import OpenVINO without its conversion tools, which take most of its start-up time and report every start to a
-    server. It counts them as optional itself; they are still imported when something asks for them."""
-    if "openvino" not in sys.modules:
-        sys.modules["openvino.tools.ovc"] = None  # the import system's way to say that a module is not there
-        try:
-            import openvino
-        finally:
-            del sys.modules["openvino.tools.ovc"]
-        openvino.convert_model = lambda *args, **kwargs: import_module("openvino.tools.ovc").convert_model(
-            *args, **kwargs
-        )
-    return sys.modules["openvino"]
-
-
 class OpenVINOEngine:
-    """A generator on the CPU, for pictures of any size. Imports no framework, except the first time it sees a model."""
+    """A generator on the CPU, for pictures of any size. Needs no framework."""
 
     name = "OpenVINO"
     device = "CPU"
@@ -49,7 +33,7 @@ class OpenVINOEngine:
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
         self.weights = path, pixel_path, strength
-        self._core = _import_openvino().Core()
+        self._core = load_openvino().Core()
         self._folder = _cache_folder(path)
         self._model = _openvino_model(self._core, path, self._folder)
         self.description = _read_description(self._model)
@@ -131,30 +115,6 @@ def _openvino_model(core, path, folder):
     return model
 
 
-def convert(path):
-    """The generator in a `.keras` file as an OpenVINO model, with its `Description` as runtime information.
-
-    Raises:
-        Inconvertible: it has a layer that cannot be converted.
-    """
-    load_keras()
-    _import_openvino()
-    from srgan.networks.files import load_generator
-    from srgan.upscale.engines import ir
-
-    generator = load_generator(path)
-    model = ir.from_keras(generator)
-    for key, value in description_to_info(describe(generator)).items():
-        model.set_rt_info(value, ["srgan", key])
-    return model
-
-
-def save_openvino(model, path, half=False):
-    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in float32 or `half` of that."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _import_openvino().save_model(model, path, compress_to_fp16=half)
-
-
 def _read_description(model):
     keys = [key for key in Description._fields if model.has_rt_info(["srgan", key])]
     return description_from_info({key: int(model.get_rt_info(["srgan", key]).value) for key in keys})
@@ -162,7 +122,7 @@ def _read_description(model):
 
 def _compile_or_import(core, model, settings, hardware, folder):
     """Compile `model`, or take what was compiled from it before by the same OpenVINO on the same hardware."""
-    stamp = " ".join([_import_openvino().get_version(), *hardware]).encode() + b"\n"
+    stamp = " ".join([load_openvino().get_version(), *hardware]).encode() + b"\n"
     kept = folder and folder / f"compiled-{settings['INFERENCE_PRECISION_HINT']}.blob"
     if kept and kept.is_file():
         content = kept.read_bytes()

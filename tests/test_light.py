@@ -1,0 +1,158 @@
+"""The light install, `pip install .`: upscaling, clips, comparing and a model of one's own without any framework.
+
+CI runs this module in such an environment, and in the full one, where the commands run as if no framework were installed.
+"""
+
+import json
+import re
+import tomllib
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from helpers import ROOT, SAMPLE, WITHOUT_FRAMEWORK, run_command, run_python
+from PIL import Image
+
+PHOTOGRAPH = SAMPLE / "val" / "chelsea.jpg"
+FRAMEWORKS = {"tensorflow", "jax", "torch"}
+MAKE = """
+import keras, numpy as np, sys
+from srgan.networks.generators import srresnet
+generator, random = srresnet(filters=4, blocks=1), np.random.default_rng(0)
+for variable in generator.variables:
+    variable.assign(np.abs(random.normal(0, 0.3, variable.shape)).astype(np.float32))
+generator.save(sys.argv[1])
+np.save(sys.argv[2], keras.ops.convert_to_numpy(generator(np.load(sys.argv[3]), training=False)))
+"""
+
+
+def light(name, *arguments, **options):
+    done = run_command(name, *arguments, before=WITHOUT_FRAMEWORK, **options)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.png"
+    Image.open(PHOTOGRAPH).crop((100, 60, 140, 92)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A `.keras` file of one's own, and what Keras makes of a picture with it."""
+    folder = tmp_path_factory.mktemp("own")
+    low = np.random.default_rng(1).random((1, 20, 24, 3), np.float32)
+    np.save(folder / "low.npy", low)
+    made = run_python(
+        "-c", WITHOUT_FRAMEWORK + MAKE, folder / "own.keras", folder / "high.npy", folder / "low.npy",
+        env={"KERAS_BACKEND": "openvino"},
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return folder / "own.keras", low, np.load(folder / "high.npy")
+
+
+def test_a_picture_is_upscaled(small, tmp_path):
+    done = light("upscale", small, tmp_path / "large.jpg", "--model", "srresnet")
+    assert done.returncode == 0 and Image.open(tmp_path / "large.jpg").size == (160, 128)
+
+
+def test_a_clip_is_upscaled(tmp_path):
+    with av.open(str(tmp_path / "clip.mp4"), "w") as clip:
+        stream = clip.add_stream("libx264", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for _ in range(3):
+            frame = np.asarray(Image.open(PHOTOGRAPH).crop((100, 60, 132, 84)))
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        clip.mux(stream.encode())
+    done = light("upscale", tmp_path / "clip.mp4", tmp_path / "large.mp4", "--model", "srresnet")
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "large.mp4")) as clip:
+        assert [(frame.width, frame.height) for frame in clip.decode(video=0)] == [(128, 96)] * 3
+
+
+def test_a_model_of_ones_own_is_converted_and_computes_what_keras_does(own, small, tmp_path):
+    path, low, expected = own
+    np.save(tmp_path / "low.npy", low)
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = (
+        "import sys, numpy as np\nfrom srgan.upscale.engines import load_engine\n"
+        "engine = load_engine(sys.argv[1], precision='float32')\nnp.save(sys.argv[3], engine(np.load(sys.argv[2])))\n"
+        "assert engine.name == 'OpenVINO' and not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    done = run_python("-c", WITHOUT_FRAMEWORK + code, path, tmp_path / "low.npy", tmp_path / "high.npy", env=cache)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "high.npy"), expected, atol=2e-5 * np.abs(expected).max())
+    done = light("upscale", small, tmp_path / "large.png", "--model", path, env=cache)
+    assert done.returncode == 0 and "converting" not in done.stderr  # it is kept
+    assert Image.open(tmp_path / "large.png").size == (160, 128)
+
+
+def test_a_file_that_is_no_model_is_said_in_one_line(small, tmp_path):
+    (tmp_path / "bad.keras").write_bytes(b"not a model")
+    done = light("upscale", small, tmp_path / "large.png", "--model", tmp_path / "bad.keras")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"srgan: {tmp_path / 'bad.keras'}: not a Keras model")
+
+
+def test_a_model_that_openvino_cannot_run_says_what_to_install(small, tmp_path):
+    code = (
+        "import keras, sys\ninputs = keras.Input((None, None, 3))\n"
+        "outputs = keras.layers.UpSampling2D(2)(keras.layers.DepthwiseConv2D(3, padding='same')(inputs))\n"
+        "keras.Model(inputs, outputs).save(sys.argv[1])"
+    )
+    made = run_python("-c", code, tmp_path / "odd.keras", env={"KERAS_BACKEND": "openvino"})
+    assert made.returncode == 0, made.stderr
+    done = light("upscale", small, tmp_path / "large.png", "--model", tmp_path / "odd.keras")
+    assert done.returncode == 1
+    assert re.search(r"odd.keras: OpenVINO cannot run it .*DepthwiseConv2D.*: pip install '\.\[train\]'$", done.stderr)
+
+
+def test_models_are_compared(own, tmp_path):
+    done = light("compare", PHOTOGRAPH, "--model", "srresnet", "--model", own[0], "--output", tmp_path / "page")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "page" / "scores.json").read_text())["means"]
+    assert scores["srresnet"]["psnr_y"] > scores["bicubic"]["psnr_y"] + 0.3
+    assert 0 < scores["srresnet"]["lpips"] < scores["bicubic"]["lpips"] - 0.05
+
+
+def test_training_says_what_to_install(tmp_path):
+    done = light("train", "--config", "sample.yaml", "--output", tmp_path / "run")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("srgan: ")
+    command = re.search(r"pip install '.*'", done.stderr)[0]
+    assert command in (ROOT / "README.md").read_text() and command == "pip install '.[train]'"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_framework_that_is_not_installed_is_named_with_how_to_get_it(tmp_path):
+    for name, command in (("tensorflow", "pip install '.[train]'"), ("jax", "pip install '.[jax]'")):
+        done = light("train", "--config", "sample.yaml", "--output", tmp_path, env={"KERAS_BACKEND": name})
+        assert done.returncode == 2
+        assert done.stderr == f"srgan: KERAS_BACKEND={name}: {name} is not installed: {command}\n"
+
+
+def test_the_public_names_of_upscaling_touch_no_framework():
+    code = (
+        "import os, sys\nos.environ.pop('KERAS_BACKEND', None)\nfrom srgan import Config, SRGANError, Upscaler\n"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules) and 'KERAS_BACKEND' not in os.environ\n"
+        "Upscaler('srresnet', engine='openvino')\n"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules) and 'KERAS_BACKEND' not in os.environ"
+    )
+    for before in ("", WITHOUT_FRAMEWORK):
+        done = run_python("-c", before + code)
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_is_installed_brings_no_framework_but_by_the_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(requirements):
+        return {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+
+    assert not FRAMEWORKS & names(project["dependencies"])
+    assert {"tensorflow", "tensorboard"} <= names(extras["train"]) & names(extras["gpu"])
+    assert names(extras["jax"]) == {"jax"} and "tensorflow" in names(extras["export"])
+    assert any(re.match(r"srgan\[.*\btrain\b", requirement) for requirement in extras["test"])
