@@ -11,195 +11,22 @@ lays the result out. The same description goes into the PNG's text.
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from drawing.canvas import LINE, SMOOTH, Canvas, font
+from drawing.graph import describe, fold, read
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from srgan.errors import SRGANError
 from srgan.runtime import load_keras
 
 ROOT = Path(__file__).parents[1]
 
-# --- from a model to blocks -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Block:
-    """One box: `kind` decides its colour, `text` is written in it and `label` below; `scale` is its size / the input's."""
-
-    kind: str
-    text: str
-    label: str = ""
-    scale: Fraction = Fraction(1)
-
-
-@dataclass(frozen=True)
-class Skip:
-    """A connection from behind block `start` (-1: the input) to the sum `end`, through the blocks `via`."""
-
-    start: int
-    end: int
-    via: tuple = ()
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network as a row of blocks. Of each (first, last, count) in `repeats` the blocks stand for `count` such runs."""
-
-    blocks: tuple
-    skips: tuple
-    repeats: tuple = ()
-    size: int | None = None  # side of the input in pixels; None: any
-    patches: bool = False  # whether the output is a map and not one number
-    parameters: int = 0
-
-
-INVISIBLE = ("InputLayer", "Rescaling", "Flatten", "Dropout")  # they do no more than pass values on
-ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "gelu": "GELU", "silu": "SiLU"}
-
-
-def block_of(layer, scale):
-    """The block that stands for a Keras layer whose input is `scale` times the network's; None if it is not drawn."""
-    from srgan.networks.layers import kind_of
-
-    kind = kind_of(layer)
-    if kind in INVISIBLE:
-        return None
-    if kind in ("Conv2D", "SpectralConv2D"):
-        (kernel, _), (stride, _) = layer.kernel_size, layer.strides
-        text = "Conv" if kind == "Conv2D" else "Conv + SN"
-        return Block("convolution", text, f"k{kernel}n{layer.filters}s{stride}", scale / stride)
-    if kind == "Dense":
-        return Block("dense", "Dense", f"{layer.units}", Fraction(0))
-    if kind == "BatchNormalization":
-        return Block("normalization", "BN", scale=scale)
-    if kind == "GroupNormalization":
-        # A group a channel is instance normalisation; Keras replaces the -1 that asks for it when it builds the layer.
-        return Block("normalization", "IN" if layer.groups in (-1, layer.input.shape[-1]) else "GN", scale=scale)
-    if kind in ("PReLU", "LeakyReLU", "ReLU"):
-        return Block("activation", kind, scale=scale)
-    if kind == "Activation":
-        name = layer.activation.__name__
-        return Block("activation", ACTIVATIONS.get(name, name), scale=scale)
-    if kind == "Add":
-        return Block("sum", "+", scale=scale)
-    if kind == "PixelShuffle":
-        return Block("upsampling", "PixelShuffle", f"x{layer.scale}", scale * layer.scale)
-    if kind == "BilinearUpsampling":
-        return Block("upsampling", "Bilinear", f"x{layer.scale}", scale * layer.scale)
-    if kind == "UpSampling2D":
-        return Block("upsampling", layer.interpolation.capitalize(), f"x{layer.size[0]}", scale * layer.size[0])
-    return Block("other", kind, scale=scale)
-
-
-def parents_of(model):
-    """For each layer of `model`, by name, the layers whose outputs it takes."""
-
-    def tensors(value):
-        return list(value) if isinstance(value, (list, tuple)) else [value]
-
-    producer = {id(tensor): layer for layer in model.layers for tensor in tensors(layer.output)}
-    return {
-        layer.name: [producer[id(tensor)] for tensor in tensors(layer.input) if producer[id(tensor)] is not layer]
-        for layer in model.layers
-    }
-
-
-def read(model):
-    """Read a functional Keras model as a Network: its longest path is the row, what joins it from elsewhere is a skip."""
-    parents = parents_of(model)
-    depth = {}
-    for layer in model.layers:  # Keras keeps them in the order of computation
-        depth[layer.name] = 1 + max((depth[parent.name] for parent in parents[layer.name]), default=0)
-
-    def chain(layer, until=()):
-        """The layers from `layer` back to the input, or to one in `until`, in the order of computation."""
-        found = []
-        while layer.name not in until:
-            found.insert(0, layer)
-            if not parents[layer.name]:
-                return found, None
-            layer = max(parents[layer.name], key=lambda parent: depth[parent.name])
-        return found, layer
-
-    path, _ = chain(model.layers[-1])
-    blocks, skips, position, scale = [], [], {}, {}
-    for before, layer in zip([None, *path], path, strict=False):
-        block = block_of(layer, scale[before.name] if before else Fraction(1))
-        if block:
-            blocks.append(block)
-        position[layer.name] = len(blocks) - 1
-        scale[layer.name] = block.scale if block else scale[before.name] if before else Fraction(1)
-        for other in parents[layer.name]:
-            if other is before:
-                continue
-            branch, source = chain(other, until=position)
-            via, size = [], scale[source.name]
-            for step in filter(None, (block_of(step, size) for step in branch)):
-                via.append(step)
-                size = step.scale
-            skips.append(Skip(position[source.name], position[layer.name], tuple(via)))
-    return Network(
-        tuple(blocks),
-        tuple(skips),
-        size=model.input_shape[1],
-        patches=len(model.output_shape) == 4,
-        parameters=model.count_params(),
-    )
-
-
-def innermost(network):
-    """The skips that hold no other skip, in the order of the row."""
-    around = [
-        skip
-        for skip in network.skips
-        if not any(skip.start <= other.start and other.end <= skip.end for other in network.skips if other is not skip)
-    ]
-    return sorted(around, key=lambda skip: skip.start)
-
-
-def fold(network):
-    """Keep one of each run of equal residual blocks and note in `repeats` how many there were."""
-    runs = []  # lists of skips that follow each other and hold equal blocks
-    for skip in innermost(network):
-        held = (network.blocks[skip.start + 1 : skip.end + 1], skip.via)
-        if runs and runs[-1][1] == held and runs[-1][0][-1].end == skip.start:
-            runs[-1][0].append(skip)
-        else:
-            runs.append(([skip], held))
-    gone = {
-        index for skips, _ in runs for again in skips[1:] for index in range(again.start + 1, again.end + 1)
-    }  # positions in the row
-    # A position that goes is taken by the last one kept before it: the end of the block that stands for it.
-    new, kept = {-1: -1}, -1
-    for index in range(len(network.blocks)):
-        kept += index not in gone
-        new[index] = kept
-    return replace(
-        network,
-        blocks=tuple(block for index, block in enumerate(network.blocks) if index not in gone),
-        skips=tuple(
-            replace(skip, start=new[skip.start], end=new[skip.end]) for skip in network.skips if skip.end not in gone
-        ),
-        repeats=tuple((new[skips[0].start] + 1, new[skips[0].end], len(skips)) for skips, _ in runs),
-    )
-
-
-def describe(network):
-    """The folded network as plain values, as they are kept in the PNG's text."""
-    return json.loads(json.dumps(asdict(network), default=str))
-
-
-# --- from blocks to a picture -----------------------------------------------------------------------------------------
-
 # Lengths are in units of half a pixel of the README's page; the picture has a pixel a unit and is drawn SMOOTH as large.
-SMOOTH = 3
 MARGIN, BAR, CLOSE, GAP, WIDEST_GAP = 36, 40, 6, 30, 84
 NARROWEST = 1740  # of a row: twice the README's 900 pixels with the margins
 TALLEST, STEP, LOWEST = 300, 40, 172  # bar heights: at the largest size, less for each halving, and the least
-PAPER, PANEL, LINE, INK, SOFT, BRACKET = "#ffffff", "#e9edf6", "#5c677d", "#1d2433", "#69748a", "#b4bccb"
+PANEL, SOFT, BRACKET = "#e9edf6", "#69748a", "#b4bccb"
 COLOURS = {  # kind: (bar, text)
     "convolution": ("#3f66d6", "#ffffff"),
     "normalization": ("#f6c453", "#4a3505"),
@@ -209,60 +36,6 @@ COLOURS = {  # kind: (bar, text)
     "sum": ("#e4604e", "#ffffff"),
     "other": ("#a3adbf", "#1d2433"),
 }
-
-
-class Canvas:
-    """Pillow's drawing with smooth edges: everything is drawn SMOOTH times as large and reduced at the end."""
-
-    def __init__(self, width, height):
-        self.image = Image.new("RGB", (round(width * SMOOTH), round(height * SMOOTH)), PAPER)
-        self.pen = ImageDraw.Draw(self.image)
-
-    def scaled(self, values):
-        return [round(value * SMOOTH) for value in values]
-
-    def box(self, left, top, right, bottom, fill, radius=8, outline=None, width=0):
-        corners = self.scaled((left, top, right, bottom))
-        self.pen.rounded_rectangle(corners, radius * SMOOTH, fill, outline, round(width * SMOOTH))
-
-    def line(self, *points, colour=LINE, width=3):
-        self.pen.line(self.scaled(points), colour, round(width * SMOOTH), joint="curve")
-
-    def arrow(self, x, y, direction, colour=LINE, size=9):
-        """An arrow's head with its tip at (x, y), pointing "right" or "down"."""
-        across = ((-1.5, -0.8), (-1.5, 0.8)) if direction == "right" else ((-0.8, -1.5), (0.8, -1.5))
-        points = [(x, y)] + [(x + size * dx, y + size * dy) for dx, dy in across]
-        self.pen.polygon([tuple(self.scaled(point)) for point in points], colour)
-
-    def disc(self, x, y, radius, fill):
-        self.pen.ellipse(self.scaled((x - radius, y - radius, x + radius, y + radius)), fill)
-
-    def text(self, x, y, text, size=26, colour=INK, anchor="mm"):
-        self.pen.text(self.scaled((x, y)), text, colour, font(size), anchor)
-
-    def upright(self, x, y, text, size, colour):
-        """`text` from bottom to top, its middle at (x, y)."""
-        _, top, _, bottom = font(size).getbbox("Hp" + text, anchor="ls")
-        width = round(font(size).getlength(text))
-        mask = Image.new("L", (width, bottom - top))
-        ImageDraw.Draw(mask).text((0, -top), text, 255, font(size), "ls")
-        mask = mask.rotate(90, expand=True)
-        # The middle of the capitals and not of the box, or letters with descenders would push the word aside.
-        capital = -font(size).getbbox("H", anchor="ls")[1]
-        place = round(x * SMOOTH + capital / 2) + top, round(y * SMOOTH - mask.height / 2)
-        self.image.paste(Image.new("RGB", mask.size, colour), place, mask)
-
-    def finished(self):
-        return self.image.reduce(SMOOTH)
-
-
-_fonts = {}
-
-
-def font(size):
-    if size not in _fonts:
-        _fonts[size] = ImageFont.load_default(size * SMOOTH)
-    return _fonts[size]
 
 
 def bar_height(block, largest):

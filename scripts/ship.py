@@ -4,7 +4,7 @@
 
 Weights are rounded to float16, in all of the files alike, which halves them. A generator that runs away on dither, noise
 or single pixels is refused: without normalisation a training that went too fast leaves such. The card, NAME.md beside them,
-is written by hand from what scripts/evaluate.py then says.
+is written by hand from what srgan-evaluate then says.
 """
 
 import argparse

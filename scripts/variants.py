@@ -2,9 +2,11 @@
 
     python scripts/variants.py --data Set5=benchmarks/Set5 --set data.pictures=coco/train2017 data.annotations=null \
         data.count=null data.validation_pictures=null data.validation_annotations=null
+    python scripts/variants.py --clips bikes.mp4 carphone_pristine.mp4 --set data.pictures=data/photos
 
-Each variant is a run in OUTPUT/NAME, which goes on where it was stopped; a finished one is only measured again. All but
-what the table names is configs/coco-cpu.yaml's, with smaller batches and shorter averages as fits so few steps.
+With --clips it is every fusion over time. Each variant is a run in OUTPUT/NAME, which goes on where it was stopped; a finished
+one is only measured again. All but what the table names is configs/coco-cpu.yaml's, with smaller batches and shorter averages
+as fits so few steps; of fusions configs/srgan-video.yaml's, from the shipped srresnet on.
 """
 
 import argparse
@@ -16,15 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.compare.evaluate import SCORES, find_clip, measure_clips
 from srgan.compare.scores import WITH_ORIGINAL, mean_scores
 from srgan.compare.versions import BICUBIC, find_set, load_methods, read_scene
-from srgan.errors import SRGANError
+from srgan.config.networks import WITH_OWN_LAYERS
+from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.pictures.arrays import downscale
 from srgan.runtime import load_keras
 
 TRAIN = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
 SHOWN = ("psnr_y", "ssim_y", "lpips")
+FRAME_BY_FRAME = "frame by frame"
+SHIPPED_FRAMES = ("srresnet", "srgan")  # shipped models of pictures
 GAN_START = "plain"  # the pixel stage that every GAN variant goes on from
 
 SRRESNET = "network={{generator: srresnet, normalization: {}, activation: {}, skip: {}}}"
@@ -66,51 +72,78 @@ GAN = {
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="NAME=PATH", help="a test set to measure on")
-    parser.add_argument("--output", type=Path, default=Path("runs/variants"), help="folder of the runs")
-    parser.add_argument("--table", type=Path, default=Path("docs/variants.md"))
-    parser.add_argument("--steps", type=int, nargs=2, default=(300, 150), metavar="N", help="of pixels, and of GAN")
+    measured = parser.add_mutually_exclusive_group(required=True)
+    measured.add_argument("--data", metavar="NAME=PATH", help="a test set to measure on")
+    measured.add_argument("--clips", nargs="+", metavar="[NAME=]PATH[@SECONDS]", help="clips to measure fusions on")
+    parser.add_argument("--frames", type=int, default=20, metavar="N", help="of each clip, at most (20)")
+    parser.add_argument("--reduce", type=int, default=1, metavar="N", help="take the frames of clips reduced N times")
+    parser.add_argument("--output", type=Path, help="folder of the runs (runs/variants, runs/fusions)")
+    parser.add_argument("--table", type=Path, help="docs/variants.md, docs/video.md")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", metavar="N", help="of pixels, and of GAN (300 150; fusions: 200)"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
     arguments = parser.parse_args(argv)
-    pixel_steps, gan_steps = arguments.steps
+    arguments.command = shlex.join(["python", "scripts/variants.py", *(sys.argv[1:] if argv is None else argv)])
+    if arguments.clips:
+        return publish(lambda: fusions(arguments), arguments.table or Path("docs/video.md"))
+    return publish(lambda: networks(arguments), arguments.table or Path("docs/variants.md"))
+
+
+def networks(arguments):
+    """The page on generators, discriminators and losses."""
+    output, (pixel_steps, gan_steps) = arguments.output or Path("runs/variants"), arguments.steps or (300, 150)
     warmup = pixel_steps // 10
     shared = ["batches.size=8", "batches.crop=64", "pixel.average=0.9", "gan.average=0.9", *arguments.set]
-
-    def text():
-        test_set, pictures = find_set(arguments.data)
-        runs = {}
-        for name, (title, changes) in PIXEL.items():
-            budget = [f"batches.steps_per_epoch={pixel_steps}", "pixel.epochs=1", "gan.epochs=0",
-                      f"pixel.warmup_steps={warmup}"]  # fmt: skip
-            runs[title] = run(arguments.output / name, [*shared, *budget, *changes])
-        start = arguments.output / GAN_START / "generator.keras"
-        for name, (title, changes) in GAN.items():
-            budget = [
-                f"batches.steps_per_epoch={gan_steps}",
-                "pixel.epochs=0",
-                "gan.epochs=1",
-                f"initial_weights={start}",
-            ]
-            runs[title] = run(arguments.output / name, [*shared, *budget, *changes])
-        return TEXT.format(
-            command=shlex.join(["python", "scripts/variants.py", *(sys.argv[1:] if argv is None else argv)]),
-            pixel_steps=pixel_steps,
-            warmup=warmup,
-            gan_steps=gan_steps,
-            start=PIXEL[GAN_START][0],
-            set=test_set,
-            **tables(runs, pictures),
-        )
-
-    return publish("variants", text, arguments.table)
+    test_set, pictures = find_set(arguments.data)
+    runs = {}
+    for name, (title, changes) in PIXEL.items():
+        budget = [f"batches.steps_per_epoch={pixel_steps}", "pixel.epochs=1", "gan.epochs=0",
+                  f"pixel.warmup_steps={warmup}"]  # fmt: skip
+        runs[title] = run(output / name, [*shared, *budget, *changes])
+    start = output / GAN_START / "generator.keras"
+    for name, (title, changes) in GAN.items():
+        budget = [f"batches.steps_per_epoch={gan_steps}", "pixel.epochs=0", "gan.epochs=1", f"initial_weights={start}"]
+        runs[title] = run(output / name, [*shared, *budget, *changes])
+    return TEXT.format(
+        command=arguments.command,
+        pixel_steps=pixel_steps,
+        warmup=warmup,
+        gan_steps=gan_steps,
+        start=PIXEL[GAN_START][0],
+        set=test_set,
+        **tables(runs, pictures),
+    )
 
 
-def publish(program, text, table):
+def fusions(arguments):
+    """The page on fusions over time."""
+    load_keras()
+    from srgan.networks.over_time import FUSIONS
+
+    output, (steps, *_) = arguments.output or Path("runs/fusions"), arguments.steps or (200,)
+    clips = dict(map(find_clip, arguments.clips))
+    if len(clips) < len(arguments.clips):
+        raise UsageError("--clips: two clips have one name; name them NAME=PATH")
+    budget = [f"batches.steps_per_epoch={steps}", "pixel.epochs=1", f"pixel.warmup_steps={steps // 10}",
+              "pixel.average=0.98"]  # fmt: skip
+    runs = {}
+    for name, fusion in {"pictures": "none", **dict(zip(FUSIONS, FUSIONS))}.items():
+        own = [] if fusion in WITH_OWN_LAYERS else ["pixel.freeze=none"]
+        no_clips = ["data.clips=null", "data.validation_clips=null"] if fusion == "none" else []
+        changes = [*budget, *arguments.set, f"network.fusion={fusion}", *own, *no_clips]
+        runs[name] = run(output / name, changes, "srgan-video.yaml")
+    return FUSION_TEXT.format(
+        command=arguments.command, steps=steps, clips=", ".join(clips), **fusion_tables(runs, clips, arguments)
+    )
+
+
+def publish(text, table):
     """Write what `text()` gives as the file `table` and print it. Returns the exit status."""
     try:
         page = text()
     except SRGANError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"variants: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -165,7 +198,7 @@ not a ranking: large networks and GANs need far longer. It shows that all of the
 
 {pixel_steps} steps of 8 crops of 64 x 64 pixels; other settings are those of configs/coco-cpu.yaml: L1, Adam at 4e-4 (RDN at 1e-4 and RRDB at
 2e-4, which need less; Muon at 6e-4) after {warmup} steps of warm-up, then a cosine. All but the batch-normalised one are moving
-averages of the weights over about 10 steps. Scores are on {set}, by the protocol of scripts/evaluate.py. Seconds are of one machine, with the
+averages of the weights over about 10 steps. Scores are on {set}, by the protocol of srgan-evaluate. Seconds are of one machine, with the
 default engine on pictures of 224 x 224 pixels: only their ratios matter.
 
 {generators}
@@ -173,6 +206,53 @@ default engine on pictures of 224 x 224 pixels: only their ratios matter.
 {gan_steps} GAN steps, starting from "{start}", with the same batch:
 
 {objectives}
+"""
+
+
+def fusion_tables(runs, clips, arguments):
+    """The table of the mean over the clips, and that of each clip's PSNR-Y, as Markdown."""
+    load_keras()
+    from srgan.networks.files import load_generator
+
+    models = [*SHIPPED_FRAMES, *map(str, runs.values())]
+    methods, scale = load_methods(models, precision="float32")
+    means, failed = measure_clips(clips, methods, scale, frames=arguments.frames, reduce=arguments.reduce)
+    if failed:
+        raise SRGANError("a clip could not be measured")
+    mean, seconds = means.get("mean") or next(iter(means.values())), seconds_a_megapixel(load_methods(models)[0])
+    titles = [f"{FRAME_BY_FRAME}, {name} as shipped" for name in SHIPPED_FRAMES]
+    titles += [FRAME_BY_FRAME if name == "pictures" else name for name in runs]
+    heads = [f"{score.title} {'↑' if score.higher_is_better else '↓'}" for score in SCORES.values()]
+    lines = [["Fusion", "Parameters", "Seconds an LR megapixel", *heads], ["---", *["---:"] * (2 + len(heads))]]
+    lines += [["bicubic", "", "", *(score.text(mean[BICUBIC][key]) for key, score in SCORES.items())]]
+    each = [["PSNR-Y, dB", *clips], ["---", *["---:"] * len(clips)]]
+    each += [["bicubic", *(SCORES["psnr_y"].text(means[clip][BICUBIC]["psnr_y"]) for clip in clips)]]
+    for title, method in zip(titles, methods, strict=True):
+        parameters = f"{load_generator(method.path).count_params() / 1e6:.2f} M"
+        scores = [score.text(mean[method.label][key]) for key, score in SCORES.items()]
+        lines.append([title, parameters, f"{seconds[method.label]:.1f}", *scores])
+        each.append([title, *(SCORES["psnr_y"].text(means[clip][method.label]["psnr_y"]) for clip in clips)])
+    return {"table": markdown(lines), "each": markdown(each)}
+
+
+FUSION_TEXT = """# Every fusion over time at one short budget
+
+Where the frames of a clip meet in the network (`network.fusion`, srgan/networks/over_time.py), and what a few minutes of training
+make of it: {steps} steps of configs/srgan-video.yaml with the changes in the command. All start from the shipped srresnet,
+which sees single frames; "frame by frame" is srresnet itself, trained for the same number of steps on the photographs.
+For late, slow and recurrent, only the layers that srresnet lacks are trained; early and 3d have no such layers.
+
+The stacked fusions (all but recurrent) have to learn motion, which takes far longer than this: their order says little.
+The recurrent one is given the motion (srgan/clips/flow.py), and leads at once.
+
+    {command}
+
+The mean over {clips}, none of which was trained on; flicker is in levels of 255 (srgan/metrics/flicker.py). Seconds are of one
+machine, with the default engine: only their ratios matter.
+
+{table}
+
+{each}
 """
 
 

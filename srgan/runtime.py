@@ -54,6 +54,25 @@ def load_keras():
     return keras
 
 
+def load_openvinos_keras():
+    """Import Keras with the backend that computes with OpenVINO, which loads and runs models but does not train, and
+    return it. For processes that need Keras for nothing else."""
+    os.environ["KERAS_BACKEND"] = "openvino"
+    sys.meta_path.insert(0, _NoTensorFlow())
+    load_openvino()
+    import keras
+
+    return keras
+
+
+class _NoTensorFlow:
+    """Keeps Keras from loading TensorFlow, where it is installed, only to compare types: that takes seconds."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            raise ImportError("not in this process")
+
+
 def load_openvino():
     """Import OpenVINO without its conversion tools, and return it.
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ SHARED = ROOT.parent / "shared"
 
 
 def load_script(name):
-    """scripts/NAME.py as a module, run as far as an import goes."""
+    """scripts/NAME.py as a module, run as far as an import goes; it finds what lies beside it, as when it is run."""
+    if str(ROOT / "scripts") not in sys.path:
+        sys.path.append(str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -31,8 +34,10 @@ def run_python(*arguments, **options):
 
 
 def run_command(name, *arguments, before="", **options):
-    """Run one of the package's commands (train, upscale, compare) in a process of its own, after the code `before`."""
-    code = f"{before}\nimport sys; from srgan.cli import {name}; sys.exit({name}(sys.argv[1:]))"
+    """Run one of the package's commands (train, upscale, ...) in a process of its own, after the code `before`."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, function = scripts[f"srgan-{name}"].split(":")
+    code = f"{before}\nimport sys; from {module} import {function}; sys.exit({function}())"
     return run_python("-c", code, *arguments, **options)
 
 

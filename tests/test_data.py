@@ -106,10 +106,10 @@ def test_too_few_pictures_is_an_error_with_the_figures(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("data.pictures=data/coco/train2017", "scripts/download_coco.py train2017 val2017 --output data/coco$"),
+        ("data.pictures=data/coco/train2017", "srgan-download-coco train2017 val2017 --output data/coco$"),
         (
             "data.annotations=data/coco/annotations/instances_train2017.json",
-            "download_coco.py train2017 val2017 --output data/coco$",
+            "srgan-download-coco train2017 val2017 --output data/coco$",
         ),
     ],
 )

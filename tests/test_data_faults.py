@@ -91,9 +91,7 @@ def test_listed_pictures_that_are_not_there_are_counted(tmp_path, warnings):
     partly.mkdir(parents=True)
     shutil.copy(SAMPLE / "train" / LISTED["images"][0]["file_name"], partly)
     assert len(choose(tmp_path, LISTED, pictures=partly)) == 1
-    assert warnings()[0].endswith(
-        f"get it with: python scripts/download_coco.py train2017 val2017 --output {partly.parent}"
-    )
+    assert warnings()[0].endswith(f"get it with: srgan-download-coco train2017 val2017 --output {partly.parent}")
 
 
 @pytest.mark.parametrize(

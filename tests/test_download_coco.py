@@ -1,4 +1,4 @@
-"""scripts/download_coco.py against a real HTTP server on this machine that cuts, changes and lies."""
+"""srgan-download-coco against a real HTTP server on this machine that cuts, changes and lies."""
 
 import io
 import json
@@ -14,9 +14,10 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from helpers import ROOT, load_script
+from helpers import ROOT
 
-download_coco = load_script("download_coco")
+from srgan.cli.download_coco import main
+from srgan.train.data import download
 
 VAL, ANNOTATIONS = "/zips/val2017.zip", "/annotations/annotations_trainval2017.zip"
 PICTURES = {f"val2017/{number:012d}.jpg": random.Random(number).randbytes(40_000) for number in range(8)}
@@ -104,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download_coco, "BACK_OFF", (0, 0, 0))
+    monkeypatch.setattr(download, "BACK_OFF", (0, 0, 0))
     running = Server()
     thread = threading.Thread(target=running.serve_forever, args=(0.05,))
     thread.start()
@@ -121,7 +122,7 @@ def output(tmp_path):
 
 
 def run(server, output, *more):
-    return download_coco.main(["--output", str(output), "--base-url", server.url, "val2017", *more])
+    return main(["--output", str(output), "--base-url", server.url, "val2017", *more])
 
 
 def below(folder):
@@ -133,7 +134,7 @@ def one_line(capsys):
     """The error of a failed run: the last line, and no traceback."""
     error = capsys.readouterr().err
     assert "Traceback" not in error
-    lines = [line for line in error.splitlines() if line.startswith("download_coco: ")]
+    lines = [line for line in error.splitlines() if line.startswith("srgan: ")]
     assert len(lines) == 1
     return lines[0]
 
@@ -304,7 +305,7 @@ def test_no_server_is_an_error(server, output, capsys):
 
 def test_too_small_a_disk_is_said_before_anything_is_fetched(server, output, monkeypatch, capsys):
     usage = type(shutil.disk_usage("/"))
-    monkeypatch.setattr(download_coco.shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 1_000))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 1_000))
     server.claims[VAL] = 20_000_000_000
     assert run(server, output) == 1
     line = one_line(capsys)
@@ -330,15 +331,20 @@ def test_an_empty_folder_is_not_taken_for_the_pictures(server, output):
 
 
 def test_usage_errors(server, output, capsys):
-    assert download_coco.main(["val2017", "--base-url", "ftp://example.org"]) == 2
+    assert main(["val2017", "--base-url", "ftp://example.org"]) == 2
     assert "ftp://example.org" in one_line(capsys)
     with pytest.raises(SystemExit) as stopped:
-        download_coco.main(["test2017"])
+        main(["test2017"])
     assert stopped.value.code == 2
 
 
 def start(server, output):
-    command = [sys.executable, ROOT / "scripts" / "download_coco.py", "val2017"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from srgan.cli.download_coco import main; sys.exit(main())",
+        "val2017",
+    ]
     command += ["--output", output, "--base-url", server.url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -364,7 +370,7 @@ def test_a_stopped_process_leaves_what_the_next_one_continues(server, output, ho
         error = process.communicate(timeout=30)[1]
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert error.splitlines()[-1].startswith("download_coco: interrupted") and "Traceback" not in error
+        assert error.splitlines()[-1].startswith("srgan: interrupted") and "Traceback" not in error
     else:
         assert process.returncode == -how
     assert not (output / "val2017").exists()

@@ -11,6 +11,7 @@ from PIL import Image
 from srgan.networks import discriminators, generators
 
 draw_model = load_script("draw_model")
+from drawing.graph import Skip  # noqa: E402
 
 
 def words(blocks):
@@ -37,7 +38,7 @@ def test_the_generator_is_the_papers(papers):
     expected = ["Conv k9n64s1", "PReLU", *RESIDUAL, "Conv k3n64s1", "BN", "+", *UP, *UP, "Conv k9n3s1"]
     assert words(network.blocks) == expected
     assert network.repeats == ((2, 7, 16),)
-    assert network.skips == (draw_model.Skip(1, 7), draw_model.Skip(1, 10))
+    assert network.skips == (Skip(1, 7), Skip(1, 10))
     assert network.parameters == papers[0].count_params()
     assert network.size is None and network.patches
 

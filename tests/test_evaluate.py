@@ -1,4 +1,4 @@
-"""scripts/evaluate.py: its tables, of pictures and of clips, other programs' predictions, and the literature's figures."""
+"""srgan-evaluate: its tables, of pictures and of clips, other programs' predictions, and the literature's figures."""
 
 import hashlib
 import shutil
@@ -8,19 +8,20 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from helpers import SAMPLE, load_script, run_python
+from helpers import SAMPLE, run_command
 from PIL import Image
 from skimage import data
 
+from srgan.cli.evaluate import main
 from srgan.clips.reading import open_clip
+from srgan.compare.predictions import read_prediction
+from srgan.compare.tables import markdown
 from srgan.compare.versions import Method, read_clip, score_frames
 from srgan.errors import SRGANError
 from srgan.metrics.flicker import flicker, follow
 from srgan.metrics.pixels import lattice, psnr_y, ssim_y
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
-
-evaluate = load_script("evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def rows_of(output):
 
 
 def test_predictions_are_measured_like_models(benchmark, own, capsys):
-    status = evaluate.main(
+    status = main(
         ["--model", str(own), "--data", f"Set2={benchmark / 'Set2'}"]
         + ["--prediction-dir", f"same={benchmark / 'exact'}", "--prediction-dir", str(benchmark / "noisy")]
     )
@@ -120,7 +121,7 @@ def test_the_more_a_low_resolution_suffers_the_harder(source, steps, benchmark, 
     }[source]
     found = []
     for option in ([], *steps):
-        assert evaluate.main(["--model", str(own), *sources, *option]) == 0
+        assert main(["--model", str(own), *sources, *option]) == 0
         printed = capsys.readouterr().out
         assert ("JPEG of quality" in printed) == ("--jpeg" in option)
         assert ("then blurred by a Gaussian of 0.8 pixels" in printed) == ("--blur" in option)
@@ -130,12 +131,12 @@ def test_the_more_a_low_resolution_suffers_the_harder(source, steps, benchmark, 
         found.append(float(figures["bicubic"].strip("*")))
     assert found == sorted(found, reverse=True) and found[0] > found[1] > found[2]
     for wrong in (["--jpeg", "0"], ["--blur", "-1"], ["--noise", "300"]):
-        assert evaluate.main(["--model", str(own), *sources, *wrong]) == 2
+        assert main(["--model", str(own), *sources, *wrong]) == 2
 
 
 def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsys):
     (tmp_path / "1.png").write_bytes((benchmark / "noisy" / "1.png").read_bytes())
-    status = evaluate.main(["--data", f"Set2={benchmark / 'Set2'}", "--prediction-dir", f"part={tmp_path}"])
+    status = main(["--data", f"Set2={benchmark / 'Set2'}", "--prediction-dir", f"part={tmp_path}"])
     printed = capsys.readouterr()
     assert status == 1
     assert f"{tmp_path / '10'}: no such picture" in printed.err
@@ -159,7 +160,7 @@ def test_what_fails_is_named_and_sets_the_exit_status(benchmark, tmp_path, capsy
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(benchmark, capsys, arguments, status, words):
-    assert evaluate.main([argument.format(folder=benchmark) for argument in arguments]) == status
+    assert main([argument.format(folder=benchmark) for argument in arguments]) == status
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
 
@@ -176,7 +177,7 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
         Image.new("RGB", size, "white").save(tmp_path / f"{name}.png")
 
     def find(name):
-        return evaluate.read_prediction(tmp_path, tmp_path / f"{name}.jpg", original, 4)
+        return read_prediction(tmp_path, tmp_path / f"{name}.jpg", original, 4)
 
     assert find("1").shape == original.shape  # and not 10.png
     for name, words in (
@@ -190,11 +191,11 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
 
 def test_published_figures_stand_beside_known_sets_only():
     figures = {"psnr_y": 30.0, "ssim_y": 0.9, "lpips": 0.1, "lattice": 0.0}
-    known = rows_of(evaluate.markdown({"Set14": {"bicubic": figures}}, ["bicubic"]))
+    known = rows_of(markdown({"Set14": {"bicubic": figures}}, ["bicubic"]))
     assert known["Set14", "PSNR-Y"]["SRResNet (published)"] == "28.49"
     assert known["Set14", "LPIPS"]["SRGAN (published)"] == "0.166"
     assert known["Set14", "LPIPS"]["SRResNet (published)"] == "–"
-    assert list(rows_of(evaluate.markdown({"mine": {"bicubic": figures}}, ["bicubic"]))["mine", "LPIPS"]) == ["bicubic"]
+    assert list(rows_of(markdown({"mine": {"bicubic": figures}}, ["bicubic"]))["mine", "LPIPS"]) == ["bicubic"]
 
 
 def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
@@ -204,7 +205,7 @@ def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
         low = read_rgb(path)
         enlarged = resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
         Image.fromarray(enlarged).save(tmp_path / path.name)
-    ran = run_python("scripts/evaluate.py", "--data", f"Set5={folder}", "--prediction-dir", f"MATLAB={tmp_path}")
+    ran = run_command("evaluate", "--data", f"Set5={folder}", "--prediction-dir", f"MATLAB={tmp_path}")
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = rows_of(ran.stdout)
     for score, figure in (("PSNR-Y", "28.43"), ("SSIM-Y", "0.8111"), ("LPIPS", "0.340")):
@@ -217,7 +218,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
     """A file and the folder of its frames, beside a test set; bicubic's figures by hand, and a mean over both."""
     paths = [str(footage / "clip.mkv"), f"pictures={footage / 'frames'}"]
     options = ["--model", str(own), "--data", f"Set2={benchmark / 'Set2'}", "--frames", "4"]
-    assert evaluate.main(["--clips", *paths, *options]) == 0
+    assert main(["--clips", *paths, *options]) == 0
     from srgan.metrics.lpips import lpips
 
     printed = capsys.readouterr().out
@@ -252,7 +253,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
 
 def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
     strip, crop = tmp_path / "new" / "strip.png", ["--crop", "8", "4", "24", "16"]
-    status = evaluate.main(
+    status = main(
         ["--model", str(own), "--clips", f"{footage / 'clip.mkv'}@0.5", "--frames", "6", "--reduce", "2"]
         + ["--strip", str(strip), *crop]
     )
@@ -269,12 +270,10 @@ def test_a_part_of_a_clip_reduced_and_drawn(footage, own, tmp_path, capsys):
 
 def test_a_bad_clip_costs_only_itself(footage, own, tmp_path, capsys):
     (tmp_path / "bad.mp4").write_bytes(b"no film")
-    status = evaluate.main(
-        ["--model", str(own), "--frames", "2", "--clips", str(tmp_path / "bad.mp4"), str(footage / "frames")]
-    )
+    status = main(["--model", str(own), "--frames", "2", "--clips", str(tmp_path / "bad.mp4"), str(footage / "frames")])
     printed = capsys.readouterr()
     assert status == 1
-    assert printed.err.startswith(f"evaluate: skipped {tmp_path / 'bad.mp4'}: cannot be read as a clip")
+    assert printed.err.startswith(f"srgan: skipped {tmp_path / 'bad.mp4'}: cannot be read as a clip")
     assert {name for name, _ in rows_of(printed.out)} == {"frames"}
 
 
@@ -330,6 +329,6 @@ def test_without_opencv_it_is_said_before_any_work(footage, monkeypatch, capsys)
     monkeypatch.setitem(sys.modules, "cv2", None)
     for name in ("srgan.metrics.flicker", "srgan.clips.flow"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    assert evaluate.main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
+    assert main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install opencv-python-headless" in line

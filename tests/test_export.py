@@ -1,17 +1,17 @@
-"""scripts/export.py: what each format's own runtime computes is what Keras computes, or nothing is written."""
+"""srgan-export: what each format's own runtime computes is what Keras computes, or nothing is written."""
 
 import re
 
 import numpy as np
 import pytest
-from helpers import SAMPLE, load_script, run_python
+from helpers import SAMPLE, run_command
 
+from srgan.cli.export import main
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import to_float
 from srgan.runtime import choose_backend, load_keras
+from srgan.upscale.engines import export
 from srgan.upscale.engines.problems import Inconvertible
-
-export = load_script("export")
 
 # One small network of each kind, between them with every layer, activation and skip that generators have.
 NETWORKS = {
@@ -111,13 +111,13 @@ def test_each_runtime_computes_what_keras_computes(network, ending, generators, 
     needs(*packages)
     generator, model = generators[network]
     output = tmp_path / "exported" / f"mine{ending}"
-    assert export.main(["--model", str(model), str(output)]) == 0
+    assert main(["--model", str(model), str(output)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert float(re.search(r"at most (\S+) levels of 255", line)[1]) < 0.01
     assert sorted(file.name for file in output.parent.iterdir()) == sorted(
         {output.name, output.with_suffix(".bin").name if ending == ".xml" else output.name}
     )
-    # Another size than the script tries, and another number of pictures.
+    # Another size than the command tries, and another number of pictures.
     pictures = [to_float(read_rgb(path)[60:89, 50:92]) for path in sorted(SAMPLE.glob("val/*.jpg"))]
     pictures = np.stack(pictures[:3])
     if generator.inputs[0].ndim == 5:
@@ -149,9 +149,9 @@ def test_what_computes_something_else_is_not_written(ending, generators, tmp_pat
     sabotaged = export.FORMATS[name]._replace(write=lambda model, file: write(tmp_path / "other.keras", file))
     monkeypatch.setitem(export.FORMATS, name, sabotaged)
     output = tmp_path / "exported" / f"mine{ending}"
-    assert export.main(["--model", str(generators["compact"][1]), str(output)]) == 1
+    assert main(["--model", str(generators["compact"][1]), str(output)]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"export: {output}: not written") and "differs from Keras by up to" in line
+    assert line.startswith(f"srgan: {output}: not written") and "differs from Keras by up to" in line
     assert list(output.parent.iterdir()) == []
 
 
@@ -162,18 +162,18 @@ def test_an_earlier_export_is_replaced_whole_or_kept(generators, tmp_path, monke
     (output / "saved_model.pb").write_bytes(b"of an earlier export")
     with monkeypatch.context() as patched:
         patched.setattr(export, "TOLERANCE", -1)
-        assert export.main(arguments) == 1
+        assert main(arguments) == 1
     assert [file.name for file in tmp_path.rglob("*")] == ["mine", "saved_model.pb"]
-    assert export.main(arguments) == 0
+    assert main(arguments) == 0
     assert (output / "variables").is_dir() and len((output / "saved_model.pb").read_bytes()) > 1000
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
 def one_line(arguments, capsys):
-    status = export.main([str(argument) for argument in arguments])
+    status = main([str(argument) for argument in arguments])
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
-    assert printed.out == "" and line.startswith("export: ")
+    assert printed.out == "" and line.startswith("srgan: ")
     return status, line
 
 
@@ -196,11 +196,11 @@ def test_mistakes_are_said_in_one_line(generators, tmp_path, monkeypatch, capsys
         assert given[0] == status and words in given[1]
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     for name, packages in {
-        "mine.onnx": "tensorflow tf2onnx onnxruntime",
-        "mine.tflite": "tensorflow ai-edge-litert",
+        "mine.onnx": "tensorflow, tf2onnx, onnxruntime",
+        "mine.tflite": "tensorflow, ai-edge-litert",
     }.items():
         status, line = one_line(["--model", model, tmp_path / name], capsys)
-        assert status == 1 and f"run `pip install {packages}`" in line
+        assert status == 1 and f"({packages}): pip install '.[export]'" in line
     monkeypatch.setattr(export, "find_spec", lambda name: True)
     monkeypatch.setattr(export, "choose_backend", lambda: "jax")
     status, line = one_line(["--model", model, tmp_path / "mine.tflite"], capsys)
@@ -239,7 +239,7 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
     x = layers.UpSampling2D(3, interpolation="nearest")(x)
     x = layers.Concatenate()([x, layers.UpSampling2D(3, interpolation="bilinear")(inputs)])
     keras.Model(inputs, layers.Conv2D(3, 3, padding="same")(x)).save(tmp_path / "own.keras")
-    assert export.main(["--model", str(tmp_path / "own.keras"), str(tmp_path / f"own{ending}")]) == 0  # it compares
+    assert main(["--model", str(tmp_path / "own.keras"), str(tmp_path / f"own{ending}")]) == 0  # it compares
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,13 @@ def test_layers_that_no_generator_has_are_refused_by_name(kind, options):
 
 
 def test_the_command_answers_for_itself(tmp_path):
-    code = (
-        "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_path('scripts/export.py', run_name='__main__')\n"
-    )
-    helped = run_python("-c", code + "except SystemExit: print({'keras', 'onnx', 'openvino'} & set(sys.modules))")
-    assert "SavedModel" in helped.stdout and helped.stdout.splitlines()[-1] == "set()"
     needs("onnx", "onnxruntime")
-    refused = run_python("scripts/export.py", tmp_path / "mine.onnx", env={"KERAS_BACKEND": "abacus"})
-    assert refused.returncode == 2 and refused.stderr.startswith("export: KERAS_BACKEND=abacus")
+    refused = run_command("export", tmp_path / "mine.onnx", env={"KERAS_BACKEND": "abacus"})
+    assert refused.returncode == 2 and refused.stderr.startswith("srgan: KERAS_BACKEND=abacus")
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_the_command_names_every_format():
+    from srgan.cli.export import FORMATS
+
+    assert set(FORMATS) == set(export.FORMATS)

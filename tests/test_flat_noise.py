@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import SAMPLE, load_script
+from helpers import SAMPLE
 from PIL import Image, ImageFilter
 
 from srgan.compare.damage import Damage
@@ -65,12 +65,12 @@ def test_it_is_the_measure_of_the_shared_tool(low, shared, tmp_path, monkeypatch
 
 
 def test_evaluate_has_it_as_a_column_of_medians(low):
-    evaluate = load_script("evaluate")
+    from srgan.compare.evaluate import score_picture
     from srgan.compare.scores import mean_scores
     from srgan.compare.versions import Scene
 
     scene = Scene(PICTURES[0], 4, low, {"bicubic": bicubic(low)}, bicubic(low))
-    scores = evaluate.score_picture(scene)["bicubic"]
+    scores = score_picture(scene)["bicubic"]
     assert scores["flat_luma"] == scores["flat_chroma"] == 1 and "psnr_y" in scores
     pictures = [{"scores": {"a": {"flat_luma": value}}} for value in (1.0, 2.0, 9.0)]
     assert mean_scores(pictures, ["a"], ["flat_luma"]) == {"a": {"flat_luma": 2.0}}

@@ -21,7 +21,8 @@ import keras, numpy as np, sys
 from srgan.networks.generators import srresnet
 generator, random = srresnet(filters=4, blocks=1), np.random.default_rng(0)
 for variable in generator.variables:
-    variable.assign(np.abs(random.normal(0, 0.3, variable.shape)).astype(np.float32))
+    values = random.normal(0, np.prod(variable.shape[:-1], initial=1.0) ** -0.5, variable.shape)
+    variable.assign(values if "kernel" in variable.path else np.abs(values) / 4 + 0.1)
 generator.save(sys.argv[1])
 np.save(sys.argv[2], keras.ops.convert_to_numpy(generator(np.load(sys.argv[3]), training=False)))
 """
@@ -116,6 +117,14 @@ def test_models_are_compared(own, tmp_path):
     scores = json.loads((tmp_path / "page" / "scores.json").read_text())["means"]
     assert scores["srresnet"]["psnr_y"] > scores["bicubic"]["psnr_y"] + 0.3
     assert 0 < scores["srresnet"]["lpips"] < scores["bicubic"]["lpips"] - 0.05
+
+
+def test_a_model_is_exported_to_openvino(own, tmp_path):
+    done = light("export", "--model", own[0], tmp_path / "own.xml")
+    assert done.returncode == 0 and "differs from Keras by at most" in done.stdout, done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["own.bin", "own.xml"]
+    done = light("export", "--model", own[0], tmp_path / "own.onnx")
+    assert done.returncode == 1 and "tensorflow" in done.stderr and "pip install '.[export]'" in done.stderr
 
 
 def test_training_says_what_to_install(tmp_path):

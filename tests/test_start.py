@@ -1,9 +1,10 @@
 """What is imported before it is needed: nothing heavy. Imports are counted, not seconds, which depend on the machine."""
 
 import json
+import tomllib
 
 import pytest
-from helpers import run_command, run_python
+from helpers import ROOT, run_command, run_python
 
 HEAVY = {"keras", "tensorflow", "jax", "torch", "openvino", "pydantic", "numpy", "PIL", "pycocotools", "av"}
 
@@ -17,13 +18,18 @@ def test_import_srgan_loads_no_framework():
     assert not HEAVY & imported_by("import srgan; assert 'Upscaler' in dir(srgan)")
 
 
-@pytest.mark.parametrize("name", ["train", "upscale", "compare"])
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+COMMANDS = [name.removeprefix("srgan-") for name in SCRIPTS]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_loads_no_framework(name):
-    code = f"from srgan.cli import {name}\ntry: {name}(['--help'])\nexcept SystemExit as end: assert end.code == 0"
+    module, main = SCRIPTS[f"srgan-{name}"].split(":")
+    code = f"from {module} import {main}\ntry: {main}(['--help'])\nexcept SystemExit as end: assert end.code == 0"
     assert not HEAVY & imported_by(code)
 
 
-@pytest.mark.parametrize("name", ["train", "upscale", "compare"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_wrong_option_is_a_usage_error(name):
     run = run_command(name, "--colour")
     assert run.returncode == 2 and "Traceback" not in run.stderr

@@ -398,7 +398,7 @@ def test_missing_pictures_end_with_one_line(tmp_path):
         pytest.skip("COCO is here")
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
-    assert "python scripts/download_coco.py train2017 val2017 --output data/coco" in run.stderr
+    assert "srgan-download-coco train2017 val2017 --output data/coco" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def _download_hint(output, path):
     """The command that fetches COCO, where `path` looks like a part of it that is missing in the folder `output`."""
     if "train2017" not in path.name and "val2017" not in path.name:
         return ""
-    return f"; get it with: python scripts/download_coco.py train2017 val2017 --output {output}"
+    return f"; get it with: srgan-download-coco train2017 val2017 --output {output}"
 
 
 def _annotated(annotations, categories, minimum_side, cache):

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from srgan.errors import SRGANError, is_out_of_memory
-from srgan.runtime import load_openvino
+from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.description import describe, description_to_info
 from srgan.upscale.engines.problems import Inconvertible
 
@@ -70,21 +70,9 @@ def _convert_in_a_process(path, target):
         raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({said[0]}); is there enough memory?") from None
 
 
-class _NoTensorFlow:
-    """Keeps Keras from loading TensorFlow, where it is installed, only to compare types: that takes seconds."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name == "tensorflow":
-            raise ImportError("not in this process")
-
-
 def main(path, target):
     """Convert a `.keras` file in this process and return the exit status; a failure goes to stdout as JSON."""
-    os.environ["KERAS_BACKEND"] = "openvino"
-    sys.meta_path.insert(0, _NoTensorFlow())
-    load_openvino()
-    import keras  # noqa: F401  so that the backend is settled
-
+    load_openvinos_keras()
     try:
         save_openvino(_convert(Path(path)), Path(target))
         return 0

@@ -1,16 +1,12 @@
-"""Download COCO 2017: pictures and their annotations.
+"""Downloading COCO 2017: pictures and their annotations.
 
-    python scripts/download_coco.py val2017              # 5,000 pictures, 1 GB to fetch
-    python scripts/download_coco.py train2017 val2017    # 118,287 more, 19 GB more
+`fetch` leaves data/coco/train2017/*.jpg, data/coco/val2017/*.jpg and data/coco/annotations/instances_train2017.json and so on.
 
-leaves data/coco/train2017/*.jpg, data/coco/val2017/*.jpg and data/coco/annotations/instances_train2017.json and so on.
-
-It may be stopped at any time, also by kill -9: the same command goes on where it was, and once all is there it does
+It may be stopped at any time, also by kill -9: the same call goes on where it was, and once all is there it does
 nothing. A half archive is a .part file; it is continued only if the server still has the same file. Every file is checked
 against its checksum in the archive, and a folder appears under its own name only when it is whole.
 """
 
-import argparse
 import json
 import math
 import os
@@ -24,7 +20,7 @@ import urllib.request
 import zipfile
 import zlib
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tqdm import tqdm
 
@@ -293,11 +289,19 @@ def put_in_place(made, target):
 
 
 def fetch(splits, output, base_url=BASE_URL, keep=False):
-    """Bring `splits` and the annotations to `output`, as far as they are not there.
+    """Bring `splits` (of SPLITS) and the annotations to the folder `output`, as far as they are not there.
+
+    Args:
+        base_url: the server, or a mirror of it.
+        keep: whether the archives stay after unpacking.
 
     Raises:
         SRGANError: a file cannot be fetched or is damaged, or the disk is too small.
+        UsageError: `base_url` is no address.
     """
+    if not base_url.startswith(("http://", "https://")):
+        raise UsageError(f"--base-url {base_url}: must start with http:// or https://")
+    base_url = base_url.rstrip("/")
     wanted = archives(splits, output, base_url)
     if not wanted:
         return
@@ -310,32 +314,3 @@ def fetch(splits, output, base_url=BASE_URL, keep=False):
         if not keep:
             archive.unlink()
         print(f"{output / folder}: {count:,} files")
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(description="Download COCO 2017: pictures and their annotations.")
-    parser.add_argument(
-        "splits", nargs="+", choices=SPLITS, metavar="SPLIT", help="train2017 (19 GB) or val2017 (1 GB)"
-    )
-    parser.add_argument("--output", type=Path, default=Path("data/coco"), metavar="FOLDER", help="default: data/coco")
-    parser.add_argument("--base-url", default=BASE_URL, metavar="URL", help=f"a mirror of {BASE_URL}")
-    parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
-    arguments = parser.parse_args(argv)
-    try:
-        if not arguments.base_url.startswith(("http://", "https://")):
-            raise UsageError(f"--base-url {arguments.base_url}: must start with http:// or https://")
-        fetch(dict.fromkeys(arguments.splits), arguments.output, arguments.base_url.rstrip("/"), arguments.keep)
-    except SRGANError as error:
-        print(f"download_coco: {error}", file=sys.stderr)
-        return error.exit_status
-    except OSError as error:
-        print(f"download_coco: {error.filename or arguments.output}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("download_coco: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
