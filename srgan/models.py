@@ -17,12 +17,12 @@ def shipped_models() -> dict[str, Path]:
     return {name: file for name, file in files.items() if file.is_file()}
 
 
-def is_shipped(path) -> bool:
+def is_shipped(path: str | Path) -> bool:
     """Whether a file is one of the package's own weights."""
     return Path(path).parent == WEIGHTS
 
 
-def find_model(name_or_path=None) -> Path:
+def find_model(name_or_path: str | Path | None = None) -> Path:
     """The `.keras` file of a model: a path, or the name of a shipped one; without either the default model.
 
     Raises:
@@ -44,7 +44,7 @@ def find_model(name_or_path=None) -> Path:
     return path
 
 
-def pixel_trained(path, name=None):
+def pixel_trained(path: Path, name: str | None = None) -> Path | None:
     """The pixel-trained model that belongs to a GAN-trained one: as named, else its sister file."""
     if name is not None:
         return find_model(name)

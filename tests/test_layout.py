@@ -23,3 +23,8 @@ def test_no_script_imports_another(script):
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module)
     assert not names & {path.stem for path in SCRIPTS}
+
+
+def test_every_room_says_what_it_is_for():
+    for room in (ROOT / "srgan").rglob("*.py"):
+        assert (room.parent / "__init__.py").read_text(encoding="utf-8").startswith('"""'), room.parent

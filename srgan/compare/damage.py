@@ -40,7 +40,7 @@ class Damage:
 
     def __call__(self, low: np.ndarray) -> np.ndarray:
         """uint8 (h, w, 3) to the same, damaged."""
-        seed = zlib.crc32(np.ascontiguousarray(low))
+        seed = zlib.crc32(low.tobytes())
         if self.blur:
             low = np.asarray(Image.fromarray(low).filter(ImageFilter.GaussianBlur(self.blur)))
         if self.noise:

@@ -9,7 +9,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,7 +209,7 @@ def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple
     paths = list(paths)
     workers = max(2, min(4, os.cpu_count() or 1))
     with tqdm(total=len(paths), unit="picture", disable=None) as bar, ThreadPoolExecutor(workers) as pool:
-        waiting = deque()
+        waiting: deque[tuple[Path, Future | SRGANError]] = deque()
 
         def outcome_of_first():
             path, future = waiting.popleft()

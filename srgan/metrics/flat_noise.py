@@ -39,7 +39,8 @@ def flat_noise(low: np.ndarray, picture: np.ndarray) -> tuple[float, float]:
     flattest = visible & (variation <= np.quantile(variation[visible], 0.1))
     bicubic = resize_bicubic(low, scale * width, scale * height)
     noise, reference = (_noise(pixels, scale * _BLOCK, flattest) for pixels in (picture, bicubic))
-    return tuple(float(a / max(b, _LEAST)) for a, b in zip(noise, reference, strict=True))
+    luma, chroma = np.divide(noise, np.maximum(reference, _LEAST))
+    return float(luma), float(chroma)
 
 
 def _noise(pixels, side, chosen):

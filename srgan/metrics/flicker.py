@@ -35,7 +35,7 @@ class Motion(NamedTuple):
     change: np.ndarray
 
 
-def follow(before, after, border=4) -> Motion | None:
+def follow(before: np.ndarray, after: np.ndarray, border: int = 4) -> Motion | None:
     """The motion between two successive frames of the original, uint8 (height, width, 3).
 
     A pixel is valid if the flow back to `before` and the flow forth from there differ by less than
@@ -60,7 +60,7 @@ def follow(before, after, border=4) -> Motion | None:
     return Motion(origin, agree & inside[0] & inside[1], _change(origin, before, after))
 
 
-def flicker(motion, before, after) -> float:
+def flicker(motion: Motion, before: np.ndarray, after: np.ndarray) -> float:
     """Temporal change that the original's motion does not explain, in levels of luma (of 255).
 
     The mean over the valid pixels of max(|after - moved before| - |the same of the original|, 0), on BT.601 studio

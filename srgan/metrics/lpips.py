@@ -18,7 +18,7 @@ _WEIGHTS = Path(__file__).parents[1] / "weights" / "lpips-alex.npz"
 _SMALLEST = 31  # pixels a side, below which AlexNet's last feature maps are empty
 
 # Normalised by the mean and deviation of ImageNet's colours, which the paper's code gives for values in [-1, 1].
-_MEAN, _DEVIATION = np.float32([-0.030, -0.088, -0.188]), np.float32([0.458, 0.448, 0.450])
+_MEAN, _DEVIATION = np.array([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]], np.float32)
 _one_at_a_time = Lock()
 
 

@@ -15,12 +15,12 @@ _ROWS_AT_ONCE = 128
 _LATTICE_WINDOW = 64
 
 
-def luma(picture) -> np.ndarray:
+def luma(picture: np.ndarray) -> np.ndarray:
     """BT.601 studio luma of uint8 (..., 3): float64 (...) from 16 (black) to 235 (white), not rounded."""
     return 16.0 + np.asarray(picture, np.float64) @ np.array([65.481, 128.553, 24.966]) / 255.0
 
 
-def psnr_y(reference, picture, border=4) -> float:
+def psnr_y(reference: np.ndarray, picture: np.ndarray, border: int = 4) -> float:
     """Peak signal-to-noise ratio on luma in dB, of a peak of 255; infinite for equal pictures.
 
     Raises:
@@ -29,12 +29,12 @@ def psnr_y(reference, picture, border=4) -> float:
     return _psnr(*_pair(luma, reference, picture, border))
 
 
-def psnr_rgb(reference, picture, border=4) -> float:
+def psnr_rgb(reference: np.ndarray, picture: np.ndarray, border: int = 4) -> float:
     """As `psnr_y`, on the squared error of all three channels together."""
     return _psnr(*_pair(np.float64, reference, picture, border))
 
 
-def ssim_y(reference, picture, border=4) -> float:
+def ssim_y(reference: np.ndarray, picture: np.ndarray, border: int = 4) -> float:
     """Structural similarity on luma, at most 1 (Wang et al., IEEE TIP 13(4), 2004, section III.B and equation 13).
 
     An 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, the mean over the places where the window lies
@@ -46,13 +46,13 @@ def ssim_y(reference, picture, border=4) -> float:
     return _ssim(*_pair(luma, reference, picture, border))
 
 
-def ssim_rgb(reference, picture, border=4) -> float:
+def ssim_rgb(reference: np.ndarray, picture: np.ndarray, border: int = 4) -> float:
     """As `ssim_y`, the mean over the three channels."""
     reference, picture = _pair(np.float64, reference, picture, border)
     return float(np.mean([_ssim(reference[..., c], picture[..., c]) for c in range(3)]))
 
 
-def lattice(reference, picture, scale=4) -> float:
+def lattice(reference: np.ndarray, picture: np.ndarray, scale: int = 4) -> float:
     """Checkerboard artifacts in dB: 0 where a picture has no more of them than its original, visible from about 3.
 
     Energy at the frequencies of the upscaling grid over that of their neighbours, minus the original's. A generator
@@ -93,7 +93,7 @@ def _standing_out(values, scale, reach=3):
     return float(np.mean(found))
 
 
-def blur(picture) -> float:
+def blur(picture: np.ndarray) -> float:
     """How blurred a picture looks without knowing its original: 0 (sharp) to 1 (nothing but blur).
 
     The blur effect of Crété-Roffet et al. (SPIE 6492, 2007, section 4) on luma, with scikit-image's settings: the share

@@ -20,7 +20,7 @@ def _convolution(x, filters, kernel_size, strides, normalization, name):
     return x
 
 
-def srgan(*, filters=64, crop=96, normalization="batch"):
+def srgan(*, filters: int = 64, crop: int = 96, normalization: str = "batch") -> keras.Model:
     """The discriminator of SRGAN (Ledig et al., arXiv 1609.04802, figure 4, lower half).
 
     Eight 3x3 convolutions of 64 to 512 filters with LeakyReLU (slope 0.2) and batch normalisation, every second one
@@ -41,7 +41,7 @@ def srgan(*, filters=64, crop=96, normalization="batch"):
     return keras.Model(inputs, outputs, name="srgan_discriminator")
 
 
-def patch(*, filters=64, crop=96, normalization="instance"):
+def patch(*, filters: int = 64, crop: int = 96, normalization: str = "instance") -> keras.Model:
     """The small patch discriminator of pix2pix (Isola et al., arXiv 1611.07004, section 6.1.2): a logit per 70x70
     pixels.
 
@@ -58,7 +58,7 @@ def patch(*, filters=64, crop=96, normalization="instance"):
     return keras.Model(inputs, outputs, name="patch_discriminator")
 
 
-def unet(*, filters=64, crop=96, normalization="spectral"):
+def unet(*, filters: int = 64, crop: int = 96, normalization: str = "spectral") -> keras.Model:
     """The U-Net discriminator of Real-ESRGAN (Wang et al., arXiv 2107.10833, figure 6): a logit per pixel.
 
     Takes pictures of any size that is a multiple of 8; `crop` is ignored.

@@ -10,7 +10,7 @@ from srgan.files import atomic_path
 from srgan.networks.layers import BilinearUpsampling
 
 
-def save_generator(generator, path):
+def save_generator(generator: keras.Model, path: str | Path) -> None:
     """Save as `.keras`, whole or not at all.
 
     The kernels' initialisers become zeros, in the file and in the generator given: they have done their work, and other
@@ -23,7 +23,7 @@ def save_generator(generator, path):
         generator.save(temporary)
 
 
-def load_generator(path) -> keras.Model:
+def load_generator(path: str | Path) -> keras.Model:
     """Load a generator that was saved as `.keras`, uncompiled.
 
     Raises:
@@ -50,11 +50,11 @@ def load_generator(path) -> keras.Model:
 def _with_own_upsampling(model):
     """The same network with BilinearUpsampling in place of Keras' bilinear UpSampling2D, which older files have."""
 
-    def is_bilinear(layer):
+    def is_bilinear(layer: keras.layers.Layer) -> bool:
         kind = keras.layers.UpSampling2D
         return isinstance(layer, kind) and layer.interpolation == "bilinear" and len(set(layer.size)) == 1
 
-    def copy_of(layer):
+    def copy_of(layer: keras.layers.Layer) -> keras.layers.Layer:
         if is_bilinear(layer):
             return BilinearUpsampling(layer.size[0], name=layer.name, dtype=layer.dtype_policy)
         return type(layer).from_config(layer.get_config())

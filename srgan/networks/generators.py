@@ -22,7 +22,15 @@ from srgan.networks.layers import PixelShuffle, SubPixelInitializer
 from srgan.networks.span import span
 
 
-def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activation="prelu", skip="none"):
+def srresnet(
+    *,
+    filters: int = 64,
+    blocks: int = 16,
+    scale: int = 4,
+    normalization: str = "batch",
+    activation: str = "prelu",
+    skip: str = "none",
+) -> keras.Model:
     """SRResNet, the generator of SRGAN (Ledig et al., arXiv 1609.04802, section 2.1.1 and figure 4).
 
     Args:
@@ -51,7 +59,9 @@ def srresnet(*, filters=64, blocks=16, scale=4, normalization="batch", activatio
     return keras.Model(inputs, sr, name="srresnet")
 
 
-def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
+def rdn(
+    *, filters: int = 64, blocks: int = 16, layers_per_block: int = 8, growth: int = 64, scale: int = 4
+) -> keras.Model:
     """Residual Dense Network (Zhang et al., arXiv 1802.08797, section 3; 22 million parameters at full size).
 
     Args:
@@ -92,7 +102,7 @@ def rdn(*, filters=64, blocks=16, layers_per_block=8, growth=64, scale=4):
     return keras.Model(inputs, picture_with_skip(x, inputs, "none", scale), name="rdn")
 
 
-def rrdb(*, filters=64, blocks=23, growth=32, scale=4):
+def rrdb(*, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 4) -> keras.Model:
     """ESRGAN's generator (Wang et al., arXiv 1809.00219, section 3.1; 16.7 million parameters at full size).
 
     Each block is three dense blocks of five 3x3 convolutions; a dense block's outcome and a block's are multiplied by
@@ -140,7 +150,7 @@ def rrdb(*, filters=64, blocks=23, growth=32, scale=4):
     return keras.Model(inputs, picture_with_skip(x, inputs, "none", scale), name="rrdb")
 
 
-def compact(*, filters=64, blocks=16, activation="prelu", scale=4):
+def compact(*, filters: int = 64, blocks: int = 16, activation: str = "prelu", scale: int = 4) -> keras.Model:
     """The fast one: every convolution at low resolution, one pixel shuffle at the end, and a nearest-neighbour skip.
 
     As Real-ESRGAN's small generator (Wang et al., arXiv 2107.10833, in the authors' code; 0.62 million parameters).

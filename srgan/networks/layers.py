@@ -156,7 +156,7 @@ class BlockConv2D(keras.layers.Conv2D):
         return self.activation(x + ops.cast(self.bias, self.compute_dtype) if self.use_bias else x)
 
 
-def shuffled_kernel(kernel, r):
+def shuffled_kernel(kernel: keras.KerasTensor, r: int) -> keras.KerasTensor:
     """The kernel that does to a picture before pixel shuffling by `r` what `kernel` does to it afterwards.
 
     (h, w, c, k), h and w odd, becomes (about h/r, w/r, r² c, r² k): each of the r² output sub-pixels has a copy of the
@@ -290,7 +290,7 @@ class MiddleFrameInitializer(keras.initializers.Initializer):
         return {"merged": self.merged}
 
 
-def kind_of(layer) -> str:
+def kind_of(layer: keras.layers.Layer) -> str:
     """The class of a layer, by Keras' name where it only computes faster what a layer of Keras does."""
     return {PReLU: "PReLU", BlockConv2D: "Conv2D"}.get(type(layer), type(layer).__name__)
 

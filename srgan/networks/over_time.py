@@ -10,6 +10,8 @@ middle frame is then enlarged exactly as by that generator, and only the use of 
 recurrent one blends the frame with its memory from the start.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -27,13 +29,21 @@ from srgan.networks.layers import (
 from srgan.networks.recurrent import MoveAlong, blend_with_memory
 
 FUSIONS = ("early", "late", "slow", "3d", "recurrent")
-OWN = ("merge", "recall", "remember")  # prefixes of the names of layers that a still-image generator lacks
+TEMPORAL_LAYERS = ("merge", "recall", "remember")  # prefixes of the names of layers that a still-image generator lacks
 BLOCKS_3D = 2  # how many of the residual blocks, from the first, have 3D convolutions
 
 
 def video_srresnet(
-    *, fusion, frames=5, filters=64, blocks=16, scale=4, normalization="none", activation="prelu", skip="bilinear"
-):
+    *,
+    fusion: str,
+    frames: int = 5,
+    filters: int = 64,
+    blocks: int = 16,
+    scale: int = 4,
+    normalization: str = "none",
+    activation: str = "prelu",
+    skip: str = "bilinear",
+) -> keras.Model:
     """SRResNet over time. The fusion decides where frames meet (the first three: Karpathy et al., CVPR 2014, section
     3.1):
 
@@ -51,8 +61,8 @@ def video_srresnet(
     Returns:
         keras.Model: see the module; for "recurrent" from [lr, memory] to [sr, next memory].
     """
-    body = {"filters": filters, "normalization": normalization}
-    picture = {"filters": filters, "scale": scale, "activation": activation, "skip": skip}
+    body: Any = {"filters": filters, "normalization": normalization}
+    picture: Any = {"filters": filters, "scale": scale, "activation": activation, "skip": skip}
     if fusion == "recurrent":
         return _recurrent(blocks, activation, body, picture)
     inputs = keras.Input((frames, None, None, 3), name="lr")
@@ -110,18 +120,18 @@ def _recurrent(blocks, activation, body, picture):
     return keras.Model([lr, memory], [sr, remembered], name="video_recurrent")
 
 
-def is_recurrent(generator) -> bool:
+def is_recurrent(generator: keras.Model) -> bool:
     """Whether it takes a frame and a memory."""
     return len(generator.inputs) == 2
 
 
-def frames_of(generator) -> int:
+def frames_of(generator: keras.Model) -> int:
     """How many frames it sees at once: 1 for a still-image or recurrent generator."""
     shape = generator.inputs[0].shape
     return shape[1] if len(shape) == 5 else 1
 
 
-def over_frames(generator, frames) -> keras.Model:
+def over_frames(generator: keras.Model, frames: int) -> keras.Model:
     """The model to train: the generator itself, or a recurrent one unrolled over `frames` successive frames.
 
     The unrolled model takes (batch, frames, h, w, 3) and, for all frames but the first, the position of each pixel of
@@ -147,7 +157,7 @@ def over_frames(generator, frames) -> keras.Model:
     return keras.Model([lr, origins], ops.stack(results, axis=1), name=f"{generator.name}_over_frames")
 
 
-def start_from_picture(generator, picture_generator, source):
+def start_from_picture(generator: keras.Model, picture_generator: keras.Model, source: str):
     """Copy the weights of a still-image generator into a generator over time.
 
     Its convolutions then treat the middle frame as the source treats a picture, and ignore the other frames.
@@ -161,7 +171,7 @@ def start_from_picture(generator, picture_generator, source):
     misfit = f"{source}: does not fit the network of the configuration"
     theirs = {variable.path: variable for variable in picture_generator.variables}
     for variable in generator.variables:
-        if variable.path.startswith(OWN):
+        if variable.path.startswith(TEMPORAL_LAYERS):
             continue
         other = theirs.pop(variable.path, None)
         if other is None:

@@ -20,7 +20,16 @@ BACK_PROJECTIONS = 3
 OPENCV_BICUBIC, PILLOW_BICUBIC = -0.75, -0.5  # coefficients of Keys' kernel; srgan.clips.flow moves memories by OpenCV
 
 
-def blend_with_memory(sr, memory, lr, *, scale, filters, normalization, activation):
+def blend_with_memory(
+    sr: keras.KerasTensor,
+    memory: keras.KerasTensor,
+    lr: keras.KerasTensor,
+    *,
+    scale: int,
+    filters: int,
+    normalization: str,
+    activation: str,
+) -> keras.KerasTensor:
     """Blend an enlarged frame with the memory of the previous one.
 
     Args:
@@ -207,13 +216,13 @@ class MoveAlong(keras.layers.Layer):
         return input_shape[0]
 
 
-def bicubic_reduction(scale):
+def bicubic_reduction(scale: int) -> np.ndarray:
     """Weights of the sub-pixels of the low-resolution pixels at -2 to 2 in the one at 0: (5, scale), with sum 1."""
     weights = _keys(np.arange(-2, 3)[:, None] + (np.arange(scale) - (scale - 1) / 2) / scale)
     return weights / weights.sum()
 
 
-def bicubic_enlargement(scale):
+def bicubic_enlargement(scale: int) -> np.ndarray:
     """Weights of the low-resolution pixels at -2 to 2 in each sub-pixel of the one at 0: (5, scale), columns with sum 1."""
     return _keys(np.arange(-2, 3)[:, None] - (np.arange(scale) - (scale - 1) / 2) / scale)
 

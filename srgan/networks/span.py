@@ -11,7 +11,7 @@ from srgan.networks.blocks import concatenate, picture_with_skip, small_he
 from srgan.networks.layers import PixelShuffle, SubPixelInitializer
 
 
-def span(*, filters=48, blocks=6, scale=4):
+def span(*, filters: int = 48, blocks: int = 6, scale: int = 4) -> keras.Model:
     """The generator of SPAN (section 3, figure 2; 0.43 million parameters once merged).
 
     Unlike the authors', pictures are scaled to [-1, 1] and a nearest-neighbour skip adds the input to the output, so that

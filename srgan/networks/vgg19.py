@@ -9,7 +9,7 @@ from keras import ops
 from srgan.errors import SRGANError
 
 
-def vgg19_features(layers, *, weights=None, before_activation=False):
+def vgg19_features(layers: dict[str, float], *, weights: str | Path | None = None, before_activation: bool = False):
     """A function from pictures to the feature maps of some VGG19 layers.
 
     Args:
@@ -25,11 +25,11 @@ def vgg19_features(layers, *, weights=None, before_activation=False):
     Raises:
         SRGANError: the weights are missing or belong to another network.
     """
-    layers = list(layers)
+    names = list(layers)
     try:
         if weights is not None and weights != "random" and not Path(weights).is_file():
             raise SRGANError(f"{weights}: no such file of VGG19 weights (gan.vgg19)")
-        source = {None: "imagenet", "random": None}.get(weights, str(weights))
+        source = None if weights == "random" else str(weights or "imagenet")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that do not fit, layer by layer; the error says it once
             vgg19 = keras.applications.VGG19(include_top=False, weights=source)
@@ -49,14 +49,14 @@ def vgg19_features(layers, *, weights=None, before_activation=False):
             maps[layer.name] = maps[layer.name] if before_activation else x
         else:
             x = layer(x)
-        if all(name in maps for name in layers):
+        if all(name in maps for name in names):
             break
-    features = keras.Model(inputs, {name: maps[name] for name in layers})
+    features = keras.Model(inputs, {name: maps[name] for name in names})
     features.trainable = False
 
     def extract(pictures):
         caffe = keras.applications.vgg19.preprocess_input(pictures * 255.0)
         found = features(caffe, training=False)
-        return [ops.cast(found[name], "float32") for name in layers]
+        return [ops.cast(found[name], "float32") for name in names]
 
     return extract

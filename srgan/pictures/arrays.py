@@ -99,8 +99,8 @@ def palette_indices(pixels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     colour[..., :3] = pixels[..., : 1 if channels < 3 else 3]
     if channels in (2, 4):
         colour[..., 3] = pixels[..., -1]
-    found, inverse = np.unique(colour.reshape(-1, 4).view(np.uint32), return_inverse=True)
-    found = found.view(np.uint8).reshape(-1, 4)
+    numbers, inverse = np.unique(colour.reshape(-1, 4).view(np.uint32), return_inverse=True)
+    found = numbers.view(np.uint8).reshape(-1, 4)
     nearest = np.empty(len(found), np.uint8)
     for start in range(0, len(found), 2**14):
         difference = found[start : start + 2**14, None].astype(np.int32) - palette[None].astype(np.int32)

@@ -76,7 +76,8 @@ def decode_jpeg_2000(data: bytes, kind: str, refuse_large) -> Decoded:
 
 def decode_pnm(data: bytes, kind: str, refuse_large) -> Decoded:
     """PNM with values above 255; the others are Pillow's."""
-    magic, start, numbers = data[:2], 2, []
+    magic, start = data[:2], 2
+    numbers: list[int] = []
     while magic in (b"P2", b"P3", b"P5", b"P6") and len(numbers) < 3:
         place = start
         while data[place : place + 1].isspace() or data[place : place + 1] == b"#":

@@ -4,6 +4,7 @@ Values are not decoded, but for the few that upscaling changes. MakerNotes are l
 file, which only their maker knows.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
     """A tag's value: the number of its type, how many values of that type, and their bytes."""
 
     type: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of that name
     data: bytes
 
 
@@ -108,7 +109,7 @@ class Exif:
                 photo |= {tag: entry for tag, entry in zip((other, one), pair) if entry}
         for tag in (_SUBJECT_AREA, _SUBJECT_LOCATION):
             if values := self.numbers(photo.get(tag)):
-                x, y = _turned(orientation, *values[:2], *stored) if len(values) > 1 else values
+                x, y = _turned(orientation, values[0], values[1], *stored) if len(values) > 1 else values
                 sides = values[3:1:-1] if swapped and len(values) == 4 else values[2:]
                 photo[tag] = self._integers((x, y, *sides))
         return replace(self, photo=photo, size=stored[::-1] if swapped else stored)
@@ -240,7 +241,7 @@ def _turned(orientation, x, y, width, height):
     }.get(orientation, (x, y))
 
 
-def add_to_tiff(path, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
+def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
     """Append a new first directory with metadata to a TIFF file."""
     if not (exif or xmp or iptc):
         return
@@ -256,9 +257,9 @@ def add_to_tiff(path, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) 
                 directory[tag] = Entry(*((1, len(content)) if tag == _XMP else (_LONG, len(content) // 4)), content)
         start = len(data) + len(data) % 2
         file.write(b"\0" * (len(data) % 2))
-        for pointer, entries in ((_EXIF, exif.photo), (_GPS, exif.gps)) if exif else ():
-            entries = {tag: entry for tag, entry in entries.items() if pointer != _EXIF or tag not in _JPEG_ONLY}
-            if entries:
+        photo = {tag: entry for tag, entry in exif.photo.items() if tag not in _JPEG_ONLY} if exif else {}
+        for pointer, entries in ((_EXIF, photo), (_GPS, exif.gps if exif else {})):
+            if exif and entries:
                 directory[pointer] = Entry(_LONG, 1, struct.pack(order + "I", start))
                 start += file.write(_written(_in_order(entries, exif.order, order), order, start))
         file.write(_written(directory, order, start))

@@ -54,7 +54,7 @@ def encode_jxl(pixels: np.ndarray, quality: int, lossless: bool, exif: bytes | N
     data = imagecodecs.jpegxl_encode(pixels, **({"lossless": True} if lossless else {"distance": distance}))
     if not data.startswith(CONTAINER):
         data = CONTAINER + _box(b"ftyp", b"jxl \0\0\0\0jxl ") + _box(b"jxlc", data)
-    return data + (_box(b"Exif", b"\0\0\0\0" + exif) if exif else b"") + (_box(b"xml ", xmp) if xmp else b"")
+    return bytes(data) + (_box(b"Exif", b"\0\0\0\0" + exif) if exif else b"") + (_box(b"xml ", xmp) if xmp else b"")
 
 
 def _box(name, content):

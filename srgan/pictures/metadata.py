@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def finish(decoded: Decoded) -> Picture:
         ValueError: its colours are coded in a way that is not supported.
     """
     pixels, (height, width) = decoded.pixels, decoded.pixels.shape[:2]
-    exif = or_none(lambda: Exif.parse(decoded.exif)) if decoded.exif else None
+    exif: Exif | None = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
     orientation = decoded.orientation
     if orientation is None:
         orientation = exif.orientation() if exif else 1
@@ -71,7 +72,7 @@ def finish(decoded: Decoded) -> Picture:
     pixels, icc = _fit_profile(pixels, icc)
     if exif:
         exif = exif.of_the_photograph()
-        exif = exif and (or_none(lambda: exif.upright(orientation, width, height)) or exif)
+        exif = exif and (or_none(partial(exif.upright, orientation, width, height)) or exif)
     return Picture(
         pixels=_upright(pixels, orientation),
         icc=icc,
@@ -92,7 +93,8 @@ def metadata_of(picture: Picture) -> dict[str, Any]:
     What it has not is None.
     """
     height, width = picture.pixels.shape[:2]
-    exif = or_none(lambda: picture.exif.resized(width, height).tobytes()) if picture.exif else None
+    resized = or_none(partial(picture.exif.resized, width, height)) if picture.exif else None
+    exif = or_none(resized.tobytes) if resized else None
     xmp = picture.xmp and _XMP_SIZES.sub(lambda found: found[1] + _side(found[1], width, height), picture.xmp)
     return {"icc_profile": picture.icc, "exif": exif, "dpi": picture.dpi, "xmp": xmp, "iptc": picture.iptc}
 

@@ -16,7 +16,7 @@ def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     """
     from PIL import ImageCms
 
-    return ImageCms.profileToProfile(
+    return ImageCms.profileToProfile(  # type: ignore[return-value]  # None with inPlace only
         image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), outputMode="RGB"
     )
 
@@ -147,8 +147,8 @@ def colours_of(chunks: dict[bytes, bytes]) -> bytes | None:
     gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 100000 if len(chunks.get(b"gAMA", b"")) == 4 else 0
     points = _PRIMARIES[1]
     if len(chunks.get(b"cHRM", b"")) == 32:
-        white, *primaries = np.array(struct.unpack(">8I", chunks[b"cHRM"])).reshape(4, 2) / 100000
-        points = *map(tuple, primaries), tuple(white)
+        white, *rgb = np.array(struct.unpack(">8I", chunks[b"cHRM"])).reshape(4, 2) / 100000
+        points = *map(tuple, rgb), tuple(white)  # type: ignore[assignment]
     is_srgb = np.abs(np.subtract(points, _PRIMARIES[1])).max() < 0.002
     if not gamma or 0.44 < gamma < 0.47:  # 1/2.2 stands for sRGB's own curve
         return None if is_srgb else rgb_profile(*points, _SRGB_CURVE)

@@ -3,6 +3,7 @@
 import os
 import struct
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def write_picture(
     if strip_metadata:
         picture = replace(picture, exif=None, dpi=None, xmp=None, iptc=None, text=())
     if kind in _WITHOUT_GRAY and picture.pixels.shape[2] < 3 and picture.icc:
-        picture = replace(picture, icc=or_none(lambda: gray_as_rgb_profile(picture.icc)))
+        picture = replace(picture, icc=or_none(partial(gray_as_rgb_profile, picture.icc)))
     try:
         with atomic_path(path) as temporary:
             if kind == "PNG":

@@ -6,7 +6,7 @@ import keras
 
 from srgan.networks.discriminators import DISCRIMINATORS
 from srgan.networks.generators import GENERATORS
-from srgan.networks.over_time import OWN, over_frames, video_srresnet
+from srgan.networks.over_time import TEMPORAL_LAYERS, over_frames, video_srresnet
 from srgan.networks.vgg19 import vgg19_features
 from srgan.train.data.batches import Batches
 from srgan.train.data.windows import WindowBatches
@@ -49,7 +49,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
     for layer in generator.layers:
-        layer.trainable = getattr(options, "freeze", "none") == "none" or layer.name.startswith(OWN)
+        layer.trainable = getattr(options, "freeze", "none") == "none" or layer.name.startswith(TEMPORAL_LAYERS)
     if config.fusion == "recurrent":
         generator = over_frames(generator, config.network.frames)
     if stage == "pixel":

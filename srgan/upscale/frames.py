@@ -2,13 +2,14 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from srgan.errors import UsageError
 
 
-def scenes(frames, is_cut):
+def scenes(frames: Iterable[np.ndarray], is_cut: Callable[[np.ndarray, np.ndarray], bool]) -> Iterator[tuple]:
     """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
     scene, before = 0, None
     for frame in frames:

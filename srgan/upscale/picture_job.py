@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -106,7 +106,7 @@ def _ahead(pool: Executor, stage: Callable, tasks: Iterable, others: Callable = 
     Args:
         others: says of a task how many others may be under way, or wait to be taken, beside it.
     """
-    waiting = deque()
+    waiting: deque[Future] = deque()
     for task in tasks:
         room = others(task)
         while len(waiting) > room:

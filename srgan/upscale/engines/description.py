@@ -1,9 +1,12 @@
 """What a caller needs to know of a generator in order to run it: scale, inputs, memory, tiling."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Tiling(Enum):
@@ -45,13 +48,13 @@ def description_to_info(description: Description) -> dict[str, int]:
     return info | {"receptive_field": _UNBOUNDED if description.receptive_field is None else info["receptive_field"]}
 
 
-def description_from_info(info: dict[str, int]) -> Description:
+def description_from_info(info: dict[str, Any]) -> Description:
     """The description from what a model file holds; older files lack `frames` and `memory`, and get the defaults."""
     field = info["receptive_field"]
     return Description(**info | {"receptive_field": None if field == _UNBOUNDED else field})
 
 
-def describe(generator) -> Description:
+def describe(generator: "keras.Model") -> Description:
     """Describe a Keras generator by its layers alone."""
     from keras import Model, layers, tree
 
@@ -71,10 +74,13 @@ def describe(generator) -> Description:
     outputs = [operation.output for operation in generator.operations]
     given = [(1, *tensor.shape[1:-3], probe, probe, tensor.shape[-1]) for tensor in generator.inputs]
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
-    on_each_pixel = (layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle)
-    on_each_pixel += (layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate)
-    on_each_pixel += (FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend)
-    reach, scale = {}, {}
+    on_each_pixel = (
+        *(layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle),
+        *(layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate),
+        *(FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend),
+    )
+    reach: dict[int, float] = {}
+    scale: dict[int, float] = {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
         sources = [] if isinstance(layer, layers.InputLayer) else [id(source) for source in tree.flatten(layer.input)]
         before = scale.get(sources[0], 1) if sources else 1

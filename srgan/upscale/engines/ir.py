@@ -113,7 +113,7 @@ def _apply(layer, inputs) -> _Value:
         case layers.PReLU() if list(layer.shared_axes or []) == list(range(1, rank - 1)):
             return x._replace(node=opset.prelu(x.node, np.tile(_weight(layer.alpha).reshape(-1), repeats)))
         case layers.LeakyReLU():
-            return x._replace(node=opset.prelu(x.node, np.float32([layer.negative_slope])))
+            return x._replace(node=opset.prelu(x.node, np.array([layer.negative_slope], np.float32)))
         case layers.ReLU() if layer.max_value and not layer.threshold and not layer.negative_slope:
             return x._replace(node=opset.clamp(x.node, 0.0, layer.max_value))
         case layers.ReLU() if layer.max_value is None and not layer.threshold and not layer.negative_slope:
