@@ -26,5 +26,5 @@ def test_no_script_imports_another(script):
 
 
 def test_every_room_says_what_it_is_for():
-    for room in (ROOT / "srgan").rglob("*.py"):
-        assert (room.parent / "__init__.py").read_text(encoding="utf-8").startswith('"""'), room.parent
+    for room in {path.parent for path in (ROOT / "srgan").rglob("*.py")}:
+        assert (room / "__init__.py").read_text(encoding="utf-8").startswith('"""'), room

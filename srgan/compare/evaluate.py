@@ -96,7 +96,7 @@ def evaluate(
     if clips:
         import srgan.metrics.flicker  # noqa: F401  (that their packages are missing is said before any work)
 
-    methods = []
+    methods: list[Method] = []
     if models:
         methods, scale = load_methods(models, **options)
     elif clips or not folders:
@@ -130,9 +130,9 @@ def find_clip(text: str) -> tuple[str, tuple[Path, float | None]]:
     Raises:
         UsageError: there is no such clip.
     """
-    name, path = named_path(text)
-    found = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)", path)
-    path, start = (Path(found[1]), float(found[2])) if found and not Path(path).exists() else (Path(path), None)
+    name, where = named_path(text)
+    found = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)", where)
+    path, start = (Path(found[1]), float(found[2])) if found and not Path(where).exists() else (Path(where), None)
     if not path.exists():
         raise UsageError(f"{path}: no such clip")
     return (name if "=" in text else path.name if path.is_dir() else path.stem), (path, start)

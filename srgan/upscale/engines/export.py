@@ -130,8 +130,8 @@ def largest_difference(run, generator) -> float:
     noise = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), np.uint8)
     made = [to_float(resize_bicubic(each, 60, 60)) for each in noise]
     differences = []
-    for pictures in ([picture[:37, :45] for picture in made[:1]], [picture[:50, :22] for picture in made[1:]]):
-        pictures = np.stack(pictures)
+    for crops in ([picture[:37, :45] for picture in made[:1]], [picture[:50, :22] for picture in made[1:]]):
+        pictures = np.stack(crops)
         if frames:  # pans
             pictures = np.stack([np.roll(pictures, index, axis=2) for index in range(*frames)], axis=1)
         expected = keras.ops.convert_to_numpy(generator(pictures, training=False))
