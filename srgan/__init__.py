@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from srgan.config.schema import Config
     from srgan.errors import SRGANError
-    from srgan.networks.files import load_generator
+    from srgan.interop.loading import load_generator
     from srgan.train.objective import SRGAN
     from srgan.upscale import Upscaler
 
@@ -22,7 +22,7 @@ _HOMES = {
     "SRGAN": "srgan.train.objective",
     "SRGANError": "srgan.errors",
     "Upscaler": "srgan.upscale",
-    "load_generator": "srgan.networks.files",
+    "load_generator": "srgan.interop.loading",
 }
 _WITH_KERAS = ("SRGAN", "load_generator")
 

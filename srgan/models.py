@@ -23,7 +23,7 @@ def is_shipped(path: str | Path) -> bool:
 
 
 def find_model(name_or_path: str | Path | None = None) -> Path:
-    """The `.keras` file of a model: a path, or the name of a shipped one; without either the default model.
+    """The file of a model: a path, or the name of a shipped one; without either the default model.
 
     Raises:
         UsageError: there is none; the message lists what there is.
@@ -40,7 +40,9 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         return path / "generator.keras"
     if not path.is_file():
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
-        raise UsageError(f"{name_or_path}: no such model; pass the path of a .keras file ({have})")
+        raise UsageError(
+            f"{name_or_path}: no such model; pass the path of a .keras, .pth or .safetensors file ({have})"
+        )
     return path
 
 

@@ -100,12 +100,12 @@ def test_the_overlap_costs_a_quarter_at_most(width, height):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("picture", ["chelsea", "coffee", "rocket"])
-def test_tiles_leave_no_seams(picture, precision, model, monkeypatch):
+def test_tiles_leave_no_seams(picture, precision, model):
     pixels = getattr(data, picture)()[:200, 100:330]
     whole = Upscaler(model, precision=precision, tile=1024)(pixels)
     tiled = Upscaler(model, precision=precision, tile=96)
     assert np.abs(tiled(pixels).astype(int) - whole).max() <= 1
-    monkeypatch.setattr("srgan.upscale.upscaler.OVERLAP", 0)
+    tiled.overlap = 0
     assert np.abs(tiled(pixels).astype(int) - whole).max() > 8  # or this test would see nothing
 
 

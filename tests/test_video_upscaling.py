@@ -258,14 +258,14 @@ def test_what_does_not_move_is_computed_once(kind, calls, models, model):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tiles_are_the_same_for_all_frames_and_leave_no_seams(kind, upscalers, models, monkeypatch):
+def test_tiles_are_the_same_for_all_frames_and_leave_no_seams(kind, upscalers, models):
     frames = pan(5, 70, 110)
     whole = list(upscalers[kind].clip(frames))
     tiled = Upscaler(models(kind), engine="openvino", precision="float32", tile=64)
     tiled.engine = Counted(tiled.engine)
     assert largest(tiled.clip(frames), whole) <= 1
     assert tiled.engine.count == 5 * 2 * 3
-    monkeypatch.setattr("srgan.upscale.upscaler.OVERLAP", 0)
+    tiled.overlap = 0
     assert largest(tiled.clip(frames), whole) > 8  # or this test would see nothing
 
 

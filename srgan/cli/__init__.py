@@ -130,7 +130,11 @@ def upscale(argv=None):
         help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
         "the frames of a clip, or - for standard output; what is there already is replaced",
     )
-    add("--model", metavar="MODEL", help="a .keras file, a run folder, or the name of a shipped model")
+    add(
+        "--model",
+        metavar="MODEL",
+        help="a .keras, .pth or .safetensors file, a run folder, or the name of a shipped model",
+    )
     add("--scale", type=float, metavar="N", help="how many times as wide and high (default: as the model makes it, 4)")
     add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
     add(
@@ -152,6 +156,7 @@ def upscale(argv=None):
     add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
+    add("--overlap", type=int, metavar="PIXELS", help="what a piece sees beyond its own (default: as the model needs)")
     add(
         "--max-pixels",
         type=int,
@@ -211,6 +216,7 @@ def upscale(argv=None):
                 engine=arguments.engine,
                 precision=arguments.precision,
                 tile=arguments.tile,
+                overlap=arguments.overlap,
                 scale=arguments.scale,
                 strength=arguments.strength,
                 pixel_model=arguments.pixel_model,
@@ -274,7 +280,9 @@ def compare(argv=None):
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a picture, or a folder of them")
     parser.add_argument("--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
     parser.add_argument(
-        "--model", action="append", help="a shipped model's name or a .keras file; repeatable (default: all shipped)"
+        "--model",
+        action="append",
+        help="a shipped model's name, or a .keras, .pth or .safetensors file; repeatable (default: all shipped)",
     )
     parser.add_argument("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
     parser.add_argument(

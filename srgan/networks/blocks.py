@@ -6,11 +6,11 @@ from keras import layers
 from srgan.networks.layers import BilinearUpsampling, BlockConv2D, PixelShuffle, PReLU, SubPixelInitializer
 
 
-def make_activation(kind: str, name: str, axes: tuple[int, ...] = (1, 2)) -> keras.layers.Layer:
+def make_activation(kind: str, name: str, axes: tuple[int, ...] = (1, 2), leak: float = 0.2) -> keras.layers.Layer:
     if kind == "prelu":
         return PReLU(shared_axes=list(axes), name=name)  # one slope a channel, shared over space
     if kind == "leaky_relu":
-        return layers.LeakyReLU(0.2, name=name)
+        return layers.LeakyReLU(leak, name=name)
     return layers.Activation(kind, name=name)
 
 
@@ -80,21 +80,31 @@ def concatenate(values: list[keras.KerasTensor], name: str) -> keras.KerasTensor
     return layers.Concatenate(name=name)(values) if len(values) > 1 else values[0]
 
 
-def picture_with_skip(x: keras.KerasTensor, inputs: keras.KerasTensor, skip: str, scale: int) -> keras.KerasTensor:
-    """From the last convolution's values, nominally in [-1, 1], to the float32 picture; `skip` as srresnet's.
+def picture_with_skip(
+    x: keras.KerasTensor, inputs: keras.KerasTensor, skip: str, scale: int, signed: bool = True
+) -> keras.KerasTensor:
+    """From the last convolution's values to the float32 picture; `skip` as srresnet's.
 
     In float32, because bfloat16 has fewer levels than the picture.
+
+    Args:
+        signed: the values are nominally in [-1, 1]; else in [0, 1].
     """
     if skip == "none":
-        return layers.Rescaling(0.5, 0.5, dtype="float32", name="sr")(x)
+        if signed:
+            return layers.Rescaling(0.5, 0.5, dtype="float32", name="sr")(x)
+        return layers.Activation("linear", dtype="float32", name="sr")(x)
     name = {"dtype": "float32", "name": "skip_upsample"}
-    if skip == "bilinear":
+    if scale == 1:
+        enlarged = inputs
+    elif skip == "bilinear":
         enlarged = BilinearUpsampling(scale, **name)(inputs)
     else:
         enlarged = layers.UpSampling2D(scale, interpolation=skip, **name)(inputs)
-    x = layers.Rescaling(0.5, 0.0, dtype="float32", name="to_unit")(x)
+    if signed:
+        x = layers.Rescaling(0.5, 0.0, dtype="float32", name="to_unit")(x)
     return layers.Add(dtype="float32", name="sr")([enlarged, x])
 
 
 def doublings(scale: int) -> int:
-    return {2: 1, 4: 2}[scale]
+    return {1: 0, 2: 1, 4: 2, 8: 3}[scale]

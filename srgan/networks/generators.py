@@ -18,7 +18,7 @@ from srgan.networks.blocks import (
     small_he,
     sub_pixel,
 )
-from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+from srgan.networks.layers import PixelShuffle, PixelUnshuffle, SubPixelInitializer
 from srgan.networks.span import span
 
 
@@ -102,7 +102,15 @@ def rdn(
     return keras.Model(inputs, picture_with_skip(x, inputs, "none", scale), name="rdn")
 
 
-def rrdb(*, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 4) -> keras.Model:
+def rrdb(
+    *,
+    filters: int = 64,
+    blocks: int = 23,
+    growth: int = 32,
+    scale: int = 4,
+    layout: str = "srgan",
+    unshuffle: int = 1,
+) -> keras.Model:
     """ESRGAN's generator (Wang et al., arXiv 1809.00219, section 3.1; 16.7 million parameters at full size).
 
     Each block is three dense blocks of five 3x3 convolutions; a dense block's outcome and a block's are multiplied by
@@ -113,7 +121,10 @@ def rrdb(*, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 
         filters: channels between the blocks.
         blocks: residual-in-residual dense blocks.
         growth: channels that each convolution of a dense block adds.
-        scale: 2 or 4.
+        scale: 1, 2, 4 or 8.
+        layout: "srgan" computes in [-1, 1]; "original" in [0, 1] as the authors' code, for weights of other people.
+        unshuffle: 1, 2 or 4: first, each block of so many pixels a side becomes one of more channels, as in Real-ESRGAN's
+            generators of scale 2 (by 2) and 1 (by 4); heights and widths must be multiples of it.
 
     Returns:
         keras.Model: as srresnet's.
@@ -129,7 +140,9 @@ def rrdb(*, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 
         return layers.Add(name=f"{name}_add")([x, layers.Rescaling(0.2, name=f"{name}_scaled")(residual)])
 
     inputs = keras.Input((None, None, 3), name="lr")
-    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = _to_signed(inputs, layout)
+    if unshuffle > 1:
+        x = PixelUnshuffle(unshuffle, name="unshuffle")(x)
     x = head = layers.Conv2D(filters, 3, padding="same", name="head_conv")(x)
     for block in range(1, blocks + 1):
         before = x
@@ -141,16 +154,18 @@ def rrdb(*, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 
             x = added(x, convolution(filters, f"{name}_conv5")(concatenate(dense, f"{name}_concat5")), name)
         x = added(before, x, f"block{block}")
     x = layers.Add(name="body_add")([head, convolution(filters, "body_conv")(x)])
-    for step in range(1, doublings(scale) + 1):
+    for step in range(1, doublings(scale * unshuffle) + 1):
         x = layers.UpSampling2D(2, interpolation="nearest", name=f"up{step}_nearest")(x)
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"up{step}_conv")(x)
         x = act(x, f"up{step}_act")
     x = act(layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name="tail_conv1")(x), "tail_act")
     x = layers.Conv2D(3, 3, padding="same", name="tail_conv2")(x)
-    return keras.Model(inputs, picture_with_skip(x, inputs, "none", scale), name="rrdb")
+    return keras.Model(inputs, picture_with_skip(x, inputs, "none", scale, signed=layout == "srgan"), name="rrdb")
 
 
-def compact(*, filters: int = 64, blocks: int = 16, activation: str = "prelu", scale: int = 4) -> keras.Model:
+def compact(
+    *, filters: int = 64, blocks: int = 16, activation: str = "prelu", scale: int = 4, layout: str = "srgan"
+) -> keras.Model:
     """The fast one: every convolution at low resolution, one pixel shuffle at the end, and a nearest-neighbour skip.
 
     As Real-ESRGAN's small generator (Wang et al., arXiv 2107.10833, in the authors' code; 0.62 million parameters).
@@ -159,21 +174,29 @@ def compact(*, filters: int = 64, blocks: int = 16, activation: str = "prelu", s
         filters: channels of the body.
         blocks: 3x3 convolutions of the body, each with an activation, between the first convolution and the last.
         activation: "prelu", "relu" or "leaky_relu".
-        scale: 2 or 4.
+        scale: 1, 2, 3, 4 or 8.
+        layout: "srgan" computes in [-1, 1]; "original" in [0, 1], with a leak of 0.1, as the authors' code, for weights
+            of other people.
 
     Returns:
         keras.Model: as srresnet's.
     """
+    leak = 0.2 if layout == "srgan" else 0.1
     inputs = keras.Input((None, None, 3), name="lr")
-    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = _to_signed(inputs, layout)
     for index in range(blocks + 1):
         name = f"body{index}" if index else "head"
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
-        x = make_activation(activation, f"{name}_act")(x)
+        x = make_activation(activation, f"{name}_act", leak=leak)(x)
     initializer = SubPixelInitializer(small_he(), scale)
     x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
-    x = PixelShuffle(scale, name="tail_shuffle")(x)
-    return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale), name="compact")
+    x = PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
+    return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale, signed=layout == "srgan"), name="compact")
+
+
+def _to_signed(inputs, layout):
+    """[0, 1] as [-1, 1], but in the original layout as it is."""
+    return layers.Rescaling(2.0, -1.0, name="to_signed")(inputs) if layout == "srgan" else inputs
 
 
 GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact, "span": span}

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from srgan.errors import SRGANError
+from srgan.interop.loading import load_generator
 from srgan.models import find_model
-from srgan.networks.files import load_generator
 from srgan.networks.layers import kind_of
 from srgan.networks.over_time import frames_of, is_recurrent, start_from_picture
 from srgan.train.checkpoint import Checkpoint

@@ -5,22 +5,23 @@ from pathlib import Path
 
 import psutil
 
-from srgan.upscale.tiles import SMALLEST_TILE
+from srgan.upscale.tiles import OVERLAP, smallest_tile
 
 _CGROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _UNLIMITED = 2**60  # cgroup v1 writes a number about that size for "no limit"
 
 
-def affordable_tile(engine, whole: bool = False) -> int:
+def affordable_tile(engine, whole: bool = False, overlap: int = OVERLAP) -> int:
     """Side in input pixels of the largest tile that fits into half of the free memory.
 
     Args:
         engine: for its `bytes_per_pixel` and `largest_tile`.
         whole: without the engine's own limit, for a model whose tiles would differ: instance normalisation takes the
             mean and the variance of everything it sees.
+        overlap: input pixels that a tile sees beyond its own.
     """
     side = int((free_memory() / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
-    return max(side if whole else min(side, engine.largest_tile), SMALLEST_TILE)
+    return max(side if whole else min(side, engine.largest_tile), smallest_tile(overlap))
 
 
 def free_memory() -> int:

@@ -20,9 +20,8 @@ from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frames import scenes, windows
 from srgan.upscale.memory import affordable_tile
-from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, TileSize, split_tile, tiles
+from srgan.upscale.tiles import TileSize, smallest_tile, split_tile, tiles
 
-WRAPPED = 16  # input pixels, more than `OVERLAP`
 _BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
 
 _log = logging.getLogger("srgan")
@@ -44,6 +43,7 @@ class Upscaler:
             only its lowest and highest value, so has the result's.
         wrap: the picture is a texture that repeats: beyond each edge lies the opposite one.
         palette: a picture of a palette becomes one of the same colours.
+        overlap: how many input pixels a tile sees beyond its own; None: as many as the model needs.
 
     It can be pickled and copied: the model is loaded again where the copy arrives.
 
@@ -66,11 +66,12 @@ class Upscaler:
         alpha="auto",
         wrap=False,
         palette=False,
+        overlap=None,
     ):
+        if overlap is not None and not (isinstance(overlap, numbers.Integral) and 0 <= overlap <= 256):
+            raise UsageError(f"overlap: {overlap!r} is not a whole number of pixels from 0 to 256")
         if tile is not None and not isinstance(tile, numbers.Integral):
             raise UsageError(f"tile: {tile!r} is not a whole number of pixels")
-        if tile is not None and tile < SMALLEST_TILE:
-            raise UsageError(f"tile: {tile} is below {SMALLEST_TILE} pixels")
         if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
             raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
         if alpha not in ALPHAS:
@@ -86,10 +87,16 @@ class Upscaler:
             "alpha": alpha,
             "wrap": wrap,
             "palette": palette,
+            "overlap": overlap,
         }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
         self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
         self.scale = scale or self.engine.description.scale
+        self.overlap = self.engine.description.overlap if overlap is None else overlap
+        if tile is not None and tile < smallest_tile(self.overlap):
+            raise UsageError(
+                f"tile: {tile} is below {smallest_tile(self.overlap)} pixels, what tiles of this model need at least"
+            )
         self.tile = tile
         self._exact_engine = None
         self._lock = threading.Lock()
@@ -203,7 +210,9 @@ class Upscaler:
         height, width = frames[0].shape[:2]
         if not self.wrap:
             return self._upscale_whole(frames, memory, tile, on_tile, new_width, new_height)
-        (x, new_x), (y, new_y) = _margin(width, new_width), _margin(height, new_height)
+        (x, new_x), (y, new_y) = (
+            _margin(*sides, self.overlap + 6) for sides in ((width, new_width), (height, new_height))
+        )
         frames = [np.pad(frame, [(y, y), (x, x), (0, 0)], "wrap") for frame in frames]
         memory = None if memory is None else np.pad(memory, [(y, y), (x, x), (0, 0)], "wrap")
         size = new_width + 2 * new_x, new_height + 2 * new_y
@@ -235,6 +244,15 @@ class Upscaler:
         return result, remembered
 
     def _upscale_colour(self, frames, memory, tile, on_tile=lambda done, total: None):
+        multiple, (height, width, _) = self.engine.description.multiple, frames[0].shape
+        if height % multiple or width % multiple:
+            beyond = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
+            frames = [np.pad(frame, beyond, "reflect") for frame in frames]
+        result, memory = self._upscale_tiles(frames, memory, tile, on_tile)
+        scale = self.engine.description.scale
+        return np.ascontiguousarray(result[: height * scale, : width * scale]), memory
+
+    def _upscale_tiles(self, frames, memory, tile, on_tile):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
         engine = self.engine if dtype == np.uint8 else self._exact()
         scale, levels = engine.description.scale, _levels(dtype)
@@ -244,13 +262,14 @@ class Upscaler:
             remembered = np.empty((height, width, engine.description.memory), np.float32)
             memory = np.zeros_like(remembered) if memory is None else memory
         whole = engine.description.tiling is Tiling.WHOLE
-        limit = tile.side or affordable_tile(engine, whole)
+        limit = tile.side or affordable_tile(engine, whole, self.overlap)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
         # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
         # statistics of 40 training pictures 0.34 dB worse than each picture's own.
         if whole and not tile.side and height * width <= limit**2:
             limit = max(height, width)
-        todo = tiles(width, height, limit, OVERLAP)[::-1]
+        cut = {"overlap": self.overlap, "multiple": engine.description.multiple}
+        todo = tiles(width, height, limit, **cut)[::-1]
         total = len(todo)
         if total > 1 and whole:
             _log.warning(
@@ -269,11 +288,11 @@ class Upscaler:
                 sr, after = self._compute(engine, *inputs)
             except MemoryError as error:
                 limit = max(window.width, window.height) // 2
-                if limit < SMALLEST_TILE:
+                if limit < smallest_tile(self.overlap):
                     raise SRGANError("not enough memory, even for the smallest tile") from error
                 _log.warning("out of memory: going on with tiles of %d pixels", limit)
                 tile.shrink(limit)
-                todo = [part for boxes in [*todo, (window, core)] for part in split_tile(*boxes, limit)]
+                todo = [part for boxes in [*todo, (window, core)] for part in split_tile(*boxes, limit, **cut)]
                 total += len(todo) - 1
                 continue
             inner = sr[core.within(window).times(scale).slices()]
@@ -327,10 +346,10 @@ def _check_range(pixels):
         )
 
 
-def _margin(side, new_side):
+def _margin(side, new_side, least):
     """How far a picture that repeats is continued, in its own pixels and in the result's, both whole numbers."""
     step = side // math.gcd(side, new_side)
-    margin = step * math.ceil(WRAPPED / step)
+    margin = step * math.ceil(least / step)
     return margin, margin * new_side // side
 
 

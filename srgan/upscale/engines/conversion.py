@@ -45,7 +45,7 @@ def save_openvino(model, path, half=False):
 
 def _convert(path):
     load_openvino()
-    from srgan.networks.files import load_generator
+    from srgan.interop.loading import load_generator
     from srgan.upscale.engines import ir
 
     generator = load_generator(path)

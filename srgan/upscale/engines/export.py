@@ -110,7 +110,7 @@ def _placed(output):
 def load_float32(model):
     """The generator, computing in float32 whatever it was trained in."""
     keras = load_keras() if has_framework() else load_openvinos_keras()
-    from srgan.networks.files import load_generator
+    from srgan.interop.loading import load_generator
 
     generator = load_generator(model)
     for layer in generator.layers[1:]:

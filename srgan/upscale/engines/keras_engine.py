@@ -49,7 +49,7 @@ class KerasEngine:
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
         keras = load_keras()
-        from srgan.networks.files import load_generator
+        from srgan.interop.loading import load_generator
 
         self.weights = path, pixel_path, strength
         self._generator = load_generator(path)

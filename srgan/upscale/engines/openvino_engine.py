@@ -21,7 +21,7 @@ from srgan.upscale.engines.description import Description, description_from_info
 from srgan.upscale.engines.problems import translate_backend_error
 
 _log = logging.getLogger("srgan")
-_CACHE_FORMAT = "1"  # raise it when ir.py builds something else from the same generator
+_CACHE_FORMAT = "2"  # raise it when ir.py builds something else from the same generator
 
 
 class OpenVINOEngine:

@@ -1,0 +1,125 @@
+"""Make tests/data/foreign: small networks by spandrel's own classes, with what they make of a picture.
+
+    pip install torch spandrel safetensors && python scripts/make_foreign_models.py
+
+Every network has random weights, drawn so large that each layer matters. Beside `NAME.pth` or `NAME.safetensors` lies
+`NAME.npz` with a picture (`lr`, (h, w, 3) in [0, 1]) and the original's result in float32 (`sr`).
+"""
+
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+from spandrel.architectures.ESRGAN.__arch import RRDB as esrgan
+
+FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "foreign"
+
+
+def small(network, gain=0.5, seed=0):
+    """The network with weights of variance `gain`² / inputs, and biases and slopes that matter."""
+    torch.manual_seed(seed)
+    for name, values in network.state_dict().items():
+        if not values.dtype.is_floating_point or name.endswith("init_pos"):
+            continue
+        fan_in = values[0].numel() if values.ndim > 1 else 25
+        with torch.no_grad():
+            values.copy_(torch.randn(values.shape) * gain / fan_in**0.5)
+    return network.eval()
+
+
+def picture(height, width):
+    generator = np.random.default_rng(3)
+    return generator.random((height, width, 3), np.float32)
+
+
+def result(network, lr):
+    with torch.no_grad():
+        return network(torch.from_numpy(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+
+
+def save(name, saved, network, size=(9, 8), legacy=False):
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lr = picture(*size)
+    if name.endswith(".safetensors"):
+        safetensors.torch.save_file({key: values.contiguous() for key, values in saved.items()}, FOLDER / name)
+    else:
+        torch.save(saved, FOLDER / name, _use_new_zipfile_serialization=not legacy)
+    sr = result(network, lr)
+    np.savez_compressed((FOLDER / name).with_suffix(".npz"), lr=lr, sr=sr.astype(np.float32))
+    print(f"{name}: {(FOLDER / name).stat().st_size} bytes, {lr.shape} to {sr.shape}, {sr.min():.2f} to {sr.max():.2f}")
+
+
+def rrdb_names(state, style):
+    """An ESRGAN's state dict in the names of its first version (spandrel's own), of the authors', or of BasicSR."""
+    import re
+
+    blocks = 1 + max(int(key.split(".")[3]) for key in state if ".RDB1." in key)
+    tail = sorted({int(key.split(".")[1]) for key in state if key.count(".") == 2})[1:]
+    named = {"basicsr": "conv_up{}", "authors": "upconv{}"}[style]
+    names = {number: named.format(step) for step, number in enumerate(tail[:-2], 1)}
+    names |= {tail[-2]: {"basicsr": "conv_hr", "authors": "HRconv"}[style], tail[-1]: "conv_last", 0: "conv_first"}
+    renamed = OrderedDict()
+    for key, values in state.items():
+        kind = key.split(".")[-1]
+        if match := re.match(r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", key):
+            block, part, conv = match.groups()
+            key = {
+                "basicsr": f"body.{block}.rdb{part}.conv{conv}",
+                "authors": f"RRDB_trunk.{block}.RDB{part}.conv{conv}",
+            }[style]
+        elif key.startswith(f"model.1.sub.{blocks}."):
+            key = {"basicsr": "conv_body", "authors": "trunk_conv"}[style]
+        else:
+            key = names[int(key.split(".")[1])]
+        renamed[f"{key}.{kind}"] = values
+    return renamed
+
+
+def rrdb():
+    whole = esrgan.B.RRDB
+    esrgan.B.RRDB = lambda **options: whole(**options | {"gc": 3})  # 32 is fixed there
+
+    def network(scale, unshuffle=None, blocks=1):
+        sizes = {"num_filters": 4, "num_blocks": blocks, "scale": scale * (unshuffle or 1)}
+        channels = {"in_nc": 3 * (unshuffle or 1) ** 2, "out_nc": 3}
+        return small(esrgan.RRDBNet(**channels, **sizes, plus=False, shuffle_factor=unshuffle))
+
+    for scale, kind in ((1, "safetensors"), (2, "safetensors"), (4, "pth"), (8, "safetensors")):
+        model = network(scale, blocks=2 if scale == 1 else 1)
+        save(f"rrdb-old-x{scale}.{kind}", model.state_dict(), model, (5, 4) if scale == 8 else (9, 8), legacy=True)
+    model = network(4)
+    state = model.state_dict()
+    halved = OrderedDict((key, values.half()) for key, values in rrdb_names(state, "authors").items())
+    averaged = rrdb_names(state, "basicsr")
+    worse = OrderedDict((key, values * 0) for key, values in averaged.items())
+    save("rrdb-basicsr-x4.pth", {"params": worse, "params_ema": averaged}, model, legacy=True)
+    save("rrdb-authors-half.pth", halved, model.half().float())
+    for scale, unshuffle in ((2, 2), (1, 4)):
+        wide = network(scale, unshuffle)
+        named = OrderedDict(
+            (f"module.{key}", values) for key, values in rrdb_names(wide.state_dict(), "basicsr").items()
+        )
+        save(f"rrdb-unshuffle-x{scale}.pth", {"state_dict": named, "epoch": 7}, wide, (8, 12), legacy=scale == 1)
+
+
+def compact():
+    for scale in (1, 2, 3, 4):
+        model = small(SRVGGNetCompact(num_feat=6, num_conv=2, upscale=scale))
+        save(f"compact-x{scale}.{'safetensors' if scale % 2 else 'pth'}", model.state_dict(), model)
+    model = small(SRVGGNetCompact(num_feat=6, num_conv=3, upscale=4)).bfloat16()
+    state = model.state_dict()
+    save("compact-bfloat16.safetensors", state, model.float())
+    save("compact-bfloat16-zip.pth", {"params": state}, model.float())
+    for kind in ("leakyrelu", "relu"):
+        model = small(SRVGGNetCompact(num_feat=6, num_conv=2, upscale=2, act_type=kind))
+        save(f"compact-{kind}.pth", model.state_dict(), model)
+
+
+if __name__ == "__main__":
+    for make in (rrdb, compact):
+        if len(sys.argv) == 1 or make.__name__ in sys.argv[1:]:
+            make()

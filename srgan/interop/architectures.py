@@ -1,0 +1,181 @@
+"""Which network a file's tensors are of, told by their names and shapes, and where in ours each of them belongs."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.interop.checkpoint import Checkpoint
+from srgan.interop.tensors import Unreadable
+
+_MOST_CHANNELS, _MOST_BLOCKS = 4096, 1000  # beyond, it is no network but a trap
+
+
+class Network(NamedTuple):
+    """A network of `srgan.networks.generators` with the weights of a file."""
+
+    generator: str  # its name there
+    settings: dict  # its arguments
+    weights: dict[str, list[np.ndarray]]  # of each layer, by the layer's name
+    names: dict[str, list[str]]  # of the tensors, for messages
+    assumed: tuple[str, ...] = ()  # what the file does not say and was taken from its authors
+
+
+class Architecture(NamedTuple):
+    """What is to be known of one kind of network."""
+
+    title: str
+    recognised: Callable[[Checkpoint], bool]
+    settle: Callable  # (checkpoint, options) -> (settings, {layer: Source}, assumed)
+    unused: str = "$^"  # a regular expression: tensors that the network does not use, as its authors know
+    rules: tuple[tuple[str, str], ...] = ()  # other names of its tensors, see `Checkpoint.renamed`
+
+
+class Options(NamedTuple):
+    """What a file does not say; None: as its authors published it."""
+
+    activation: str | None = None
+    range: str | None = None
+
+
+class Source(NamedTuple):
+    """The tensors of a layer: a convolution, unless `take` says how else they are taken."""
+
+    name: str
+    shuffle: int = 1
+    unshuffle: int = 1
+    take: Callable[[Checkpoint, str], list[np.ndarray]] | None = None
+
+    def weights(self, checkpoint):
+        if self.take:
+            return self.take(checkpoint, self.name)
+        return checkpoint.convolution(self.name, self.shuffle, self.unshuffle)
+
+
+def blocks_of(checkpoint: Checkpoint, pattern: str) -> int:
+    """How many blocks there are, by their numbers."""
+    count = checkpoint.count(pattern)
+    if not 0 < count <= _MOST_BLOCKS:
+        raise Unreadable(f"it has {count} blocks, where 1 to {_MOST_BLOCKS} are possible")
+    return count
+
+
+def channels_of(checkpoint: Checkpoint, name: str, dimension: int = 0) -> int:
+    """The output channels of a convolution, or with dimension 1 its input channels."""
+    shape = checkpoint.shape(name)
+    if len(shape) != 4 or not 0 < shape[dimension] <= _MOST_CHANNELS:
+        raise Unreadable(f"{name} is {shape}, not the kernel of a convolution of at most {_MOST_CHANNELS} channels")
+    return shape[dimension]
+
+
+def root_of(channels: int, name: str) -> int:
+    """The scale of a pixel shuffle that makes RGB of so many channels."""
+    scale = math.isqrt(channels // 3)
+    if scale not in (1, 2, 3, 4, 8) or 3 * scale**2 != channels:
+        raise Unreadable(f"{name} has {channels} channels, which makes no RGB picture at scale 1, 2, 3, 4 or 8")
+    return scale
+
+
+# --- RRDB, ESRGAN's generator, under the names of its authors, of BasicSR and of the first version ----------------------
+
+_RRDB_OLD = (
+    (r"^model\.0\.", "conv_first."),
+    (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3."),
+    (r"^model\.1\.sub\.\d+\.(weight|bias)$", r"conv_body.\1"),
+)
+_RRDB_AUTHORS = (
+    (r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
+    (r"^trunk_conv\.", "conv_body."),
+    (r"^upconv(\d)\.", r"conv_up\1."),
+    (r"^HRconv\.", "conv_hr."),
+)
+
+
+def _rrdb_tail(checkpoint):
+    """The names of the convolutions behind the body: of each upsampling, then the last two."""
+    numbered = sorted(
+        int(name.split(".")[1])
+        for name in checkpoint.tensors
+        if name.startswith("model.")
+        and name.endswith(".weight")
+        and name.split(".")[1].isdigit()
+        and name.count(".") == 2
+    )
+    if numbered:  # of the first version, whose layers have numbers only
+        *ups, hr, last = [f"model.{number}" for number in numbered]
+        return ups, hr, last
+    ups = [f"conv_up{step}" for step in range(1, checkpoint.count(r"conv_up(\d+)\."))]
+    return ups, "conv_hr", "conv_last"
+
+
+def _rrdb(checkpoint, options):
+    blocks = blocks_of(checkpoint, r"body\.(\d+)\.rdb1\.")
+    filters = channels_of(checkpoint, "conv_first.weight")
+    inputs = channels_of(checkpoint, "conv_first.weight", 1)
+    unshuffle = {3: 1, 12: 2, 48: 4}.get(inputs)
+    if unshuffle is None:
+        raise Unreadable(f"its first convolution takes {inputs} channels, where 3 (RGB), 12 or 48 are supported")
+    ups, hr, last = _rrdb_tail(checkpoint)
+    scale = 2 ** len(ups) / unshuffle
+    if scale not in (1, 2, 4, 8):
+        raise Unreadable(f"its scale is {scale:g}, where 1, 2, 4 and 8 are supported")
+    sources = {"head_conv": Source("conv_first", unshuffle=unshuffle), "body_conv": Source("conv_body")}
+    for block in range(blocks):
+        for part in range(1, 4):
+            for index in range(1, 6):
+                layer = f"block{block + 1}_dense{part}_conv{index}"
+                sources[layer] = Source(f"body.{block}.rdb{part}.conv{index}")
+    sources |= {f"up{step}_conv": Source(name) for step, name in enumerate(ups, 1)}
+    sources |= {"tail_conv1": Source(hr), "tail_conv2": Source(last)}
+    growth = channels_of(checkpoint, "body.0.rdb1.conv1.weight")
+    settings = {"filters": filters, "blocks": blocks, "growth": growth, "scale": int(scale), "unshuffle": unshuffle}
+    return settings, sources, ()
+
+
+# --- SRVGGNetCompact, Real-ESRGAN's small generator ---------------------------------------------------------------------
+
+
+def _is_compact(checkpoint):
+    return "body.0.weight" in checkpoint and all(name.startswith("body.") for name in checkpoint.tensors)
+
+
+def _compact(checkpoint, options):
+    last = checkpoint.count(r"body\.(\d+)\.") - 1
+    blocks = last // 2 - 1
+    if last % 2 or not 0 < blocks <= _MOST_BLOCKS:
+        raise Unreadable(f"its last layer is body.{last}, where an even number from 4 on is expected")
+    sources, assumed = {}, ()
+    learned = "body.1.weight" in checkpoint
+    for index in range(blocks + 1):
+        name = f"body{index}" if index else "head"
+        sources[f"{name}_conv"] = Source(f"body.{2 * index}")
+        if learned:
+            sources[f"{name}_act"] = Source(f"body.{2 * index + 1}", take=slopes)
+    activation = options.activation or ("prelu" if learned else "leaky_relu")
+    if learned != (activation == "prelu"):
+        raise Unreadable(
+            f"--activation {activation}: the file has {'the slopes of a PReLU' if learned else 'no slopes'}"
+        )
+    if not learned and not options.activation:
+        assumed = ("activation leaky_relu (--activation relu is the other possibility)",)
+    scale = root_of(channels_of(checkpoint, f"body.{last}.weight"), f"body.{last}.weight")
+    sources["tail_conv"] = Source(f"body.{last}", shuffle=scale)
+    filters = channels_of(checkpoint, "body.0.weight")
+    return {"filters": filters, "blocks": blocks, "activation": activation, "scale": scale}, sources, assumed
+
+
+def slopes(checkpoint: Checkpoint, name: str) -> list[np.ndarray]:
+    """The slopes of a PReLU as Keras has them where they are shared over space, (1, 1, channels)."""
+    return [checkpoint.take(f"{name}.weight").reshape(1, 1, -1)]
+
+
+ARCHITECTURES = {
+    "rrdb": Architecture(
+        "RRDB (ESRGAN, Real-ESRGAN, BSRGAN)",
+        lambda checkpoint: "body.0.rdb1.conv1.weight" in checkpoint,
+        _rrdb,
+        rules=(*_RRDB_OLD, *_RRDB_AUTHORS),
+    ),
+    "compact": Architecture("SRVGGNetCompact (Real-ESRGAN's small models)", _is_compact, _compact),
+}

@@ -1,0 +1,79 @@
+"""Any model file as a Keras model: this project's own, or other people's."""
+
+import logging
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.interop.architectures import Network, Options
+from srgan.interop.recognition import read_network
+
+_log = logging.getLogger("srgan")
+
+
+def load_generator(path, options: Options = Options()):  # noqa: B008  immutable
+    """The generator in a model file as a Keras model, uncompiled.
+
+    Args:
+        path: a `.keras` file as srgan-train writes it, or a .pth, .pt or .safetensors file of a network that is known here
+            (see docs/other-models.md). Which it is, is told by its content.
+        options: for other people's: what their files do not say.
+
+    Returns:
+        keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3); over time as described in
+        `srgan.networks.over_time`.
+
+    Raises:
+        SRGANError: the file is missing, damaged or of another kind, or its network is none of those that are known.
+    """
+    from srgan.networks import files
+
+    path = Path(path)
+    if not path.is_file():
+        raise SRGANError(f"{path}: no such model file")
+    if is_foreign(path):
+        return build(read_network(path, options), path)
+    return files.load_generator(path)
+
+
+def is_foreign(path) -> bool:
+    """Whether a file is other people's: anything but a zip with the `config.json` of Keras."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" not in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return Path(path).suffix.lower() != ".keras"
+
+
+def build(network: Network, path):
+    """The Keras model of a network that was read from the file `path`, which is for messages only.
+
+    Raises:
+        SRGANError: a tensor has another shape than the network needs, or holds values that are no numbers.
+    """
+    from srgan.networks.generators import GENERATORS
+
+    if network.assumed:
+        _log.info("%s: the file does not say: %s", path, "; ".join(network.assumed))
+    generator = GENERATORS[network.generator](**network.settings)
+    for layer in generator.layers:
+        if layer.name in network.weights:
+            _give(layer, network, path)
+        elif layer.weights:
+            raise SRGANError(f"{path}: it lacks the weights of {layer.name}")
+    return generator
+
+
+def _give(layer, network, path):
+    """Put a layer's weights into it, a bias of zeros where the file has none."""
+    given = network.weights[layer.name]
+    wanted = [tuple(weight.shape) for weight in layer.weights]
+    given = [*given, *(np.zeros(shape, np.float32) for shape in wanted[len(given) :] if len(shape) == 1)]
+    shapes = [values.shape for values in given]
+    if shapes != wanted:
+        raise SRGANError(f"{path}: {network.names[layer.name]} is {shapes}, where the network needs {wanted}")
+    if not all(np.isfinite(values).all() for values in given):
+        raise SRGANError(f"{path}: {network.names[layer.name]} holds values that are no numbers")
+    layer.set_weights(given)

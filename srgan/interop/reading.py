@@ -1,0 +1,198 @@
+"""Files of tensors: PyTorch's .pth and .pt in both their forms, and .safetensors, told apart by their content."""
+
+import contextlib
+import io
+import mmap
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.interop import torch_pickle
+from srgan.interop.tensors import DTYPES, Unreadable
+from srgan.interop.torch_pickle import Storage
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")  # what such files are called
+
+# Where a state dict lies in what was saved; the first that is there: weights averaged over training come first.
+_WRAPPERS = (
+    "params_ema",
+    "params",
+    "state_dict",
+    "model",
+    "generator",
+    "netG",
+    "model_state_dict",
+    "net_g_ema",
+    "net_g",
+)
+_PREFIXES = ("module.", "netG.", "generator.", "net_g_ema.", "net_g.")
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
+_SAFETENSORS = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+}
+_SAFETENSORS |= {"I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+
+
+def read_tensors(path) -> dict[str, np.ndarray]:
+    """The network's tensors in a .pth, .pt or .safetensors file, by name; no code in the file is run.
+
+    Returns:
+        Arrays as they are stored, to be used by `srgan.interop.tensors.as_float32`.
+
+    Raises:
+        SRGANError: there is no such file, it is of another kind or damaged, or it holds something other than tensors.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, _mapped(file) as content:
+            return {name: np.array(values) for name, values in _state_dict(_read(content, file)).items()}
+    except Unreadable as error:
+        raise SRGANError(f"{path}: {error}") from error
+    except OSError as error:
+        raise SRGANError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def _mapped(file) -> Iterator[Any]:
+    """The file's content in memory as it is needed; empty files cannot be mapped."""
+    if file.seek(0, io.SEEK_END) == 0:
+        raise Unreadable("it is empty")
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        yield content
+    finally:
+        with contextlib.suppress(BufferError):  # an error's traceback may still hold an array: closed with that
+            content.close()
+
+
+def _read(content, file):
+    if content[:4] == b"PK\x03\x04":
+        return _read_zip(file)
+    if content[8:9] == b"{":
+        return _read_safetensors(content)
+    if content[:1] == b"\x80":
+        return _read_legacy(content)
+    raise Unreadable("it is no model that is known here: neither .keras nor PyTorch's .pth, .safetensors or .onnx")
+
+
+def _read_zip(file):
+    """PyTorch's form since 1.6: a zip of `data.pkl` and a file for each storage, all of them stored as they are."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+            if len(pickles) != 1:
+                raise Unreadable("it is a zip file, but no model of PyTorch's or Keras'")
+            folder = pickles[0].removesuffix("data.pkl")
+            if any(name.startswith(f"{folder}code/") for name in archive.namelist()):
+                raise Unreadable("it holds a program (TorchScript), which is not run; export the model as .onnx")
+            if f"{folder}byteorder" in archive.namelist() and _member(archive, f"{folder}byteorder") != b"little":
+                raise Unreadable("its numbers are in big-endian order; save it on an ordinary machine")
+            storages: dict[tuple, np.ndarray] = {}
+
+            def values_of(storage: Storage) -> np.ndarray:
+                place = storage.kind, storage.key
+                if place not in storages:
+                    storages[place] = _as_array(_member(archive, f"{folder}data/{storage.key}"), storage)
+                return storages[place]
+
+            return torch_pickle.load(io.BytesIO(_member(archive, pickles[0])), values_of)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise Unreadable(f"it is damaged or was cut off ({' '.join(str(error).split())[:100]}); get it anew") from error
+
+
+def _member(archive, name):
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > info.compress_size:
+        raise Unreadable("it is a zip file, but compressed, which PyTorch's are not")
+    return archive.read(info)  # which checks the checksum
+
+
+def _as_array(values, storage):
+    dtype = DTYPES[storage.kind]
+    if len(values) < storage.count * dtype.itemsize or storage.count < 0:
+        raise Unreadable("it is damaged or was cut off; get it anew")
+    return np.frombuffer(values, dtype, storage.count)
+
+
+def _read_legacy(content):
+    """The form before: five pickles one after another, and behind them the storages, each after its length."""
+
+    def refuse(storage):
+        raise Unreadable("it is no model of PyTorch's")
+
+    def values_of(storage: Storage) -> np.ndarray:
+        # Its place in the file is known only behind this pickle: space for it now, its values later.
+        if storage.key not in storages:
+            size = storage.count * DTYPES[storage.kind].itemsize
+            if not 0 <= size <= len(content) - sum(values.nbytes for values in storages.values()):
+                raise Unreadable("it is damaged or was cut off; get it anew")
+            storages[storage.key] = np.zeros(storage.count, DTYPES[storage.kind])
+        return storages[storage.key]
+
+    storages: dict[str, np.ndarray] = {}
+    if torch_pickle.load(content, refuse) != _LEGACY_MAGIC:
+        raise Unreadable("it is a pickle, but no model of PyTorch's")
+    if torch_pickle.load(content, refuse) != _LEGACY_VERSION:
+        raise Unreadable("it is of another version of PyTorch's older form; save it anew with a new PyTorch")
+    torch_pickle.load(content, refuse)
+    tensors = torch_pickle.load(content, values_of)
+    keys = torch_pickle.load(content, refuse)
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise Unreadable("its storages are not those of its tensors")
+    for key in map(str, keys):
+        values = storages[key]
+        count = int.from_bytes(content.read(8), "little")
+        read = content.read(values.nbytes)
+        if count != values.size or len(read) != values.nbytes:
+            raise Unreadable("it is damaged or was cut off; get it anew")
+        values[:] = np.frombuffer(read, values.dtype)
+    return tensors
+
+
+def _read_safetensors(content):
+    import safetensors
+
+    try:
+        return {
+            name: np.frombuffer(tensor["data"], DTYPES[_SAFETENSORS[tensor["dtype"]]]).reshape(tensor["shape"])
+            for name, tensor in safetensors.deserialize(content[:])
+        }
+    except KeyError as error:
+        raise Unreadable(f"it has tensors of the kind {error.args[0]}, which is not known here") from error
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise Unreadable(f"it is damaged or was cut off ({' '.join(str(error).split())[:100]}); get it anew") from error
+
+
+def _state_dict(saved):
+    """The network's tensors in what was saved: the state dict itself, or one inside of it."""
+    for _ in range(4):
+        if not isinstance(saved, dict):
+            break
+        inner = next((saved[key] for key in _WRAPPERS if isinstance(saved.get(key), dict) and saved[key]), None)
+        if inner is None:
+            break
+        saved = inner
+    pairs = saved.items() if isinstance(saved, dict) else ()
+    tensors = {name: values for name, values in pairs if isinstance(name, str) and isinstance(values, np.ndarray)}
+    if not tensors:
+        found = (
+            f"its keys are {', '.join(map(str, list(saved)[:5]))}"
+            if isinstance(saved, dict) and saved
+            else "it is empty"
+        )
+        raise Unreadable(f"it holds no tensors of a network ({found})")
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): values for name, values in tensors.items()}
+    return tensors

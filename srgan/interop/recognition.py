@@ -1,0 +1,54 @@
+"""From a file of tensors to a network of `srgan.networks`, which uses every one of them."""
+
+import re
+
+from srgan.errors import SRGANError
+from srgan.interop.architectures import ARCHITECTURES, Network, Options
+from srgan.interop.checkpoint import Checkpoint
+from srgan.interop.reading import read_tensors
+from srgan.interop.tensors import Unreadable
+
+_COUNTERS = r"(^|\.)num_batches_tracked$"  # of batch normalisation in training
+
+
+def read_network(path, options: Options = Options()) -> Network:  # noqa: B008  immutable
+    """Recognise the network in a .pth, .pt or .safetensors file by its tensors' names and shapes.
+
+    Args:
+        options: what the file does not say; by default its authors' published choices.
+
+    Returns:
+        The generator's name in `srgan.networks.generators`, its settings, and the weights of its layers.
+
+    Raises:
+        SRGANError: the file cannot be read, its network is none of the known ones, or a tensor is missing or left over.
+    """
+    checkpoint = Checkpoint(read_tensors(path))
+    try:
+        return _network(checkpoint, options)
+    except Unreadable as error:
+        raise SRGANError(f"{path}: {error}") from error
+
+
+def _network(checkpoint, options):
+    for name, architecture in ARCHITECTURES.items():
+        renamed = checkpoint.renamed(*architecture.rules)
+        if not architecture.recognised(renamed):
+            continue
+        try:
+            settings, sources, assumed = architecture.settle(renamed, options)
+            weights = {layer: source.weights(renamed) for layer, source in sources.items()}
+        except Unreadable as error:
+            raise Unreadable(f"looks like {architecture.title}, but {error}") from error
+        known = re.compile(f"{architecture.unused}|{_COUNTERS}")
+        left = [key for key in renamed.tensors if key not in renamed.used and not known.search(key)]
+        if left:
+            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+            raise Unreadable(f"looks like {architecture.title}, which has no {left[0]}{more}")
+        names = {layer: source.name for layer, source in sources.items()}
+        return Network(name, {**settings, "layout": "original"}, weights, names, assumed)
+    found = ", ".join(f"{name} {tuple(values.shape)}" for name, values in list(checkpoint.tensors.items())[:3])
+    titles = ", ".join(architecture.title for architecture in ARCHITECTURES.values())
+    raise Unreadable(
+        f"its network is not known here: {len(checkpoint.tensors)} tensors ({found} ...); known are {titles}"
+    )

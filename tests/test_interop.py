@@ -1,0 +1,211 @@
+"""Other people's models against the results of the originals, as scripts/make_foreign_models.py left them."""
+
+import collections
+import io
+import os
+import pickle
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import run_command
+
+from srgan import Upscaler
+from srgan.errors import SRGANError
+from srgan.interop.architectures import Options
+from srgan.interop.loading import load_generator
+
+FOREIGN = Path(__file__).parent / "data" / "foreign"
+NETWORKS = sorted(path.stem for path in FOREIGN.glob("*.npz"))
+TOLD = {"compact-relu": Options(activation="relu")}
+
+
+def foreign(name):
+    (path,) = (path for path in FOREIGN.glob(f"{name}.*") if path.suffix != ".npz")
+    return path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_makes_what_the_original_makes(name):
+    with np.load(FOREIGN / f"{name}.npz") as kept:
+        lr, sr = kept["lr"], kept["sr"]
+    generator = load_generator(foreign(name), TOLD.get(name, Options()))
+    result = np.asarray(generator(lr[None], training=False))[0]
+    assert result.shape == sr.shape
+    assert np.abs(result - sr).max() < 1e-4
+    assert np.abs(sr).max() > 0.05 and sr.std() > 0.01  # of which the tolerance is a small part
+
+
+@pytest.mark.parametrize("name", ["compact-x2", "compact-x3", "rrdb-old-x1", "rrdb-old-x8", "rrdb-unshuffle-x2"])
+@pytest.mark.parametrize("engine", ["openvino", "keras"])
+def test_upscaler_takes_it_in_tiles_too(name, engine):
+    with np.load(FOREIGN / f"{name}.npz") as kept:
+        lr, sr = kept["lr"], kept["sr"]
+    upscaler = Upscaler(foreign(name), engine=engine, precision="float32", overlap=12)
+    result = upscaler(lr)
+    assert np.abs(result - np.clip(sr, 0, 1)).max() < 1e-4
+    scale = upscaler.scale
+    assert result.shape == (scale * lr.shape[0], scale * lr.shape[1], 3)
+    large = np.tile(lr, (12, 17, 1))[:59, :67]  # odd, where pixels are unshuffled
+    whole = upscaler(large)
+    upscaler.tile = 48
+    assert whole.shape == (59 * scale, 67 * scale, 3)
+    assert np.abs(upscaler(large) - whole).max() < 0.004
+
+
+def test_command_converts_once_by_content(tmp_path):
+    picture, cache = tmp_path / "in.png", tmp_path / "cache"
+    from PIL import Image
+
+    Image.fromarray(np.uint8(255 * np.random.default_rng(0).random((20, 30, 3)))).save(picture)
+    model = shutil.copy(foreign("compact-x3"), tmp_path / "4x-Anything.pth")  # the name says nothing
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    for again in (False, True):
+        done = run_command("upscale", picture, tmp_path / "out.png", "--model", model, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert ("converting" in done.stderr) != again
+        assert Image.open(tmp_path / "out.png").size == (90, 60)
+
+
+class _Attack:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/srgan-was-attacked",)
+
+
+class _Reader:
+    def __reduce__(self):
+        return getattr, (pathlib_like, "name")
+
+
+pathlib_like = io.BytesIO
+
+
+def _zip_of(pickled):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+    return content.getvalue()
+
+
+def _legacy_of(pickled):
+    facts = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    return b"".join(pickle.dumps(fact, 2) for fact in facts) + pickled + pickle.dumps([], 2)
+
+
+HOSTILE = {
+    "attack": (pickle.dumps({"params": _Attack()}, 2), "posix.system|nt.system"),
+    "attack4": (pickle.dumps({"params": _Attack()}, 4), "posix.system|nt.system"),
+    "getattr": (pickle.dumps(_Reader(), 2), "getattr"),
+    "counter": (pickle.dumps(collections.Counter("ab"), 2), "collections.Counter"),
+    "eval": (b"\x80\x02cbuiltins\neval\n(X\x04\x00\x00\x00'a'\"tR.", "builtins.eval"),
+    "instance": (b"\x80\x02(ios\nsystem\n.", "INST|os.system"),
+    "extension": (b"\x80\x02\x82\x01.", "EXT1"),
+    "memo": (b"\x80\x02}r\xff\xff\xff\x7f.", "no tensors"),
+    "length": (b"\x80\x02B" + struct.pack("<I", 0xFFFFFFF0) + b"x", "damaged"),
+    "deep": (b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "no tensors"),
+    "cycle": (b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.", "no tensors"),
+    "nothing": (b"\x80\x02", "damaged"),
+}
+
+
+@pytest.mark.parametrize("form", [_zip_of, _legacy_of])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_strange_pickle_is_refused_and_never_run(name, form, tmp_path):
+    pickled, reason = HOSTILE[name]
+    path = tmp_path / "model.pth"
+    path.write_bytes(form(pickled))
+    with pytest.raises(SRGANError, match=f"model.pth: .*({reason})"):
+        load_generator(path)
+    assert not Path("/tmp/srgan-was-attacked").exists()
+
+
+@pytest.mark.parametrize("shape", [(1 << 40,), (9, 9), (-1,), (2,)])
+def test_tensor_outside_of_its_storage_is_refused(shape, tmp_path):
+    class Tensor:
+        def __reduce__(self):
+            return _rebuild_tensor_v2, (Storage(), 7, shape, tuple(1 for _ in shape), False, {})
+
+    class Storage:
+        pass
+
+    class Pickler(pickle._Pickler):
+        def persistent_id(self, value):
+            return ("storage", FloatStorage, "0", "cpu", 8) if isinstance(value, Storage) else None
+
+        def save_global(self, value, name=None):
+            home = {"_rebuild_tensor_v2": "torch._utils", "FloatStorage": "torch"}[value.__name__]
+            self.write(f"c{home}\n{value.__name__}\n".encode())
+
+        dispatch = {**pickle._Pickler.dispatch, type: save_global, type(lambda: 0): save_global}
+
+    class FloatStorage:
+        pass
+
+    def _rebuild_tensor_v2():
+        pass
+
+    content = io.BytesIO()
+    Pickler(content, 2).dump({"a": Tensor()})
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content.getvalue())
+        archive.writestr("archive/data/0", bytes(32))
+    with pytest.raises(SRGANError, match="outside of its storage"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: b"", "empty"),
+        (lambda content: content[: len(content) // 2], "damaged|zip"),
+        (lambda content: content[:900] + bytes([content[900] ^ 1]) + content[901:], "damaged"),
+        (lambda content: b"GIF89a" + content, "no model"),
+    ],
+)
+@pytest.mark.parametrize("name", ["compact-x2", "rrdb-old-x4"])
+def test_damaged_file_gets_one_line(name, change, reason, tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_bytes(change(foreign(name).read_bytes()))
+    if name == "rrdb-old-x4" and reason == "damaged":
+        return  # the older form has no checksums
+    with pytest.raises(SRGANError, match="model.pth: ") as caught:
+        load_generator(path)
+    assert "\n" not in str(caught.value)
+
+
+def _safetensors(path, **changes):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(foreign("compact-x3"))
+    for name, change in changes.items():
+        key = name.replace("_", ".")
+        values = change(tensors.pop(key, None))
+        if values is not None:
+            tensors[key] = values
+    save_file(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"body_2_bias": lambda values: None, "body_2_weight": lambda values: None}, "lacks body.2.weight"),
+        ({"body_2_weight": lambda values: values[:, :5].copy()}, "body.2 is .*needs"),
+        ({"body_2_extra": lambda values: np.zeros(3, np.float32)}, "has no body.2.extra"),
+        ({"body_2_weight": lambda values: values * np.float32("nan")}, "body.2 holds values that are no numbers"),
+        ({"other_weight": lambda values: np.zeros(3, np.float32)}, "not known here"),
+    ],
+)
+def test_tensor_that_does_not_fit_is_named(changes, reason, tmp_path):
+    with pytest.raises(SRGANError, match=reason):
+        load_generator(_safetensors(tmp_path / "model.safetensors", **changes))
+
+
+def test_what_a_file_does_not_say_is_told(caplog):
+    caplog.set_level("INFO", "srgan")
+    load_generator(foreign("compact-leakyrelu"))
+    assert "leaky_relu" in caplog.text and "--activation" in caplog.text
