@@ -156,9 +156,11 @@ def test_other_containers_and_what_they_cannot_hold(upscale, tmp_path):
     make_video(tmp_path / "in.mkv", scene(4), sound=True, subtitles=True)
     status, lines = upscale(tmp_path / "in.mkv", tmp_path / "out.mp4")
     assert status == 0 and len(lines) == 2
-    assert re.fullmatch("srgan: .*out.mp4: subtitle stream 2 cannot be copied and is left out (.*)", lines[0])
+    assert re.fullmatch(
+        r"srgan: .*out.mp4: subtitle stream 2 cannot be copied and is converted to mov_text \(.*\)", lines[0]
+    )
     assert packets(tmp_path / "out.mp4", "audio") == packets(tmp_path / "in.mkv", "audio")
-    assert probe(tmp_path / "out.mp4")["others"] == [("audio", "aac")]
+    assert probe(tmp_path / "out.mp4")["others"] == [("audio", "aac"), ("subtitle", "mov_text")]
     make_video(tmp_path / "in.webm", scene(4), codec="libvpx-vp9", sound=True)
     assert upscale(tmp_path / "in.webm", tmp_path / "out.webm")[0] == 0
     after = probe(tmp_path / "out.webm")

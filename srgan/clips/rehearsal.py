@@ -4,6 +4,7 @@ FFmpeg's muxers take more than players read: some write a malformed file without
 small file is written of one picture and the first packets of each track, and read again.
 """
 
+import contextlib
 import io
 import re
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.clips.conversion import conversion_of
 from srgan.clips.encoding import Encoding, coded_frame, open_encoder
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, wrap_write_errors
 from srgan.clips.muxing import write_container
@@ -21,6 +23,7 @@ from srgan.clips.tracks import Track, name_of, track_packets
 from srgan.errors import SRGANError, UsageError
 
 _SAMPLE = 40  # packets of a track that are tried
+_HARMLESS = {"UDTA parsing failed retrying raw"}  # of the title of a track in MP4, which is read all the same
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 
 
@@ -74,11 +77,12 @@ def choose_tracks(
             if suffix == ".mp4" and stream.codec_context and stream.codec_context.name.startswith("pcm_f")
         }
         candidates = [stream.index for stream in streams if suffix != ".gif" and stream.type != "data"]
+        conversions = {stream.index: conversion_of(stream, suffix) for stream in streams}
         timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
-    samples = _samples(clip, candidates)
+    samples = _samples(clip, [Track(index) for index in candidates])
 
-    def left_out(index, problem):
-        notice(f"{target}: {names[index]} cannot be copied and is left out ({problem})")
+    def left_out(index, problem, becomes="is left out"):
+        notice(f"{target}: {names[index]} cannot be copied and {becomes} ({problem})")
 
     has_timecode &= suffix != ".gif" and not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
     for index in names:
@@ -86,13 +90,20 @@ def choose_tracks(
             left_out(index, "a GIF holds pictures only")
         elif index in timecodes and has_timecode:
             continue  # the container makes a track of the tag
-        elif index in refused:
-            left_out(index, refused[index])
         elif index not in candidates:
             left_out(index, f"{suffix[1:]} holds no such data")
         else:
+            tried = {"keep_timecode": has_timecode}
             track = Track(index)
-            problem = _problem(suffix, encoding, picture, clip, (track,), samples, keep_timecode=has_timecode)
+            problem = refused.get(index) or _problem(suffix, encoding, picture, clip, (track,), samples, **tried)
+            if problem and conversions[index]:
+                codec, description = conversions[index]
+                track = Track(index, codec)
+                with contextlib.suppress(*_PROBLEMS):
+                    samples |= _samples(clip, [track])
+                    if samples[track] and not _problem(suffix, encoding, picture, clip, (track,), samples, **tried):
+                        left_out(index, problem, description)
+                        problem = None
             if problem:
                 left_out(index, problem)
             else:
@@ -126,18 +137,18 @@ def _picture(encoding):
     ]
 
 
-def _samples(clip, indices):
-    """The first packets of each stream, by its index, as `track_packets` gives them."""
-    samples = defaultdict(list)
-    if indices:
+def _samples(clip, tracks):
+    """The first packets of each track, by it, as `track_packets` gives them."""
+    samples, waiting = defaultdict(list), {track.index: track for track in tracks}
+    if waiting:
         with clip.open() as source:
-            waiting = set(indices)
-            for time, packet in track_packets(clip, source, {Track(index): None for index in indices}):
+            for time, packet in track_packets(clip, source, dict.fromkeys(tracks)):
                 index = packet.stream.index
                 if index in waiting:
-                    samples[index].append((time, packet))
-                    if len(samples[index]) == _SAMPLE:
-                        waiting.remove(index)
+                    track = waiting[index]
+                    samples[track].append((time, packet))
+                    if len(samples[track]) == _SAMPLE:
+                        del waiting[index]
                         if not waiting:
                             break
     return samples
@@ -148,7 +159,7 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
 
     def packets_of(clip, source, copies):
         for track, stream in copies.items():
-            for time, packet in samples[track.index]:
+            for time, packet in samples[track]:
                 yield time, _copy(packet, stream)
 
     file = file or io.BytesIO()
@@ -160,7 +171,7 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
         complaints, counts = _read(file)
     except _PROBLEMS as error:
         return one_line(error)
-    if tracks and samples[tracks[0].index] and not counts[1]:
+    if tracks and samples[tracks[0]] and not counts[1]:
         return "nothing of it can be read again"
     if complaints and clip is not None:
         complaints -= _read(str(clip.path.absolute()))[0]
@@ -181,7 +192,8 @@ def _read(file):
                     break
     finally:
         av.logging.set_level(level)
-    return {" ".join(re.sub(r"0x[0-9a-f]+|\d+", "#", message).split()) for _, _, message in logs}, counts
+    complaints = {" ".join(re.sub(r"0x[0-9a-f]+|\d+", "#", message).split()) for _, _, message in logs}
+    return complaints - _HARMLESS, counts
 
 
 def _copy(packet, stream):

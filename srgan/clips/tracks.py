@@ -1,10 +1,13 @@
 """The other tracks of a video file, such as sound, subtitles and fonts: their packets, tags and chapters."""
 
+import contextlib
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from srgan.clips.ffmpeg import av, fraction, packets_until_error
+from srgan.clips.conversion import Converter, set_up
+from srgan.clips.ffmpeg import FFmpegError, av, fraction, packets_until_error
 from srgan.clips.video_file import VideoFile
 
 # What described the old file or its coding.
@@ -18,6 +21,8 @@ STALE_TAGS = {
     "alpha_mode",
     "vendor_id",
 }
+_GAP = b"\0\0"  # a sample of mov_text between two subtitles: FFmpeg makes them anew
+_UNKNOWN = 2**32 - 1  # FFmpeg's time of a subtitle that stands until the next one
 
 
 class Track(NamedTuple):
@@ -25,9 +30,11 @@ class Track(NamedTuple):
 
     Attributes:
         index: of the source's stream.
+        codec: the encoder that it is converted by; empty: its packets are copied.
     """
 
     index: int
+    codec: str = ""
 
 
 def name_of(stream) -> str:
@@ -37,17 +44,22 @@ def name_of(stream) -> str:
 
 
 def add_track(container, source, track: Track):
-    """A stream of `container` that takes the packets of a track as they are."""
+    """A stream of `container` that takes the packets of a track."""
     stream = source.streams[track.index]
-    copy = container.add_stream_from_template(stream, opaque=True)
-    carry_over(stream, copy)
-    return copy
+    if track.codec:
+        new = container.add_stream(track.codec)
+        set_up(new.codec_context, stream)
+        new.time_base = new.codec_context.time_base
+    else:
+        new = container.add_stream_from_template(stream, opaque=True)
+    carry_over(stream, new, is_copy=not track.codec)
+    return new
 
 
-def carry_over(stream, new) -> None:
+def carry_over(stream, new, is_copy: bool = False) -> None:
     """Give a new stream the language, title and disposition (default, forced and so on) of `stream`."""
     about = {key: value for key, value in stream.metadata.items() if key.lower() not in STALE_TAGS}
-    if stream.type == "video":  # the statistics that mkvmerge writes
+    if not is_copy:  # the statistics that mkvmerge writes
         about = {
             key: value for key, value in about.items() if not key.startswith(("BPS", "NUMBER_OF_", "_STAT", "DURATION"))
         }
@@ -69,30 +81,89 @@ def chapters(clip: VideoFile, source) -> list[dict]:
 
 
 def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fraction, av.Packet]]:
-    """Yield the packets of the streams that are copied, each with its time in seconds, moved as the frames are.
+    """Yield the packets of the tracks that are taken, each with its time in seconds, moved as the frames are.
 
     Args:
-        copies: new streams by their `Track`.
+        copies: new streams, or None, by their `Track`.
     """
-    new, last, move = {track.index: stream for track, stream in copies.items()}, {}, clip.timeline.mover()
-    if not new:
+    if not copies:
         return
-    for packet in _with_durations(packets_until_error(source, [source.streams[index] for index in new])):
-        index, base = packet.stream.index, fraction(packet.time_base)
+    streams = {track.index: source.streams[track.index] for track in copies}
+    new = {track.index: stream for track, stream in copies.items()}
+    converters = {
+        track.index: Converter(streams[track.index], track.codec, stream and stream.codec_context)
+        for track, stream in copies.items()
+        if track.codec
+    }
+    last = {}
+
+    def placed(index, packets):
+        """The packets in ascending order, as those of the new stream."""
+        for packet in packets:
+            packet.dts = max(packet.dts, last.get(index, packet.dts - 1) + 1)
+            packet.pts = max(packet.pts, packet.dts)
+            last[index] = packet.dts
+            time = packet.dts * fraction(packet.time_base)
+            packet.stream = new[index] or streams[index]
+            yield time, packet
+
+    for packet in _taken(clip, source, list(streams.values())):
+        index = packet.stream.index
+        yield from placed(index, converters[index].convert(packet) if index in converters else [packet])
+    for index, converter in converters.items():
+        yield from placed(index, converter.flush())
+
+
+def _taken(clip, source, streams):
+    """Yield the packets of streams that lie in the clip's part of the source, with times from the part's begin."""
+    move, showing = clip.timeline.mover(), {}  # showing: by stream, subtitles from before the begin that it finds there
+    for packet in _with_durations(packets_until_error(source, streams)):
         move(packet)
-        shift = round(clip.begin / base)
+        base, is_subtitle = fraction(packet.time_base), packet.stream.type == "subtitle"
+        begin, end = round(clip.begin / base), None if clip.end is None else round(clip.end / base)
         if packet.pts is None and packet.dts is None:
-            packet.pts = packet.dts = shift  # a cover
+            packet.pts = packet.dts = begin  # a cover
         pts = packet.dts if packet.pts is None else packet.pts
         dts = packet.pts if packet.dts is None else packet.dts
-        if clip.starts_later and pts * base < clip.begin or clip.end is not None and pts * base >= clip.end:
+        if end is not None and pts * base >= clip.end:
             continue
-        packet.pts, packet.dts = pts - shift, max(dts - shift, last.get(index, dts - shift - 1) + 1)
-        packet.pts = max(packet.pts, packet.dts)
-        last[index] = packet.dts
-        if new[index] is not None:
-            packet.stream = new[index]
-        yield packet.dts * base, packet
+        if is_subtitle and end is not None and packet.duration:
+            packet.duration = min(packet.duration, end - pts)
+        if clip.starts_later and pts * base < clip.begin:
+            if is_subtitle:
+                _remember(packet, pts, begin, showing.setdefault(packet.stream.index, []))
+            continue
+        yield from itertools.chain.from_iterable(showing.values())
+        showing.clear()
+        packet.pts, packet.dts = pts - begin, dts - begin
+        yield packet
+    yield from itertools.chain.from_iterable(showing.values())
+
+
+def _remember(packet, pts, begin, showing):
+    """Add a subtitle from before the begin to those of its stream that show there, as if it began there."""
+    length = packet.duration or _own_duration(packet)
+    if length is None:  # it stands until the next one; Blu-ray's may build on those before it
+        if packet.stream.codec_context.name != "pgssub" or bytes(packet)[10:11] not in (b"", b"\0"):
+            showing.clear()
+    elif pts + length <= begin:
+        return
+    else:
+        packet.duration = pts + length - begin
+    packet.pts = packet.dts = 0
+    showing.append(packet)
+
+
+def _own_duration(packet):
+    """How long a subtitle is shown by what is in it, in ticks; None: until the next one."""
+    context = packet.stream.codec_context
+    if context is None or not context.codec.bitmap_sub or context.name == "pgssub":
+        return None
+    with contextlib.suppress(FFmpegError, ValueError):
+        subtitle = context.decode2(packet)
+        if subtitle and subtitle.end_display_time < _UNKNOWN:
+            return round(subtitle.end_display_time / 1000 / fraction(packet.time_base))
+    return None
 
 
 def _with_durations(packets):
@@ -102,7 +173,7 @@ def _with_durations(packets):
     """
     waiting, durations = {}, {}
     for packet in packets:
-        if not packet.size:
+        if not packet.size or packet.stream.type == "subtitle" and bytes(packet) == _GAP:
             continue
         index = packet.stream.index
         if packet.stream.type != "audio" or packet.duration and index not in waiting:
