@@ -15,6 +15,9 @@ import safetensors.torch
 import torch
 from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 from spandrel.architectures.ESRGAN.__arch import RRDB as esrgan
+from spandrel.architectures.SPAN import SPAN
+from torch import nn
+from torch.nn import functional
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "foreign"
 
@@ -119,7 +122,79 @@ def compact():
         save(f"compact-{kind}.pth", model.state_dict(), model)
 
 
+class Block(nn.Module):
+    """A residual block of BasicSR's MSRResNet and EDSR, which spandrel does not have."""
+
+    def __init__(self, channels, scale):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.scale = scale
+
+    def forward(self, x):
+        return x + self.scale * self.conv2(torch.relu(self.conv1(x)))
+
+
+class MSRResNet(nn.Module):
+    """By the layout that BasicSR documents."""
+
+    def __init__(self, scale, channels=4, blocks=2):
+        super().__init__()
+        self.scale, self.factor = scale, 3 if scale == 3 else 2
+        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
+        self.body = nn.Sequential(*[Block(channels, 1) for _ in range(blocks)])
+        self.upconv1 = nn.Conv2d(channels, channels * self.factor**2, 3, padding=1)
+        self.upconv2 = nn.Conv2d(channels, channels * 4, 3, padding=1) if scale == 4 else None
+        self.conv_hr = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, picture):
+        x = self.body(functional.leaky_relu(self.conv_first(picture), 0.1))
+        for convolution in filter(None, (self.upconv1, self.upconv2)):
+            x = functional.leaky_relu(functional.pixel_shuffle(convolution(x), self.factor), 0.1)
+        x = self.conv_last(functional.leaky_relu(self.conv_hr(x), 0.1))
+        return x + functional.interpolate(picture, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+
+class EDSR(nn.Module):
+    """By the layout that BasicSR documents."""
+
+    def __init__(self, scale, channels=4, blocks=2, residual=1.0):
+        super().__init__()
+        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
+        self.body = nn.Sequential(*[Block(channels, residual) for _ in range(blocks)])
+        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
+        steps = [3] if scale == 3 else [2] * {2: 1, 4: 2, 8: 3}[scale]
+        pairs = ([nn.Conv2d(channels, channels * step**2, 3, padding=1), nn.PixelShuffle(step)] for step in steps)
+        self.upsample = nn.Sequential(*[layer for pair in pairs for layer in pair])
+        self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.mean = torch.tensor([0.4488, 0.4371, 0.4040]).reshape(1, 3, 1, 1)
+
+    def forward(self, picture):
+        x = self.conv_first((picture - self.mean) * 255.0)
+        x = self.conv_after_body(self.body(x)) + x
+        return self.conv_last(self.upsample(x)) / 255.0 + self.mean
+
+
+def residual():
+    for scale in (2, 3, 4):
+        model = small(MSRResNet(scale))
+        save(f"msrresnet-x{scale}.pth", {"params": model.state_dict()}, model, legacy=scale != 3)
+        model = small(EDSR(scale))
+        save(f"edsr-x{scale}.{'safetensors' if scale == 4 else 'pth'}", model.state_dict(), model, legacy=True)
+
+
+def span():
+    for scale, norm in ((2, False), (4, True)):
+        model = small(SPAN(num_in_ch=3, num_out_ch=3, feature_channels=3, upscale=scale, norm=norm), gain=0.9)
+        if norm:  # which takes values up to 255
+            model.upsampler[0].weight.data /= 100
+        state = model.state_dict()  # before it has run: its fused copies are of random weights, and not the true ones
+        state = OrderedDict((key, values.clone()) for key, values in state.items())
+        save(f"span-x{scale}.safetensors", state, model, (7, 6))
+
+
 if __name__ == "__main__":
-    for make in (rrdb, compact):
+    for make in (rrdb, compact, residual, span):
         if len(sys.argv) == 1 or make.__name__ in sys.argv[1:]:
             make()

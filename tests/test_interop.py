@@ -39,7 +39,19 @@ def test_network_makes_what_the_original_makes(name):
     assert np.abs(sr).max() > 0.05 and sr.std() > 0.01  # of which the tolerance is a small part
 
 
-@pytest.mark.parametrize("name", ["compact-x2", "compact-x3", "rrdb-old-x1", "rrdb-old-x8", "rrdb-unshuffle-x2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compact-x2",
+        "compact-x3",
+        "rrdb-old-x1",
+        "rrdb-old-x8",
+        "rrdb-unshuffle-x2",
+        "msrresnet-x3",
+        "edsr-x4",
+        "span-x2",
+    ],
+)
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
 def test_upscaler_takes_it_in_tiles_too(name, engine):
     with np.load(FOREIGN / f"{name}.npz") as kept:

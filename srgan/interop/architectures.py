@@ -130,6 +130,7 @@ def _rrdb(checkpoint, options):
     sources |= {"tail_conv1": Source(hr), "tail_conv2": Source(last)}
     growth = channels_of(checkpoint, "body.0.rdb1.conv1.weight")
     settings = {"filters": filters, "blocks": blocks, "growth": growth, "scale": int(scale), "unshuffle": unshuffle}
+    settings["layout"] = "original"
     return settings, sources, ()
 
 
@@ -162,12 +163,93 @@ def _compact(checkpoint, options):
     scale = root_of(channels_of(checkpoint, f"body.{last}.weight"), f"body.{last}.weight")
     sources["tail_conv"] = Source(f"body.{last}", shuffle=scale)
     filters = channels_of(checkpoint, "body.0.weight")
-    return {"filters": filters, "blocks": blocks, "activation": activation, "scale": scale}, sources, assumed
+    settings = {"filters": filters, "blocks": blocks, "activation": activation, "scale": scale, "layout": "original"}
+    return settings, sources, assumed
 
 
 def slopes(checkpoint: Checkpoint, name: str) -> list[np.ndarray]:
     """The slopes of a PReLU as Keras has them where they are shared over space, (1, 1, channels)."""
     return [checkpoint.take(f"{name}.weight").reshape(1, 1, -1)]
+
+
+# --- BasicSR's MSRResNet and EDSR ---------------------------------------------------------------------------------------
+
+
+def _residual_blocks(checkpoint):
+    blocks = blocks_of(checkpoint, r"body\.(\d+)\.conv1\.")
+    names = ((index, half) for index in range(blocks) for half in (1, 2))
+    sources = {f"block{index + 1}_conv{half}": Source(f"body.{index}.conv{half}") for index, half in names}
+    settings = {"filters": channels_of(checkpoint, "conv_first.weight"), "blocks": blocks}
+    return settings, {"head_conv": Source("conv_first"), **sources}
+
+
+def _factor(checkpoint, name, filters):
+    """The factor of the pixel shuffle behind a convolution."""
+    channels = channels_of(checkpoint, f"{name}.weight")
+    factor = math.isqrt(channels // filters)
+    if factor not in (2, 3) or channels != factor**2 * filters:
+        raise Unreadable(
+            f"{name}.weight makes {channels} channels of {filters}, where 4 or 9 times as many are expected"
+        )
+    return factor
+
+
+def _msrresnet(checkpoint, options):
+    settings, sources = _residual_blocks(checkpoint)
+    names = [name for name in ("upconv1", "upconv2") if f"{name}.weight" in checkpoint]
+    factors = [_factor(checkpoint, name, settings["filters"]) for name in names]
+    if factors not in ([2], [3], [2, 2]):
+        raise Unreadable(f"it enlarges by {factors}, where 2, 3 or twice 2 is expected")
+    sources |= {f"up{n}_conv": Source(name, shuffle=factors[0]) for n, name in enumerate(names, 1)}
+    sources |= {"tail_conv1": Source("conv_hr"), "tail_conv2": Source("conv_last")}
+    return {**settings, "scale": math.prod(factors)}, sources, ()
+
+
+def _edsr(checkpoint, options):
+    settings, sources = _residual_blocks(checkpoint)
+    names = sorted({name.rpartition(".")[0] for name in checkpoint.tensors if name.startswith("upsample.")})
+    factors = [_factor(checkpoint, name, settings["filters"]) for name in names]
+    if factors not in ([2], [3], [2, 2], [2, 2, 2]):
+        raise Unreadable(f"it enlarges by {factors}, where 2, 3 or several times 2 is expected")
+    sources |= {f"up{n}_conv": Source(name, shuffle=factors[0]) for n, name in enumerate(names, 1)}
+    sources |= {"body_conv": Source("conv_after_body"), "tail_conv": Source("conv_last")}
+    residual = 0.1 if settings["filters"] == 256 else 1.0
+    value_range, said = _value_range(options)
+    assumed = (f"a residual scale of {residual:g}", *said)
+    settings |= {"scale": math.prod(factors), "residual_scale": residual, "value_range": value_range}
+    return settings, sources, assumed
+
+
+def _value_range(options):
+    """The range that values less the mean colour have, and what of that was assumed."""
+    if options.range:
+        return int(options.range), ()
+    return 255, ("the mean colour of DIV2K and a range of 255 (--range 1 is the other possibility)",)
+
+
+# --- SPAN ---------------------------------------------------------------------------------------------------------------
+
+
+def _span(checkpoint, options):
+    blocks = blocks_of(checkpoint, r"block_(\d+)\.c1_r\.") - 1
+    sources = {"head_conv": Source("conv_1", take=_branches), "body_conv": Source("conv_2", take=_branches)}
+    for block in range(1, blocks + 1):
+        for index in (1, 2, 3):
+            sources[f"block{block}_conv{index}"] = Source(f"block_{block}.c{index}_r", take=_branches)
+    scale = root_of(channels_of(checkpoint, "upsampler.0.weight"), "upsampler.0.weight")
+    sources |= {"fusion": Source("conv_cat"), "tail_conv": Source("upsampler.0", shuffle=scale)}
+    settings = {"filters": channels_of(checkpoint, "conv_1.sk.weight"), "blocks": blocks, "scale": scale}
+    value_range, assumed = (None, ()) if "no_norm" in checkpoint else _value_range(options)
+    return {**settings, "layout": "original", "value_range": value_range}, sources, assumed
+
+
+def _branches(checkpoint, name):
+    """The weights of a `BranchedConv2D`: pairs of kernel and bias of the skip, of the way there, the middle, and back."""
+    weights = []
+    for part, spatial in (("sk", False), ("conv.0", False), ("conv.1", True), ("conv.2", False)):
+        kernel, bias = checkpoint.convolution(f"{name}.{part}")
+        weights += [kernel if spatial else kernel.reshape(kernel.shape[-2:]), bias]
+    return weights
 
 
 ARCHITECTURES = {
@@ -178,4 +260,21 @@ ARCHITECTURES = {
         rules=(*_RRDB_OLD, *_RRDB_AUTHORS),
     ),
     "compact": Architecture("SRVGGNetCompact (Real-ESRGAN's small models)", _is_compact, _compact),
+    "span": Architecture(
+        "SPAN",
+        lambda checkpoint: "block_1.c1_r.sk.weight" in checkpoint and "conv_cat.weight" in checkpoint,
+        _span,
+        unused=r"\.eval_conv\.|^no_norm$",  # the fused copies are those of some earlier step
+    ),
+    "msrresnet": Architecture(
+        "MSRResNet",
+        lambda checkpoint: "body.0.conv1.weight" in checkpoint and "upconv1.weight" in checkpoint,
+        _msrresnet,
+        rules=((r"^recon_trunk\.", "body."), (r"^HRconv\.", "conv_hr.")),
+    ),
+    "edsr": Architecture(
+        "EDSR",
+        lambda checkpoint: "body.0.conv1.weight" in checkpoint and "conv_after_body.weight" in checkpoint,
+        _edsr,
+    ),
 }

@@ -46,7 +46,7 @@ def _network(checkpoint, options):
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             raise Unreadable(f"looks like {architecture.title}, which has no {left[0]}{more}")
         names = {layer: source.name for layer, source in sources.items()}
-        return Network(name, {**settings, "layout": "original"}, weights, names, assumed)
+        return Network(name, settings, weights, names, assumed)
     found = ", ".join(f"{name} {tuple(values.shape)}" for name, values in list(checkpoint.tensors.items())[:3])
     titles = ", ".join(architecture.title for architecture in ARCHITECTURES.values())
     raise Unreadable(

@@ -19,6 +19,7 @@ from srgan.networks.blocks import (
     sub_pixel,
 )
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle, SubPixelInitializer
+from srgan.networks.published import edsr, msrresnet
 from srgan.networks.span import span
 
 
@@ -199,4 +200,12 @@ def _to_signed(inputs, layout):
     return layers.Rescaling(2.0, -1.0, name="to_signed")(inputs) if layout == "srgan" else inputs
 
 
-GENERATORS = {"srresnet": srresnet, "rdn": rdn, "rrdb": rrdb, "compact": compact, "span": span}
+GENERATORS = {
+    "srresnet": srresnet,
+    "rdn": rdn,
+    "rrdb": rrdb,
+    "compact": compact,
+    "span": span,
+    "msrresnet": msrresnet,
+    "edsr": edsr,
+}

@@ -9,46 +9,62 @@ from keras import layers, ops
 
 from srgan.networks.blocks import concatenate, picture_with_skip, small_he
 from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+from srgan.networks.published import centred
 
 
-def span(*, filters: int = 48, blocks: int = 6, scale: int = 4) -> keras.Model:
+def span(
+    *,
+    filters: int = 48,
+    blocks: int = 6,
+    scale: int = 4,
+    layout: str = "srgan",
+    value_range: int | None = None,
+) -> keras.Model:
     """The generator of SPAN (section 3, figure 2; 0.43 million parameters once merged).
-
-    Unlike the authors', pictures are scaled to [-1, 1] and a nearest-neighbour skip adds the input to the output, so that
-    the network learns only what is missing.
 
     Args:
         filters: channels of the body; 48 in the paper.
         blocks: attention blocks of three convolutions; 6 in the paper.
-        scale: 2 or 4, by one pixel shuffle at the end.
+        scale: 1, 2, 3, 4 or 8, by one pixel shuffle at the end.
+        layout: "srgan" scales pictures to [-1, 1] and adds the input, enlarged by nearest neighbour, to the output, so
+            that the network learns only what is missing; "original" is the authors', for weights of other people. There
+            the last block's first convolution is passed on behind its activation, which works in place in their code.
+        value_range: in the original layout: pictures are scaled to [0, value_range], less the mean colour; None: they
+            stay in [0, 1].
 
     Returns:
         keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3) float32, nominally in [0, 1].
     """
+    own = layout == "srgan"
     inputs = keras.Input((None, None, 3), name="lr")
-    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs)
+    x = layers.Rescaling(2.0, -1.0, name="to_signed")(inputs) if own else inputs
+    if value_range and not own:
+        x = centred(inputs, value_range)
     x = head = BranchedConv2D(filters, name="head_conv")(x)
     for block in range(1, blocks + 1):
-        x, last = _attention_block(x, f"block{block}", filters)
+        x, last = _attention_block(x, f"block{block}", filters, activated=not own)
         if block == 1:
             first = x
     x = BranchedConv2D(filters, name="body_conv")(x)
     x = layers.Conv2D(filters, 1, name="fusion")(concatenate([head, x, first, last], "fusion_concat"))
     initializer = SubPixelInitializer(small_he(), scale)
     x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
-    x = PixelShuffle(scale, name="tail_shuffle")(x)
-    return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale), name="span")
+    x = PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
+    sr = picture_with_skip(x, inputs, "nearest" if own else "none", scale, signed=own)
+    return keras.Model(inputs, sr, name="span")
 
 
-def _attention_block(x, name, filters):
+def _attention_block(x, name, filters, activated):
     """Three convolutions whose result y gates itself and the input: (x + y) (sigmoid(y) - 1/2), section 3.2.
 
     Returns:
-        The block's result, and that of its first convolution, of which the network's end takes the last block's.
+        The block's result, and that of its first convolution, `activated` or not, of which the network's end takes the
+        last block's.
     """
     y = first = BranchedConv2D(filters, name=f"{name}_conv1")(x)
     for index in (2, 3):
         y = layers.Activation("silu", name=f"{name}_act{index - 1}")(y)
+        first = y if activated and index == 2 else first
         y = BranchedConv2D(filters, name=f"{name}_conv{index}")(y)
     gate = layers.Activation("sigmoid", name=f"{name}_sigmoid")(y)
     gate = layers.Rescaling(1.0, -0.5, name=f"{name}_gate")(gate)
