@@ -80,17 +80,49 @@ def test_the_metadata_of_hdr10_is_kept_or_its_loss_is_reported(name, codec, upsc
             assert given == pytest.approx(expected, abs=1e-3)
 
 
-def test_transparency_of_prores_is_kept_or_its_loss_is_reported(upscale, soft, tmp_path):
+TRANSPARENT = {
+    "in.mov": "-c:v prores_ks -profile:v 4444",
+    "vp9.webm": "-c:v libvpx-vp9 -pix_fmt yuva420p -b:v 0 -crf 4 -metadata:s:v:0 alpha_mode=1",
+    "vp8.mkv": "-c:v libvpx -pix_fmt yuva420p -b:v 4M -auto-alt-ref 0 -metadata:s:v:0 alpha_mode=1",
+}
+# Where transparency goes with each codec; False: it is laid on white, and said to be.
+PLACES = [("out.mov", "prores_ks", True), ("out.mkv", "ffv1", True), ("out.webm", None, True), ("out.mkv", "vp9", True),
+          ("out.webm", "vp8", True), ("out.mov", "png", True), ("out.mp4", "vp9", False), ("out.mp4", None, False),
+          ("out.mp4", "libx265", False), ("out.mov", "dxv", False), ("out.webm", "libsvtav1", False)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_transparency_is_kept_or_laid_on_white_and_reported(name, upscale, soft, tmp_path):
     alpha = "yuva444p10le,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='if(lt(X,32),1023,256)'"
-    source = f"testsrc2=s=64x48:r=25:d=0.1,format={alpha}"
-    coding = ["-c:v", "prores_ks", "-profile:v", "4444"]
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *coding, tmp_path / "in.mov"], check=True)
-    for name, codec in (("out.mov", "prores_ks"), ("out.mkv", "ffv1")):
-        status, lines = upscale(tmp_path / "in.mov", tmp_path / name, "--codec", codec, model=soft)
-        assert status == 0 and len(lines) == 1, lines
-        for before, after in zip(rgb(tmp_path / "in.mov"), rgb(tmp_path / name), strict=True):
-            values = [picture[..., 3].astype(float) / 65535 for picture in (before, after)]
-            assert np.abs(values[1][::4, ::4] - values[0])[:, np.r_[:28, 36:64]].max() < 0.02
-            assert np.median(values[1][:, 144:]) == pytest.approx(0.25, abs=0.01) and values[1].max() > 0.99
-    status, lines = upscale(tmp_path / "in.mov", tmp_path / "white.mov", model=soft)
-    assert status == 0 and "holds no transparency here, it is laid on white" in lines[0], lines
+    source = ["-f", "lavfi", "-i", f"testsrc2=s=64x48:r=25:d=0.1,format={alpha}"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, *TRANSPARENT[name].split(), tmp_path / name], check=True)
+    before = rgb(tmp_path / name)
+    assert before[0].shape[2] == 4 and before[0][..., 3].min() < np.iinfo(before[0].dtype).max / 3
+    for place, codec, kept in PLACES if name == "in.mov" else PLACES[:4]:
+        target = tmp_path / (codec or "default") / place
+        target.parent.mkdir(exist_ok=True)
+        status, lines = upscale(tmp_path / name, target, *(["--codec", codec] if codec else []), model=soft)
+        assert status == 0 and ("holds no transparency here, it is laid on white" in "".join(lines)) != kept, lines
+        for first, after in zip(before, rgb(target), strict=True):
+            if kept:
+                values = [image[..., 3].astype(float) / np.iinfo(image.dtype).max for image in (first, after)]
+                assert np.abs(values[1][::4, ::4] - values[0])[:, np.r_[:28, 36:64]].max() < 0.05
+                assert np.median(values[1][:, 144:]) == pytest.approx(0.25, abs=0.02) and values[1].max() > 0.98
+            else:
+                assert np.median(after[..., :3][:, 144:]) > 0.7 * np.iinfo(after.dtype).max
+        found = subprocess.run(["ffprobe", "-v", "warning", target], capture_output=True, text=True, check=True)
+        assert found.stderr == ""
+
+
+def test_browsers_find_the_transparency_of_webm(upscale, soft, tmp_path):
+    """By the element AlphaMode of the track, and in the blocks' additions, as another version of FFmpeg reads them."""
+    for index in range(50):  # more than a segment
+        pixels = np.dstack([scene(1)[0], np.full((24, 32), 255 - 4 * index, np.uint8)])
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    assert upscale(tmp_path, tmp_path / "out.webm", model=soft)[0] == 0
+    assert "VideoAlphaMode" in subprocess.run(["mkvinfo", tmp_path / "out.webm"], capture_output=True, text=True).stdout
+    decoded = subprocess.run(
+        ["ffmpeg", "-v", "error", "-c:v", "libvpx-vp9", "-i", tmp_path / "out.webm",
+         *["-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"]], capture_output=True, check=True)  # fmt: skip
+    means = np.frombuffer(decoded.stdout, np.uint8).reshape(50, -1).mean(1)
+    np.testing.assert_allclose(means, 255 - 4 * np.arange(50), atol=3)

@@ -36,8 +36,10 @@ SETTINGS = {
     "libx265": {"x265-params": "log-level=none"},
 }
 ALIASES = {"h264": "libx264", "x264": "libx264", "hevc": "libx265", "h265": "libx265", "x265": "libx265"}
-ALIASES |= {"vp9": "libvpx-vp9", "av1": "libsvtav1"}
+ALIASES |= {"vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
 DEFAULT_CODEC = {".webm": "libvpx-vp9", ".gif": "png"}  # png: the segments of a GIF, whose palette is known at the end
+LAID_ON_WHITE = "{} holds no transparency here, it is laid on white; --codec libvpx-vp9 keeps it in .webm and .mkv, prores_ks in .mov"
+_VPX_ALPHA = {"auto-alt-ref": "0"}  # libvpx takes transparency only without frames that are for reference alone
 _GLOBAL_HEADER = 1 << 22
 
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 would greet at every segment; errors are still said
@@ -57,11 +59,19 @@ class Encoding(NamedTuple):
     options: tuple  # of pairs
     tag: str = ""
     shown: tuple[int, int] | None = None  # width and height that frames are resized to; None: they have the right size
+    on_white: bool = False  # whether frames come without transparency, though the format has a place for it
 
     @property
     def alpha(self) -> bool:
         """Whether it takes frames with transparency."""
-        return has_alpha(self.format)
+        return has_alpha(self.format) and not self.on_white
+
+    def without_alpha(self) -> "Encoding":
+        """The same for frames that are laid on white."""
+        taken = [format_.name for format_ in av.codec.Codec(self.codec, "w").video_formats or ()]
+        opaque = [name for name in taken if not has_alpha(name)]
+        best = av.codec.codec.find_best_pix_fmt_of_list(opaque, self.format)[0] if opaque else None
+        return self._replace(format=best.name if best else self.format, on_white=True)
 
     def with_square_pixels(self) -> "Encoding":
         """The same for frames that are stretched to square pixels."""
@@ -95,39 +105,43 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
         raise UsageError(
             f"codec: {name!r} is no video encoder of this FFmpeg; libx264, libx265, libvpx-vp9 and libsvtav1 are usual"
         )
-    taken = [format_.name for format_ in encoder.video_formats or ()]
-    if suffix == ".gif":
-        format_ = "rgba" if clip.alpha else "rgb24"
-    else:
-        format_ = _pixel_format(clip, taken)
-        if clip.has_transparency and not has_alpha(format_):
-            notice(
-                f"{clip.path}: {name} holds no transparency here, it is laid on white; --codec prores_ks keeps it in .mov"
-            )
-    if suffix != ".gif" and clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
-        notice(f"{clip.path}: has more than 8 bits, and {name} takes 8 here")
-    is_rgb = av.VideoFormat(format_).is_rgb
     options = dict(SETTINGS.get(name, {}))
     for key, value in _hdr_settings(clip, name, notice).items():
         options[key] = f"{options[key]}:{value}" if key in options else value
     if suffix != ".gif" and (crf is not None or name in QUALITY):
         options["crf"] = f"{QUALITY[name] if crf is None else crf:g}"
-    encoding = Encoding(
-        codec=name,
-        format=format_,
-        # Colour at half the resolution needs even sides: an odd one gets its last row or column twice.
-        width=width + (width % 2 if "420" in format_ or "422" in format_ else 0),
-        height=height + (height % 2 if "420" in format_ else 0),
-        time_base=clip.time_base,
-        rate=clip.rate,
-        aspect=clip.aspect,
-        colour=PICTURE_COLOUR._replace(matrix=0, range=FULL) if is_rgb else clip.colour,
-        options=tuple(options.items()),
-        tag="hvc1" if name == "libx265" and suffix in (".mp4", ".mov") else "",  # else Apple's players refuse it
-    )
-    left = open_encoder(encoding).options
+    tag = "hvc1" if name == "libx265" and suffix in (".mp4", ".mov") else ""  # else Apple's players refuse it
+    taken = [format_.name for format_ in encoder.video_formats or ()]
+    formats = ["rgba" if clip.alpha else "rgb24"] if suffix == ".gif" else _pixel_formats(clip, taken)
+    failure = None
+    for format_ in formats:
+        encoding = Encoding(
+            codec=name,
+            format=format_,
+            # Colour at half the resolution needs even sides: an odd one gets its last row or column twice.
+            width=width + (width % 2 if "420" in format_ or "422" in format_ else 0),
+            height=height + (height % 2 if "420" in format_ else 0),
+            time_base=clip.time_base,
+            rate=clip.rate,
+            aspect=clip.aspect,
+            colour=PICTURE_COLOUR._replace(matrix=0, range=FULL) if av.VideoFormat(format_).is_rgb else clip.colour,
+            options=tuple((options | (_VPX_ALPHA if has_alpha(format_) and "libvpx" in name else {})).items()),
+            tag=tag,
+        )
+        try:
+            left = open_encoder(encoding).options
+            break
+        except SRGANError as error:
+            failure = failure or error
+    else:
+        raise failure
     if "crf" in left and crf is not None:
         raise UsageError(f"crf: {name} has no such setting")
+    if suffix != ".gif":
+        if clip.has_transparency and not has_alpha(format_):
+            notice(f"{clip.path}: {LAID_ON_WHITE.format(name)}")
+        if clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:
+            notice(f"{clip.path}: has more than 8 bits, and {name} takes 8 here")
     return encoding
 
 
@@ -147,16 +161,19 @@ def _hdr_settings(clip, codec, notice):
     return settings or {}
 
 
-def _pixel_format(clip, taken):
+def _pixel_formats(clip, taken):
+    """Yield the formats of an encoder that are near a clip's, the nearest first."""
+    best, depth = av.codec.codec.find_best_pix_fmt_of_list, "10le" if clip.deep else ""
     with_alpha = [name for name in taken if has_alpha(name)]
     if clip.has_transparency and with_alpha:
-        wanted = f"yuva{clip.subsampling}p" + ("10le" if clip.deep else "")
-        return av.codec.codec.find_best_pix_fmt_of_list(with_alpha, wanted)[0].name
-    wanted = f"yuv{clip.subsampling}p" + ("10le" if clip.deep else "")
-    for format_ in (wanted, "yuv420p10le" if clip.deep else "yuv420p", wanted.removesuffix("10le"), "yuv420p"):
+        yield best(with_alpha, f"yuva{clip.subsampling}p{depth}")[0].name
+        yield from (name for name in with_alpha if name == "yuva420p")  # that of libvpx, which lists others
+    wanted = f"yuv{clip.subsampling}p{depth}"
+    for format_ in (wanted, f"yuv420p{depth}", wanted.removesuffix("10le"), "yuv420p"):
         if format_ in taken or not taken:
-            return format_
-    return av.codec.codec.find_best_pix_fmt_of_list(taken, wanted)[0].name
+            yield format_
+            return
+    yield best(taken, wanted)[0].name
 
 
 def open_encoder(encoding):

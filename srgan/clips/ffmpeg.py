@@ -11,17 +11,53 @@ from srgan.errors import SRGANError
 try:
     import av
     from av.error import FFmpegError
+    from av.sidedata.sidedata import Type as SideDataType
     from av.video.reformatter import VideoReformatter
 except ImportError as error:
     raise SRGANError(f"clips need PyAV, which cannot be imported ({error}): pip install av") from error
 
 # The other modules take PyAV from here, so that its absence is always reported in one line.
-__all__ = ["FFmpegError", "VideoReformatter", "av", "fraction", "one_line", "packets_until_error", "wrap_write_errors"]
+__all__ = [
+    "FFmpegError",
+    "VideoReformatter",
+    "av",
+    "decoder_of",
+    "fraction",
+    "one_line",
+    "packets_until_error",
+    "wrap_write_errors",
+]
+_OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the transparency
+
+
+@classmethod
+def _unnamed(cls, value):
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+# PyAV has no name for some side data of frames, such as the view in a 3-D video, and ends in a ValueError there.
+SideDataType._missing_ = _unnamed
 
 
 def fraction(value) -> Fraction | None:
     """FFmpeg's rational number, which PyAV's versions give in different classes, as a Fraction; None for 0 and none."""
     return Fraction(value.numerator, value.denominator) if value else None
+
+
+def decoder_of(stream):
+    """The decoder of a video stream, with its transparency; what comes of damaged data is the same every time."""
+    context = stream.codec_context
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if context.name in _WITH_ALPHA and tags.get("alpha_mode") == "1":
+        context = av.CodecContext.create(_WITH_ALPHA[context.name], "r")
+        context.thread_count = 1
+    else:
+        context.thread_type = "SLICE"  # not frames side by side
+    context.flags |= _OUTPUT_CORRUPT
+    return context
 
 
 def one_line(error: BaseException) -> str:

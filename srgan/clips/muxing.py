@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
+
 from srgan.clips.encoding import Encoding, add_video, muxer
 from srgan.clips.ffmpeg import av
 from srgan.clips.reading import FrameFolder, VideoFile
-from srgan.clips.segments import Packet
+from srgan.clips.segments import ALPHA, Packet
 from srgan.clips.tracks import STALE_TAGS, Track, add_track, carry_over, chapters, track_packets
 
 
@@ -43,6 +45,8 @@ def write_container(
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(av.open(file, "w", format=muxer(suffix), container_options=options))
         stream, others = add_video(out, encoding), ()
+        if encoding.alpha and encoding.codec.startswith("libvpx"):
+            stream.metadata["alpha_mode"] = "1"
         if isinstance(clip, VideoFile):
             source = stack.enter_context(clip.open())
             carry_over(clip.video_stream(source), stream)
@@ -57,8 +61,12 @@ def write_container(
 
 def _video_packets(packets, stream, encoding):
     """Yield the packets for PyAV, each with the time in seconds at which it is decoded."""
-    for data, dts, pts, duration, is_key in packets:
+    for data, dts, pts, duration, is_key, alpha in packets:
         packet = av.Packet(data)
+        if alpha:
+            beside = PacketSideData(packet_sidedata_type_from_literal(ALPHA), len(alpha))
+            beside.update(alpha)
+            packet.set_sidedata(beside)
         packet.stream, packet.time_base = stream, encoding.time_base
         packet.dts, packet.pts, packet.duration, packet.is_keyframe = dts, pts, duration, is_key
         yield dts * encoding.time_base, packet

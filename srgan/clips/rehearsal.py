@@ -14,11 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from srgan.clips.conversion import conversion_of
-from srgan.clips.encoding import Encoding, coded_frame, open_encoder
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, wrap_write_errors
+from srgan.clips.encoding import LAID_ON_WHITE, Encoding, coded_frame, has_alpha, open_encoder
+from srgan.clips.ffmpeg import (
+    FFmpegError,
+    VideoReformatter,
+    av,
+    decoder_of,
+    fraction,
+    one_line,
+    packets_until_error,
+    wrap_write_errors,
+)
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import VideoFile
-from srgan.clips.segments import Packet
+from srgan.clips.segments import Packet, alpha_of
 from srgan.clips.tracks import Track, name_of, track_packets
 from srgan.errors import SRGANError, UsageError
 
@@ -28,26 +37,43 @@ _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedE
 
 
 def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]) -> Encoding:
-    """The encoding, with square pixels where nothing in the file would say that they are none.
+    """The encoding, with square pixels or without transparency where the file would not show that.
 
     Raises:
         UsageError: the container does not hold what the encoder makes.
     """
+    square = encoding.with_square_pixels() if encoding.aspect != 1 else encoding
+    stretched = f"cannot say in a {suffix} file that pixels are not square: the result is stretched instead"
     if suffix == ".gif":
-        return encoding if encoding.aspect == 1 else encoding.with_square_pixels()
+        if square is not encoding:
+            notice(f"a GIF {stretched}")
+        return square
     file = io.BytesIO()
     problem = _problem(suffix, encoding, _picture(encoding), file=file)
     if problem:
         raise UsageError(f"codec: {encoding.codec} does not go into a {suffix} file ({problem})")
     file.seek(0)
     with av.open(file) as container:
-        aspect = fraction(container.streams.video[0].sample_aspect_ratio) or 1
+        stream = container.streams.video[0]
+        aspect = fraction(stream.sample_aspect_ratio) or 1
+        if encoding.alpha and not _shows_transparency(container, stream):
+            notice(LAID_ON_WHITE.format(encoding.codec))
+            return fit_container(encoding.without_alpha(), suffix, notice)
     if abs(aspect / encoding.aspect - 1) < 0.01:
         return encoding
-    notice(
-        f"{encoding.codec} cannot say in a {suffix} file that pixels are not square: the result is stretched instead"
-    )
-    return fit_container(encoding.with_square_pixels(), suffix, notice)
+    notice(f"{encoding.codec} {stretched}")
+    return fit_container(square, suffix, notice)
+
+
+def _shows_transparency(container, stream):
+    decoder = decoder_of(stream)
+    for packet in packets_until_error(container, stream):
+        for frame in decoder.decode(packet):
+            if not has_alpha(frame.format.name):
+                return False
+            alpha = frame.to_ndarray(format="rgba")[..., 3]
+            return alpha.min() < 9 and alpha.max() > 246
+    return False
 
 
 def choose_tracks(
@@ -115,14 +141,15 @@ def choose_tracks(
 
 
 def _picture(encoding):
-    """Two black frames, encoded.
+    """Two black frames, encoded; their upper half is transparent where the encoder takes that.
 
     Raises:
         SRGANError: the encoder fails.
     """
     encoder, reformatter = open_encoder(encoding), VideoReformatter()
     step = max(1, round(1 / encoding.rate / encoding.time_base))
-    pixels, packets = np.zeros((encoding.height, encoding.width, 3), np.uint8), []
+    pixels, packets = np.zeros((encoding.height, encoding.width, 4 if encoding.alpha else 3), np.uint8), []
+    pixels[encoding.height // 2 :, :, 3:] = 255
     try:
         for index in range(2):
             frame = coded_frame(pixels, encoding, reformatter)
@@ -132,7 +159,7 @@ def _picture(encoding):
     except (FFmpegError, ValueError) as error:
         raise SRGANError(f"codec: {encoding.codec} cannot encode this clip ({one_line(error)})") from error
     return [
-        Packet(bytes(packet), index * step, index * step, step, packet.is_keyframe)
+        Packet(bytes(packet), index * step, index * step, step, packet.is_keyframe, alpha_of(packet))
         for index, packet in enumerate(packets)
     ]
 

@@ -21,15 +21,30 @@ from srgan.files import atomic_path
 
 SEGMENT = 48  # frames: what a kill costs at most, and how far a player has to look for a key frame
 
+ALPHA = "matroska_block_additional"  # PyAV's name of it
+
 
 class Packet(NamedTuple):
-    """An encoded frame: its bytes, when it is decoded, when and how long it is shown, in ticks, and whether it is a key."""
+    """An encoded frame.
+
+    Attributes:
+        data: its bytes.
+        dts, pts, duration: when it is decoded, and when and how long it is shown, in ticks.
+        is_key: whether it is a key frame.
+        alpha: its transparency, where the codec keeps that beside it (as Matroska's BlockAdditional), else empty.
+    """
 
     data: bytes
     dts: int
     pts: int
     duration: int
     is_key: bool
+    alpha: bytes = b""
+
+
+def alpha_of(packet: av.Packet) -> bytes:
+    """The transparency that an encoder gives beside a packet."""
+    return bytes(packet.get_sidedata(ALPHA)) if packet.has_sidedata(ALPHA) else b""
 
 
 class Segments:
@@ -99,15 +114,15 @@ class Segments:
         before = deque(first - step * count for count in range(delay, 0, -1))
         for file, times, following in zip(self._files, shown, starts):
             duration = dict(zip(times.tolist(), np.diff(times, append=following).tolist()))
-            for index, (data, pts, is_key) in enumerate(_segment_packets(file)):
+            for index, (data, pts, is_key, alpha) in enumerate(_segment_packets(file)):
                 before.append(times[index].item())
-                yield Packet(data, before.popleft(), pts, max(duration[pts], 1), is_key)
+                yield Packet(data, before.popleft(), pts, max(duration[pts], 1), is_key, alpha)
 
     def decoded(self, pixel_format: str) -> Iterator[av.VideoFrame]:
         """Yield the frames of all segments, decoded again."""
         decoder = av.CodecContext.create(self.encoding.codec, "r")
         decoder.thread_type = "SLICE"
-        for data, pts, _ in itertools.chain.from_iterable(map(_segment_packets, self._files)):
+        for data, pts, *_ in itertools.chain.from_iterable(map(_segment_packets, self._files)):
             packet = av.Packet(data)
             packet.is_keyframe = True  # else the decoder takes it for a difference to the last
             for frame in decoder.decode(packet):
@@ -119,7 +134,7 @@ class Segments:
         return self.folder / f"{index:06}.npz"
 
     def _save(self, packets, count, end):
-        file = self._file(len(self._files))
+        file, alphas = self._file(len(self._files)), list(map(alpha_of, packets))
         with atomic_path(file) as temporary:
             np.savez(
                 temporary,
@@ -127,6 +142,8 @@ class Segments:
                 sizes=np.array([packet.size for packet in packets]),
                 pts=np.array([packet.pts for packet in packets]),
                 key=np.array([packet.is_keyframe for packet in packets]),
+                alpha=np.frombuffer(b"".join(alphas), np.uint8),
+                alpha_sizes=np.array(list(map(len, alphas))),
                 frames=np.array(count),
                 end=np.array(end),
             )
@@ -135,12 +152,15 @@ class Segments:
 
 
 def _segment_packets(file):
-    """The data, pts and whether it is a key frame of each packet of a segment, in the order of decoding."""
+    """The data, pts, whether it is a key frame and alpha of each packet of a segment, in the order of decoding."""
     with np.load(file) as segment:
-        data, sizes, pts, key = (segment[name] for name in ("data", "sizes", "pts", "key"))
-    ends = np.cumsum(sizes)
-    for size, end, time, is_key in zip(sizes, ends, pts.tolist(), key.tolist()):
-        yield data[end - size : end].tobytes(), time, is_key
+        parts = [
+            np.split(segment[name], np.cumsum(segment[sizes])[:-1])
+            for name, sizes in (("data", "sizes"), ("alpha", "alpha_sizes"))
+        ]
+        times, keys = segment["pts"].tolist(), segment["key"].tolist()
+    for data, alpha, time, is_key in zip(*parts, times, keys):
+        yield data.tobytes(), time, is_key, alpha.tobytes()
 
 
 def _load(file, name):

@@ -12,7 +12,7 @@ import numpy as np
 
 from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
 from srgan.clips.deinterlacing import deinterlace
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, fraction, one_line, packets_until_error
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, decoder_of, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
 from srgan.clips.hdr import read_hdr
 from srgan.clips.timeline import find_timeline, may_jump
@@ -20,7 +20,6 @@ from srgan.errors import SRGANError
 
 # Old files have tags in other alphabets than UTF-8. From version 19 on PyAV takes them as they are.
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-_OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
 _BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek lands, reference frames may be missing
 # The field that is shown first, by FFmpeg's number for what a container says of interlaced video. With interleaved lines
 # (4 and 5) it is that of the first line, whatever FFmpeg's names for these say (Apple's TN2162, Matroska's FieldOrder).
@@ -83,8 +82,6 @@ class VideoFile:
             if parity and not first.interlaced_frame and stream.codec_context.name not in _MARKS_FRAMES:
                 self._fields = "on" if deinterlace == "auto" else deinterlace, parity
                 self._report_interlaced()
-            if stream.metadata.get("alpha_mode") == "1":
-                notice(f"{path}: its transparency is left out")
         self._coded = first.width, first.height
         left, right, top, bottom = self._crop
         self.width, self.height = first.width - left - right, first.height - top - bottom
@@ -114,17 +111,14 @@ class VideoFile:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise SRGANError(f"{self.path}: has no video stream that can be decoded")
-        # Slices, not frames, side by side: what comes of damaged data must be the same every time.
-        stream.thread_type = "SLICE"
-        stream.codec_context.flags |= _OUTPUT_CORRUPT
         return stream
 
     def _first_frame(self, container, stream):
-        with contextlib.suppress(FFmpegError):  # of the container; a packet's own are below
-            for packet in container.demux(stream):
-                with contextlib.suppress(FFmpegError):
-                    for frame in packet.decode():
-                        return frame
+        decoder = decoder_of(stream)
+        for packet in packets_until_error(container, stream):
+            with contextlib.suppress(FFmpegError):
+                for frame in decoder.decode(packet):
+                    return frame
         raise SRGANError(f"{self.path}: no frame of it can be decoded")
 
     def _count(self, container, stream, start, end):
@@ -167,6 +161,7 @@ class VideoFile:
         move = self.timeline.mover()
         with self.open() as container:
             stream = self.video_stream(container)
+            decoder = decoder_of(stream)
             if self.starts_later and not self.timeline.jumps:
                 before = max(self.begin - _BEFORE_A_START, min(self.origin, Fraction(0)))
                 with contextlib.suppress(FFmpegError):
@@ -174,7 +169,7 @@ class VideoFile:
             for packet in packets_until_error(container, stream):
                 move(packet)
                 try:
-                    decoded = packet.decode()
+                    decoded = decoder.decode(packet)
                 except FFmpegError:
                     if packet.pts is not None and not packet.is_discard:
                         heapq.heappush(lost, packet.pts)

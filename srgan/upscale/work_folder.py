@@ -25,7 +25,7 @@ from srgan.upscale.memory import affordable_tile
 from srgan.upscale.tiles import TileSize
 
 _MEMORY = "memory-"  # what the names of kept memories begin with
-_FORMAT = 4  # of the segments; raise it when the same frames come out of the same clip as something else
+_FORMAT = 5  # of the segments; raise it when the same frames come out of the same clip as something else
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
 
