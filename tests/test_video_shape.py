@@ -32,6 +32,7 @@ def test_the_shape_of_pixels_is_kept(aspect, name, codec, upscale, soft, tmp_pat
     options = ["--codec", codec] if codec else []
     status, lines = upscale(tmp_path / "in.mkv", tmp_path / name, *options, model=soft)
     assert status == 0, lines
+    assert ("that pixels are not square: the result is stretched instead" in lines[0]) == (name == "out.gif"), lines
     before, ratio = shown(tmp_path / "in.mkv", 64, 48)
     after, same = shown(tmp_path / name, 64, 48)
     assert float(same) == pytest.approx(float(ratio), rel=0.02) and np.abs(after - before).mean() < 6
@@ -78,6 +79,45 @@ def test_the_metadata_of_hdr10_is_kept_or_its_loss_is_reported(name, codec, upsc
         for part in ("primaries", "luminance"):
             given, expected = ([float(value) for value in getattr(hdr, part)] for hdr in (found, wanted))
             assert given == pytest.approx(expected, abs=1e-3)
+
+
+def with_box(content, entry, box):
+    """An MP4 file, its index at the end, with a box more at the end of a sample entry."""
+    path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", entry)
+    place = 0
+    for name in path:
+        place = content.index(name, place)
+        size = int.from_bytes(content[place - 4 : place], "big")
+        content = content[: place - 4] + (size + len(box)).to_bytes(4, "big") + content[place:]
+    return content[: place - 4 + size] + box + content[place - 4 + size :]
+
+
+def test_the_loss_of_dolby_vision_is_reported(upscale, soft, tmp_path):
+    make_video(tmp_path / "in.mp4", scene(3, 64, 48), codec="libx265", pix_fmt="yuv420p10le", colour=(9, 1, 9, 16),
+               **{"x265-params": "log-level=none"})  # fmt: skip
+    # ETSI TS 103 572: profile 8, level 1, with a base layer and its metadata
+    record = b"\0\0\0\x20dvvC" + bytes([1, 0, 8 << 1, (1 << 3) | 0b101, 1 << 4]) + bytes(19)
+    (tmp_path / "in.mp4").write_bytes(with_box((tmp_path / "in.mp4").read_bytes(), b"hev1", record))
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--codec", "libx265", model=soft)
+    assert status == 0 and len(lines) == 2 and "in.mp4: its Dolby Vision metadata is left out" in lines[0], lines
+    assert probe(tmp_path / "out.mp4")["colour"] == (9, 1, 9, 16)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
+def test_the_tags_of_hlg_are_kept(codec, upscale, soft, tmp_path):
+    make_video(tmp_path / "in.mp4", scene(2, 64, 48), pix_fmt="yuv420p10le", colour=(9, 1, 9, 18))
+    target = tmp_path / "out.mkv"
+    assert upscale(tmp_path / "in.mp4", target, "--codec", codec, model=soft)[0] == 0
+    assert probe(target)["colour"] == (9, 1, 9, 18)
+
+
+def test_the_loss_of_3d_is_reported(upscale, soft, tmp_path):
+    make_video(tmp_path / "plain.mkv", scene(2, 64, 48))
+    subprocess.run(
+        ["mkvmerge", "-q", "-o", tmp_path / "in.mkv", "--stereo-mode", "0:1", tmp_path / "plain.mkv"], check=True
+    )
+    status, lines = upscale(tmp_path / "in.mkv", tmp_path / "out.mkv", model=soft)
+    assert status == 0 and "in.mkv: its description of 3-D is left out" in lines[0], lines
 
 
 TRANSPARENT = {

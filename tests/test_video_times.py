@@ -102,3 +102,19 @@ def test_a_part_begins_where_it_is_asked_to_in_streams_that_begin_late(tmp_path)
     assert whole.begin > 0.1
     for frame, expected in zip(part.frames(), rgb(source)[10:15], strict=True):
         np.testing.assert_array_equal(part.pixels(frame), expected)
+
+
+@pytest.mark.parametrize("seconds", [4, 14, 45])
+def test_a_pause_of_the_frames_while_the_sound_goes_on_stays(seconds, upscale, soft, tmp_path):
+    """A still that is shown for long, and is no frame a moment."""
+    source = tmp_path / "in.ts"
+    pause = f"setpts=if(gte(N\\,10)\\,PTS+{seconds}/TB\\,PTS)"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", *f"-f lavfi -i testsrc2=s=32x24:r={RATE}:d=1".split(),
+         *f"-f lavfi -i sine=d={seconds + 1}:r=48000".split(), "-vf", pause, "-vsync", "0", *["-c:v", "mpeg2video", "-c:a", "mp2"],
+         source], check=True)  # fmt: skip
+    status, lines = upscale(source, tmp_path / "out.mkv", model=soft)
+    assert status == 0 and len(lines) == 1 and "25 frames, 0 replaced" in lines[0], lines
+    distances = np.diff([float(time) for time in probe(tmp_path / "out.mkv")["times"]])
+    assert distances.max() == pytest.approx(seconds + 1 / RATE, abs=0.01)
+    assert packets(tmp_path / "out.mkv", "audio")[-1][0] == pytest.approx(seconds + 1, abs=0.1)

@@ -88,22 +88,35 @@ class Timeline:
 def find_timeline(container, stream, duration: Fraction) -> Timeline:
     """The timeline of an open file, for which all of it is read once where its format lets time jump.
 
+    Where the frames pause and the sound goes on, time does not jump.
+
     Args:
         stream: of its frames.
         duration: of a frame, in seconds.
     """
     if not may_jump(container):
         return Timeline()
-    parts, base, last, position = [], fraction(stream.time_base), None, 0
-    for packet in packets_until_error(container, stream):
+    parts, last, position, heard = [], None, 0, {}  # heard: when each stream of sound was last, in this part
+    for packet in packets_until_error(container, stream, *container.streams.audio):
         decoded = packet.pts if packet.dts is None else packet.dts
         shown = packet.dts if packet.pts is None else packet.pts
         if decoded is None or not packet.size:
             continue
-        position = packet.pos or position
+        base = fraction(packet.time_base)
         decoded, shown = decoded * base, shown * base
-        if last is None or decoded < last + duration - _BACK or decoded > last + duration + _AHEAD:
+        if packet.stream.index != stream.index:
+            before = heard.get(packet.stream.index, last)
+            if before is not None and abs(decoded - before) < _AHEAD:
+                heard[packet.stream.index] = decoded
+            continue
+        position = packet.pos or position
+        if (
+            last is None
+            or decoded < last + duration - _BACK
+            or decoded > max([last, *heard.values()]) + duration + _AHEAD
+        ):
             parts.append(Part(position, shown, shown + duration))
+            heard.clear()
         else:
             part = parts[-1]
             parts[-1] = part._replace(begin=min(part.begin, shown), end=max(part.end, shown + duration))

@@ -25,6 +25,15 @@ _BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek la
 # (4 and 5) it is that of the first line, whatever FFmpeg's names for these say (Apple's TN2162, Matroska's FieldOrder).
 _PARITY = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 _MARKS_FRAMES = {"mpeg1video", "mpeg2video"}  # codecs whose whole frames in interlaced video, films, are marked as such
+_LOST = {  # by PyAV's name of a frame's side data
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "A53_CC": "text of closed captions",
+    "STEREO3D": "description of 3-D",
+    "SPHERICAL": "description of a sphere (360°)",
+}
 
 
 class VideoFile:
@@ -76,18 +85,22 @@ class VideoFile:
         with self.open() as container:  # again: all of it may have been read
             stream = self.video_stream(container)
             first = self._first_frame(container, stream)
-            self._crop = _cropping(container)
+            description = _description(container)
             self._fields = deinterlace, "auto"
             parity = _PARITY.get(getattr(stream.codec_context, "field_order", 0))  # from PyAV 18 on
             if parity and not first.interlaced_frame and stream.codec_context.name not in _MARKS_FRAMES:
                 self._fields = "on" if deinterlace == "auto" else deinterlace, parity
                 self._report_interlaced()
         self._coded = first.width, first.height
-        left, right, top, bottom = self._crop
+        crop = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", description)  # beside the frames, by Matroska
+        self._crop = left, right, top, bottom = tuple(map(int, crop.groups())) if crop else (0, 0, 0, 0)
         self.width, self.height = first.width - left - right, first.height - top - bottom
         self.hdr = read_hdr(first)
-        if any("DOVI" in str(data.type) for data in first.side_data):
-            notice(f"{path}: its Dolby Vision metadata is left out")
+        kinds = {data.type.name for data in first.side_data}
+        if "DOVI configuration" in description:
+            kinds.add("DOVI_METADATA")
+        for what in dict.fromkeys(name for kind, name in _LOST.items() if kind in kinds):
+            notice(f"{path}: its {what} is left out")
         self._swapped, self._flips = _orientation(first)
         if self._swapped:
             self.width, self.height, self.aspect = self.height, self.width, 1 / self.aspect
@@ -201,19 +214,14 @@ class VideoFile:
         return np.ascontiguousarray(np.flip(picture, self._flips))
 
 
-def _cropping(container):
-    """Pixels that a player leaves out at the left, right, top and bottom, by what Matroska says beside the frames.
-
-    PyAV gives this in the text that FFmpeg prints about a file, and nowhere else.
-    """
+def _description(container):
+    """What FFmpeg prints about a file: PyAV gives some of it nowhere else."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
-        text = container.dumps_format()
+        return container.dumps_format()
     finally:
         av.logging.set_level(level)
-    match = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", text)
-    return tuple(map(int, match.groups())) if match else (0, 0, 0, 0)
 
 
 def _length(stream):
