@@ -14,7 +14,7 @@ class UsageError(SRGANError):
 
 
 _OUT_OF_MEMORY = (
-    *("bad_alloc", "resource_exhausted", "out of memory", "allocate", "failed to map segment"),
+    *("alloc", "resource_exhausted", "out of memory", "failed to map segment"),
     *("start new thread", "resource temporarily unavailable"),  # for a thread's stack
 )
 

@@ -3,8 +3,12 @@
 import contextlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from srgan.interrupts import cleaned_up
 
 
 def copy_time(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -23,10 +27,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.part{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "r+b") as file:  # Windows synchronises no file that is open for reading only
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with cleaned_up(lambda: _remove(temporary)):
+        try:
+            yield temporary
+            with open(temporary, "r+b") as file:  # Windows synchronises no file that is open for reading only
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(**options) -> Iterator[Path]:
+    """Yield a folder that is removed at the block's end. `options`: those of `tempfile.mkdtemp`."""
+    folder = Path(tempfile.mkdtemp(**options))
+    with cleaned_up(lambda: shutil.rmtree(folder, ignore_errors=True)):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(path):
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from srgan.errors import SRGANError, UsageError
+from srgan.interrupts import cleaned_up
 
 BACKENDS = ("tensorflow", "jax", "torch")  # in order of preference
 INSTALL = "pip install '.[train]'"  # what brings the first of them, in the words of the README
@@ -102,8 +103,12 @@ def _held_back_stderr():
     except OSError:  # no stderr at all
         yield
         return
+
+    def restore():
+        os.dup2(stderr, 2)
+
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, cleaned_up(restore):
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -113,5 +118,5 @@ def _held_back_stderr():
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(stderr, 2)
+            restore()
             os.close(stderr)

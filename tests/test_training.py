@@ -173,7 +173,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
     import sys
 
     folder, _ = finished
-    code = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
+    code = "import sys; from srgan.cli import train; sys.exit(train())"
     arguments = ["--config", folder / "tiny.yaml", "--output", tmp_path / "run", "--set", "pixel.epochs=1000"]
     run = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            text=True, cwd=ROOT)  # fmt: skip

@@ -14,10 +14,10 @@ from upscaling import make_model, photograph
 
 import srgan
 from srgan.errors import SRGANError, UsageError
+from srgan.memory import free_memory
 from srgan.upscale.engines.description import Description
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
-from srgan.upscale.memory import affordable_tile, free_memory
-from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, tiles
+from srgan.upscale.tiles import OVERLAP, SMALLEST_TILE, affordable_tile, tiles
 from srgan.upscale.upscaler import Upscaler
 
 
@@ -145,7 +145,7 @@ def test_the_tile_is_chosen_by_the_memory_that_is_free(monkeypatch):
     engine.bytes_per_pixel = 5000
     sides = []
     for free in (0, 100 << 20, 200 << 20, 64 << 30):
-        monkeypatch.setattr("srgan.upscale.memory.free_memory", lambda free=free: free)
+        monkeypatch.setattr("srgan.upscale.tiles.free_memory", lambda free=free: free)
         sides.append(affordable_tile(engine))
         assert sides[-1] == SMALLEST_TILE or sides[-1] ** 2 * engine.bytes_per_pixel <= free
     assert sides[0] == SMALLEST_TILE and sides[0] < sides[1] < sides[2] < sides[3] == engine.largest_tile
@@ -178,8 +178,8 @@ def test_free_memory_knows_the_control_groups(version, tmp_path, monkeypatch):
         (top / folder / "memory.stat").write_text(f"anon 7\n{kept} {files}\n")
     own = tmp_path / "own"
     own.write_text("3:cpuset:/\n4:memory:/a/b\n0::/\n" if version == 1 else "0::/a/b\n")
-    monkeypatch.setattr("srgan.upscale.memory._OWN_GROUPS", own)
-    monkeypatch.setattr("srgan.upscale.memory._CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr("srgan.memory._OWN_GROUPS", own)
+    monkeypatch.setattr("srgan.memory._CGROUPS", tmp_path / "groups")
     assert free_memory() == 400
     own.write_text(own.read_text().replace("/a/b", "/a/elsewhere"))  # in a container: the host's name
     assert free_memory() == 400

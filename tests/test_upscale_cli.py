@@ -268,6 +268,17 @@ def test_a_polite_end_leaves_nothing_behind(name, status, model, tmp_path):
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_what_does_not_fit_into_memory_is_refused_and_the_rest_done(upscale, tmp_path, monkeypatch):
+    """In a control group the system would end the process rather than refuse an allocation."""
+    for name, side in (("a.png", 20), ("large.png", 1500), ("mid.png", 700), ("z.png", 20)):
+        save(tmp_path / "in" / name, np.zeros((side, side, 3), np.uint8))
+    monkeypatch.setattr("srgan.memory._free_in_control_groups", lambda: [17 << 20])
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 1 and files(tmp_path / "out") == ["a.png", "z.png"]
+    assert re.search(r"large.png: not enough memory for 1500 x 1500 pixels: 17 MiB are free, .* 18 MiB", lines[0])
+    assert re.search(r"mid.png: not enough memory for a result of 2800 x 2800 pixels: 17 MiB .* 23 MiB", lines[1])
+
+
 # The plan, without any picture.
 
 

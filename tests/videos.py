@@ -126,7 +126,7 @@ def slow(*arguments, **options):
 Upscaler._upscale = slow
 if {bytes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
-sys.exit(cli.upscale(sys.argv[1:]))
+cli.upscale()
 """
 
 

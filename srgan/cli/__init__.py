@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections import Counter
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from srgan import __version__
 from srgan.errors import SRGANError, UsageError, is_out_of_memory
+from srgan.interrupts import cleaned_up, end_on_signals
 from srgan.runtime import load_keras
 
 
@@ -89,12 +89,15 @@ def train(argv=None):
         _log_to_stderr()
         config = Config.load(arguments.config, arguments.changes)
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
+        if argv is None and (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") == "1":
+            end_on_signals()  # several machines stop together, see `srgan.train.callbacks.StopAtInterrupt`
         load_keras()
         from srgan.train.distribution import is_first_machine
         from srgan.train.run import train
 
         try:
-            generator = train(config, output)
+            with cleaned_up(lambda: f"the same command goes on after the last finished epoch of {output}"):
+                generator = train(config, output)
         except KeyboardInterrupt:
             print(
                 f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr
@@ -108,6 +111,8 @@ def train(argv=None):
 
 def upscale(argv=None):
     """srgan-upscale"""
+    if argv is None:
+        end_on_signals()
     parser = _parser(
         "srgan-upscale",
         "Upscale pictures and clips x4: files, or folders of pictures into a folder.\n"
@@ -177,7 +182,7 @@ def upscale(argv=None):
         "(all) or off",
     )
     add("--fps", type=float, metavar="N", help="frames a second of a folder of frames (default: 25)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
 
     def work():
         from PIL import Image
@@ -190,7 +195,6 @@ def upscale(argv=None):
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidies up, as Ctrl-C does
         _log_to_stderr()
         if arguments.output == "-" and sys.stdout.isatty():
             raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
@@ -271,6 +275,8 @@ def _log_to_stderr():
 
 def compare(argv=None):
     """srgan-compare"""
+    if argv is None:
+        end_on_signals()
     parser = _parser(
         "srgan-compare",
         "Compare models with bicubic and with the original: a page with a before/after slider, sheets and scores.\n"
@@ -308,4 +314,5 @@ def compare(argv=None):
         print(f", {len(report['skipped'])} skipped" if report["skipped"] else "")
         return 1 if report["skipped"] else 0
 
-    return _run(work)
+    status = _run(work)
+    return _leave(status) if argv is None else status

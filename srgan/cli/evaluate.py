@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from srgan.cli import _parser, _run
+from srgan.interrupts import end_on_signals
 
 
 def main(argv=None):
     """srgan-evaluate"""
+    if argv is None:
+        end_on_signals()
     parser = _parser(
         "srgan-evaluate",
         "Measure models on test sets and print the table as Markdown, beside bicubic and published figures.\n"

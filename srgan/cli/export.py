@@ -5,12 +5,15 @@ from pathlib import Path
 
 from srgan.cli import _parser, _run
 from srgan.errors import SRGANError
+from srgan.interrupts import end_on_signals
 
 FORMATS = ("onnx", "openvino", "saved_model", "litert")
 
 
 def main(argv=None):
     """srgan-export"""
+    if argv is None:
+        end_on_signals()
     parser = _parser(
         "srgan-export",
         "Write a generator for other programs: as ONNX, OpenVINO, TensorFlow SavedModel or LiteRT. It takes float32\n"

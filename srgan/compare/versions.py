@@ -19,6 +19,7 @@ from tqdm import tqdm
 from srgan.compare.damage import Damage
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 from srgan.errors import SRGANError, UsageError
+from srgan.interrupts import cleaned_up
 from srgan.pictures import (
     READABLE,
     crop_to_multiple,
@@ -208,7 +209,11 @@ def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple
     """
     paths = list(paths)
     workers = max(2, min(4, os.cpu_count() or 1))
-    with tqdm(total=len(paths), unit="picture", disable=None) as bar, ThreadPoolExecutor(workers) as pool:
+    with (
+        tqdm(total=len(paths), unit="picture", disable=None) as bar,
+        cleaned_up(bar.close),
+        ThreadPoolExecutor(workers) as pool,
+    ):
         waiting: deque[tuple[Path, Future | SRGANError]] = deque()
 
         def outcome_of_first():

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from srgan.errors import SRGANError, is_out_of_memory
+from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.deep import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.formats import content_format, refuse_raw
@@ -21,6 +22,8 @@ from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks
 from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
+
+_DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
 
 
 def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = None) -> Picture:
@@ -46,6 +49,10 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
                 f"{name}: {width} x {height} are more than {max_pixels / 1e6:g} million pixels; "
                 "raise --max-pixels if you trust it"
             )
+        try:
+            require_memory(_DECODING * width * height, f"{width} x {height} pixels")
+        except SRGANError as error:
+            raise SRGANError(f"{name}: {error}") from None
 
     try:
         refuse_raw(name)

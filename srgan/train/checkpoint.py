@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from srgan.errors import SRGANError
+from srgan.interrupts import cleaned_up
 
 
 class Checkpoint:
@@ -30,10 +31,11 @@ class Checkpoint:
         new = self.folder / f"{self.stage}-{epoch:06d}.weights.h5"
         # Keras insists on the suffix .weights.h5, so that the temporary name is made here and not by atomic_path.
         part = self.folder / f".{new.name}"
-        model.save_weights(part, overwrite=True)
-        with open(part, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(part, new)
+        with cleaned_up(lambda: part.unlink(missing_ok=True)):
+            model.save_weights(part, overwrite=True)
+            with open(part, "r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(part, new)
         for old in self.folder.glob("*.weights.h5"):
             if old != new:
                 old.unlink()

@@ -12,6 +12,7 @@ from filelock import FileLock
 from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
+from srgan.interrupts import cleaned_up
 from srgan.train.build import STAGES
 from srgan.train.checkpoint import Checkpoint
 from srgan.train.validation import bicubic_one, validation_psnr_y
@@ -38,16 +39,20 @@ PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "
 def own_folder(output):
     """Create the run folder and lock it for the block; remove it if no run began."""
     output.mkdir(parents=True, exist_ok=True)
-    with FileLock(output / ".lock", timeout=0):
+
+    def clean():
+        if not (output / "config.yaml").exists():
+            with suppress(OSError):
+                (output / ".lock").unlink()
+                output.rmdir()
+
+    with FileLock(output / ".lock", timeout=0), cleaned_up(clean):
         for part in output.rglob(".*.part*"):
             part.unlink()  # left by a process that was killed while it wrote
         try:
             yield
         except SRGANError:
-            if not (output / "config.yaml").exists():
-                with suppress(OSError):
-                    (output / ".lock").unlink()
-                    output.rmdir()
+            clean()
             raise
 
 

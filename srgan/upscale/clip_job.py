@@ -21,6 +21,7 @@ from srgan import pictures
 from srgan.clips.formats import RATE, WRITABLE
 from srgan.errors import SRGANError, UsageError
 from srgan.files import copy_time
+from srgan.interrupts import cleaned_up
 from srgan.upscale.clip_planning import first_file
 from srgan.upscale.picture_job import MAX_PIXELS
 
@@ -183,13 +184,15 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
         read = stack.enter_context(contextlib.closing(ahead(_read(clip, begin - around, keep_alpha, counts))))
         steps = enlarged(read, upscaler, around, memory, memories.keep, tile)
         results = stack.enter_context(contextlib.closing(ahead(steps)))
-        try:
-            writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=bar.update)
-        except (KeyboardInterrupt, SystemExit):
-            bar.close()
-            _log.info("%s: stopped; the same command goes on after %d frames", target, writer.kept)
-            raise
+        stack.enter_context(cleaned_up(lambda: _left(target, writer.kept)))
+        stack.enter_context(cleaned_up(bar.close))
+        writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=bar.update)
     return counts
+
+
+def _left(target, count):
+    """What is said when the command is interrupted."""
+    return f"{target}: the same command goes on after {count} frames" if count else ""
 
 
 def _read(clip, first, keep_alpha, counts):

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -20,7 +19,9 @@ from pathlib import Path
 
 from srgan import pictures
 from srgan.errors import SRGANError, is_out_of_memory
-from srgan.files import copy_time
+from srgan.files import copy_time, temporary_folder
+from srgan.interrupts import cleaned_up
+from srgan.memory import require_memory
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
 _SMALL = 2**18  # pixels; two pictures of that size at once are no question of memory
@@ -76,6 +77,8 @@ def upscale_files(
         return counts
     with ExitStack() as stack:
         bar = stack.enter_context(_Bar("picture" if len(tasks) > 1 else "tile"))
+        stack.enter_context(cleaned_up(lambda: _left(counts, len(tasks))))
+        stack.enter_context(cleaned_up(bar.close))
         reader, computer, writer = (stack.enter_context(ThreadPoolExecutor(threads)) for threads in (1, 2, 1))
         loading = computer.submit(make_upscaler)  # while the first picture is read
         on_tile = bar.show if len(tasks) == 1 else lambda done, total: None
@@ -98,6 +101,12 @@ def upscale_files(
             if len(tasks) > 1:
                 bar.show(number, len(tasks))
     return counts
+
+
+def _left(counts, total):
+    """What is said when the command is interrupted."""
+    done = counts["done"] + counts["failed"]
+    return f"{done} of {total} pictures done; the same command with --skip-existing does the rest" if total > 1 else ""
 
 
 def _ahead(pool: Executor, stage: Callable, tasks: Iterable, others: Callable = lambda task: 1) -> Iterator:
@@ -172,14 +181,19 @@ def _write(task, keep_time, **options):
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
+    if task.kind != "PNG":  # the others' encoders have a copy of the whole
+        height, width = picture.pixels.shape[:2]
+        require_memory(
+            height * width * 4 * picture.pixels.itemsize, f"writing {width} x {height} pixels as {task.kind}"
+        )
     pictures.write_picture(picture, target, kind=task.kind, **options)
     if keep_time and task.source != "-":
         copy_time(task.source, target)
 
 
 def _write_to_stdout(picture, kind, options):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture"
+    with temporary_folder() as folder:
+        path = folder / "picture"
         pictures.write_picture(picture, path, kind=kind, **options)
         try:
             with path.open("rb") as file:
@@ -211,6 +225,9 @@ class _Bar:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         if self._bar is not None:
             self._bar.close()
 

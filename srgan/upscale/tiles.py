@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from srgan.memory import free_memory
+
 # Input pixels that a tile sees beyond its own, unless the model needs more. The receptive field is 40 pixels, but the outermost ones contribute little:
 # measured on trained SRResNets, from 8 on no pixel is more than a level away from the untiled result, in float32 and in
 # bfloat16.
@@ -16,6 +18,19 @@ SMALLEST_TILE = 48  # input pixels a side
 def smallest_tile(overlap: int) -> int:
     """The side in input pixels of the smallest tile that is worth computing with such an overlap."""
     return max(SMALLEST_TILE, -(-(2 * overlap + 16) // 16) * 16) if overlap > OVERLAP else SMALLEST_TILE
+
+
+def affordable_tile(engine, whole: bool = False, overlap: int = OVERLAP) -> int:
+    """Side in input pixels of the largest tile that fits into half of the free memory.
+
+    Args:
+        engine: for its `bytes_per_pixel` and `largest_tile`.
+        whole: without the engine's own limit, for a model whose tiles would differ: instance normalisation takes the
+            mean and the variance of everything it sees.
+        overlap: input pixels that a tile sees beyond its own.
+    """
+    side = int((free_memory() / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
+    return max(side if whole else min(side, engine.largest_tile), smallest_tile(overlap))
 
 
 class TileSize:

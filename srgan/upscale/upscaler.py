@@ -14,13 +14,13 @@ from PIL import Image
 from srgan import pictures
 from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
+from srgan.memory import require_addresses, require_memory
 from srgan.pictures import Picture
 from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frames import scenes, windows
-from srgan.upscale.memory import affordable_tile
-from srgan.upscale.tiles import TileSize, smallest_tile, split_tile, tiles
+from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles
 
 _BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
 
@@ -90,6 +90,7 @@ class Upscaler:
             "overlap": overlap,
         }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
+        require_addresses()
         self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
         self.scale = scale or self.engine.description.scale
         self.overlap = self.engine.description.overlap if overlap is None else overlap
@@ -201,10 +202,13 @@ class Upscaler:
         tile = tile or TileSize(self.tile)
         height, width = frames[0].shape[:2]
         new_width, new_height = self.size(width, height)
+        what = f"a result of {new_width} x {new_height} pixels"
+        value = frames[0].itemsize * frames[0].shape[2]
+        require_memory(max(new_width * new_height, width * height * self.engine.description.scale**2) * value, what)
         try:
             return self._upscale_wrapped(frames, memory, tile, on_tile, new_width, new_height)
         except MemoryError as error:  # of the result; a tile's is dealt with
-            raise SRGANError(f"not enough memory for a result of {new_width} x {new_height} pixels") from error
+            raise SRGANError(f"not enough memory for {what}") from error
 
     def _upscale_wrapped(self, frames, memory, tile, on_tile, new_width, new_height):
         height, width = frames[0].shape[:2]

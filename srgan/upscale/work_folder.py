@@ -20,9 +20,9 @@ from srgan.clips.ffmpeg import wrap_write_errors
 from srgan.clips.reading import frame_files
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
+from srgan.interrupts import cleaned_up
 from srgan.upscale.engines.description import Tiling
-from srgan.upscale.memory import affordable_tile
-from srgan.upscale.tiles import TileSize
+from srgan.upscale.tiles import TileSize, affordable_tile
 
 _MEMORY = "memory-"  # what the names of kept memories begin with
 _FORMAT = 5  # of the segments; raise it when the same frames come out of the same clip as something else
@@ -66,21 +66,26 @@ def work_folder(target: Path, key: str) -> Iterator[Path]:
 
     place = target.resolve()
     folder = place.parent / f".{_short(place.name)}-{key}.part"
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / "lock", thread_local=False)  # a signal's thread releases it
     with wrap_write_errors(target):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise SRGANError(f"{target}: another process is at work on it") from None
-    try:
-        yield folder
-    finally:
+
+    def clean():
         lock.release()
         with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
             # Nothing is finished.
             if all(file.name in ("lock", "tile") or file.name.startswith(_MEMORY) for file in folder.iterdir()):
                 _remove(folder)
+
+    with cleaned_up(clean):
+        try:
+            yield folder
+        finally:
+            clean()
 
 
 def remove_work_folders(target: Path) -> None:

@@ -28,6 +28,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from srgan.errors import SRGANError
+from srgan.interrupts import cleaned_up
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
 from srgan.train.data.photographs import noise_level
@@ -120,11 +121,12 @@ def make_store(files, root, settings, build) -> Store:
             if not folder.is_dir():
                 part = root / f".{folder.name}.part"
                 shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-                try:
-                    build(part)
-                    os.replace(part, folder)
-                finally:
-                    shutil.rmtree(part, ignore_errors=True)
+                with cleaned_up(lambda: shutil.rmtree(part, ignore_errors=True)):
+                    try:
+                        build(part)
+                        os.replace(part, folder)
+                    finally:
+                        shutil.rmtree(part, ignore_errors=True)
     return Store.open(folder)
 
 

@@ -9,10 +9,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from srgan.errors import SRGANError, is_out_of_memory
+from srgan.files import temporary_folder
 from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.description import describe, description_to_info
 from srgan.upscale.engines.problems import Inconvertible
@@ -31,8 +31,8 @@ def convert(path):
         return _convert(path)
     core = load_openvino().Core()
     core.set_property({"ENABLE_MMAP": False})  # the file goes before the model
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "generator.xml"
+    with temporary_folder() as folder:
+        target = folder / "generator.xml"
         _convert_in_a_process(path, target)
         return core.read_model(target)
 

@@ -7,7 +7,6 @@ gets its name.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.errors import SRGANError, UsageError
-from srgan.files import atomic_path
+from srgan.files import atomic_path, temporary_folder
 from srgan.models import find_model
 from srgan.pictures.arrays import resize_bicubic, to_float
 from srgan.runtime import choose_backend, has_framework, load_keras, load_openvinos_keras
@@ -94,7 +93,7 @@ def _placed(output):
     """Yield a path to write to; what is there gets its place at `output` if the block ends well, else it is removed."""
     output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as staging:
+    with temporary_folder(prefix=".export-", dir=output.parent) as staging:
         yield Path(staging) / output.name
         for written in sorted(Path(staging).iterdir()):  # OpenVINO's weights before the graph that refers to them
             target = output.parent / written.name
@@ -221,7 +220,7 @@ def write_litert(model, file):
 
     if any(isinstance(layer, keras.layers.Conv3D) for layer in load_float32(model).layers):
         raise ValueError("LiteRT has no PReLU behind 3D convolutions; .onnx and .xml take them")
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         write_saved_model(model, folder)
         file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 

@@ -6,14 +6,13 @@ import hashlib
 import io
 import logging
 import os
-import tempfile
 import threading
 from pathlib import Path
 
 import numpy as np
 
 from srgan.errors import SRGANError
-from srgan.files import atomic_path
+from srgan.files import atomic_path, temporary_folder
 from srgan.models import is_shipped
 from srgan.runtime import load_openvino
 from srgan.upscale.engines.conversion import convert, save_openvino
@@ -104,8 +103,8 @@ def _openvino_model(core, path, folder):
     model = convert(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
-            whole = Path(temporary) / "openvino"
+        with temporary_folder(prefix=".part-", dir=folder) as temporary:
+            whole = temporary / "openvino"
             save_openvino(model, whole / "generator.xml")
             with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
                 whole.rename(kept)

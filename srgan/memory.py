@@ -1,39 +1,67 @@
-"""How much memory is free, and how large a tile fits into it."""
+"""How much memory is free, and refusing what would not fit into it."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 import psutil
 
-from srgan.upscale.tiles import OVERLAP, smallest_tile
+from srgan.errors import SRGANError
 
 _CGROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_NEEDED = 200 * 2**20  # bytes of addresses; with fewer, OpenVINO crashes rather than say so
+_SMALL = 2**24  # bytes; asking takes a millisecond
 _UNLIMITED = 2**60  # cgroup v1 writes a number about that size for "no limit"
-
-
-def affordable_tile(engine, whole: bool = False, overlap: int = OVERLAP) -> int:
-    """Side in input pixels of the largest tile that fits into half of the free memory.
-
-    Args:
-        engine: for its `bytes_per_pixel` and `largest_tile`.
-        whole: without the engine's own limit, for a model whose tiles would differ: instance normalisation takes the
-            mean and the variance of everything it sees.
-        overlap: input pixels that a tile sees beyond its own.
-    """
-    side = int((free_memory() / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
-    return max(side if whole else min(side, engine.largest_tile), smallest_tile(overlap))
 
 
 def free_memory() -> int:
     """Bytes that this process may still take: of the machine, of its control groups and of its own address space."""
-    free = [psutil.virtual_memory().available, *_free_in_control_groups()]
+    return _free(psutil.virtual_memory().available)
+
+
+def require_memory(size: int, what: str) -> None:
+    """Refuse what takes more than is free, memory on disk included. Beyond it, the system may end the process.
+
+    Args:
+        size: bytes.
+        what: takes them.
+
+    Raises:
+        SRGANError: there are too few.
+    """
+    if size < _SMALL:
+        return
+    free = _free(psutil.virtual_memory().available + psutil.swap_memory().free)
+    if free < size:
+        raise SRGANError(f"not enough memory for {what}: {free >> 20} MiB are free, and it takes {-(-size >> 20)} MiB")
+
+
+def require_addresses() -> None:
+    """Refuse to begin where the address space is limited to so little that OpenVINO would crash.
+
+    Raises:
+        SRGANError: it is.
+    """
+    if (free := _free_addresses()) < _NEEDED:
+        raise SRGANError(
+            f"not enough memory: {free >> 20} MiB of the address space are left, and {_NEEDED >> 20} MiB are needed; raise "
+            "the limit (ulimit -v)"
+        )
+
+
+def _free(available):
+    return max(min(available, *_free_in_control_groups(), _free_addresses()), 0)
+
+
+def _free_addresses():
+    """Bytes of its address space that this process may still take."""
     with contextlib.suppress(ImportError):
         import resource  # Unix only
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
-            free.append(limit - psutil.Process().memory_info().vms)
-    return max(min(free), 0)
+            return max(limit - psutil.Process().memory_info().vms, 0)
+    return sys.maxsize
 
 
 def _free_in_control_groups():
