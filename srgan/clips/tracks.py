@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from av.stream import Disposition
+
 from srgan.clips.conversion import Converter, set_up
 from srgan.clips.ffmpeg import FFmpegError, av, fraction, packets_until_error
 from srgan.clips.video_file import VideoFile
@@ -121,8 +123,10 @@ def _taken(clip, source, streams):
         move(packet)
         base, is_subtitle = fraction(packet.time_base), packet.stream.type == "subtitle"
         begin, end = round(clip.begin / base), None if clip.end is None else round(clip.end / base)
-        if packet.pts is None and packet.dts is None:
-            packet.pts = packet.dts = begin  # a cover
+        if packet.stream.disposition & Disposition.attached_pic or packet.pts is None and packet.dts is None:
+            packet.pts = packet.dts = 0  # a cover is there all the time
+            yield packet
+            continue
         pts = packet.dts if packet.pts is None else packet.pts
         dts = packet.pts if packet.dts is None else packet.dts
         if end is not None and pts * base >= clip.end:

@@ -1,0 +1,85 @@
+"""Further pictures in a video file: tracks of every encoder, and covers, into every container."""
+
+import io
+import re
+import subprocess
+from fractions import Fraction
+
+import av
+import pytest
+from PIL import Image
+from test_video_tracks import CONTAINERS, complaints, contents, encoders, write
+from videos import make_video, probe, scene
+
+from srgan.clips.video_file import VideoFile
+
+
+def with_pictures(file, kind, names):
+    """Write a clip of three frames with a track by each of some encoders."""
+    with av.open(file, "w", format=kind) as out:
+        tracks = []
+        for name in names:
+            quiet = {"x265-params": "log-level=none"} if name in ("hevc", "libx265") else {}
+            track = out.add_stream(name, rate=25, options={"strict": "-2", **quiet})
+            track.width, track.height = 176, 144
+            formats = [format_.name for format_ in av.codec.Codec(name, "w").video_formats or ()]
+            track.pix_fmt = "yuv420p" if not formats or "yuv420p" in formats else formats[0]
+            tracks.append(track)
+        for index, frame in enumerate(scene(3, 176, 144)):
+            for track in tracks:
+                picture = av.VideoFrame.from_ndarray(frame).reformat(format=track.pix_fmt)
+                picture.pts, picture.time_base = index, Fraction(1, 25)
+                out.mux(track.encode(picture))
+        for track in tracks:
+            out.mux(track.encode(None))
+
+
+@pytest.fixture(scope="module", params=["mov", "matroska"])
+def every_picture(request, tmp_path_factory):
+    """A file with a track of every encoder that its container takes."""
+    names = ["mpeg4"]
+    for name in encoders("video"):
+        try:
+            with_pictures(io.BytesIO(), request.param, ["mpeg4", name])
+        except (av.FFmpegError, ValueError):
+            continue
+        names.append(name)
+    path = tmp_path_factory.mktemp("pictures") / f"in.{request.param}"
+    with_pictures(str(path), request.param, names)
+    return path, names
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_every_track_of_pictures_is_carried_or_named(suffix, every_picture, tmp_path):
+    (source, names), target = every_picture, tmp_path / f"out{suffix}"
+    assert len(names) > 20
+    lines = write(source, target)
+    left_out = [int(re.search(r"video stream (\d+) cannot be copied and is left out", line)[1]) for line in lines]
+    clip = VideoFile(source)
+    with clip.open() as container:
+        main = clip.video_stream(container).index
+    kept = [index for index in range(len(names)) if index != main and index not in left_out]
+    before, after = contents(source), contents(target)
+    assert [after[new] for new in range(1, len(after))] == [before[index] for index in kept]
+    assert len(kept) > 9 or suffix == ".webm"
+    assert complaints(target) <= complaints(source)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_covers_are_carried_or_named(suffix, kind, upscale, tmp_path):
+    Image.fromarray(scene(1, 64, 64)[0]).save(tmp_path / f"cover.{kind}")
+    make_video(tmp_path / "plain.mp4", scene(4), sound=True)
+    attach = ["-map", "0", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic"]
+    inputs = ["-i", tmp_path / "plain.mp4", "-i", tmp_path / f"cover.{kind}"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, *attach, tmp_path / "in.mp4"], check=True)
+    for options in ([], ["--start", 0.05]):
+        target = tmp_path / f"out{suffix}"
+        status, lines = upscale(tmp_path / "in.mp4", target, *options)
+        assert status == 0, lines
+        named = any("video stream 2 cannot be copied and is left out" in line for line in lines)
+        found = [other for other in probe(target)["others"] if other[0] == "video"]
+        assert named != bool(found) and (named or suffix != ".mp4"), lines
+        assert complaints(target) <= complaints(tmp_path / "in.mp4")
+        with av.open(str(target)) as container:
+            assert container.streams.best("video").codec_context.width == 128
