@@ -27,15 +27,22 @@ def test_a_default_model_is_shipped_and_each_has_its_files():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
 def test_a_shipped_model_has_the_scores_of_its_card(name, engine, shared):
+    check_card(name, "Set5", shared / "data" / "benchmarks" / "Set5" / "HR", 5, engine)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_shipped_model_has_its_cards_scores_on_the_sample(name):
+    check_card(name, "`data/sample/val`", SAMPLE / "val", 3, "openvino")
+
+
+def check_card(name, row, folder, count, engine):
     card = (WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
-    psnr_y, ssim_y, lpips = map(float, re.search(r"\| Set5 \| ([\d.]+) dB \| ([\d.]+) \| ([\d.]+) \|", card).groups())
+    found = re.search(rf"\| {row} \| ([\d.]+) dB \| ([\d.]+) \| ([\d.]+) \|", card)
+    psnr_y, ssim_y, lpips = map(float, found.groups())
     methods, scale = load_methods([name], engine=engine)
     label = methods[0].label
-    scores = [
-        read_scene(path, scale, methods).scores()[label]
-        for path in find_pictures([shared / "data" / "benchmarks" / "Set5" / "HR"])
-    ]
-    assert len(scores) == 5
+    scores = [read_scene(path, scale, methods).scores()[label] for path in find_pictures([folder])]
+    assert len(scores) == count
     means = {key: np.mean([score[key] for score in scores]) for key in ("psnr_y", "ssim_y", "lpips")}
     assert means["psnr_y"] == pytest.approx(psnr_y, abs=0.02)
     assert means["ssim_y"] == pytest.approx(ssim_y, abs=0.001)
