@@ -122,6 +122,45 @@ def compact():
         save(f"compact-{kind}.pth", model.state_dict(), model)
 
 
+class Wrapped(nn.Module):
+    """A network for an .onnx file of another form: channels last, of values up to 255, or of luma."""
+
+    def __init__(self, network, form):
+        super().__init__()
+        self.network, self.form = network, form
+
+    def forward(self, x):
+        if self.form == "luma":
+            return self.network(x.repeat(1, 3, 1, 1)).mean(1, keepdim=True)
+        if self.form == "window":  # takes multiples of 8 only, as transformers with windows do
+            batch, channels, height, width = x.shape
+            x = x.reshape(batch, channels, height // 8, 8, width // 8, 8).reshape(x.shape)
+        if self.form == "255":
+            return self.network(x / 255) * 255
+        if self.form == "nhwc":
+            return self.network(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.network(x)
+
+
+def onnx():
+    """The compact network of scale 2 in the forms that .onnx files come in; the results are those of compact-x2."""
+    network = small(SRVGGNetCompact(num_feat=6, num_conv=2, upscale=2))
+    for form in ("nchw", "nhwc", "255", "luma", "fixed", "half", "window"):
+        model = Wrapped(network, form).eval()
+        channels = 1 if form == "luma" else 3
+        x = torch.rand(1, channels, 40, 48)
+        x = x.permute(0, 2, 3, 1) if form == "nhwc" else x
+        if form == "half":
+            model, x = Wrapped(small(SRVGGNetCompact(num_feat=6, num_conv=2, upscale=2)), form).half().eval(), x.half()
+        rows, columns = (1, 2) if form == "nhwc" else (2, 3)
+        axes = {} if form == "fixed" else {rows: "height", columns: "width"}
+        path = FOLDER / f"{form}.onnx"
+        torch.onnx.export(
+            model, (x,), path, input_names=["any"], output_names=["thing"], dynamic_axes={"any": axes}, dynamo=False
+        )
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
 class Block(nn.Module):
     """A residual block of BasicSR's MSRResNet and EDSR, which spandrel does not have."""
 
@@ -195,6 +234,6 @@ def span():
 
 
 if __name__ == "__main__":
-    for make in (rrdb, compact, residual, span):
+    for make in (rrdb, compact, residual, span, onnx):
         if len(sys.argv) == 1 or make.__name__ in sys.argv[1:]:
             make()

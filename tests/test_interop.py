@@ -219,5 +219,5 @@ def test_tensor_that_does_not_fit_is_named(changes, reason, tmp_path):
 
 def test_what_a_file_does_not_say_is_told(caplog):
     caplog.set_level("INFO", "srgan")
-    load_generator(foreign("compact-leakyrelu"))
+    Upscaler(foreign("compact-leakyrelu"))
     assert "leaky_relu" in caplog.text and "--activation" in caplog.text

@@ -161,6 +161,8 @@ def upscale(argv=None):
     add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
+    add("--activation", metavar="KIND", help="what a .pth may not say: relu or leaky_relu (default: as published)")
+    add("--range", type=int, metavar="MAX", help="likewise, the largest value that a model takes: 1 or 255")
     add("--overlap", type=int, metavar="PIXELS", help="what a piece sees beyond its own (default: as the model needs)")
     add(
         "--max-pixels",
@@ -221,6 +223,8 @@ def upscale(argv=None):
                 precision=arguments.precision,
                 tile=arguments.tile,
                 overlap=arguments.overlap,
+                activation=arguments.activation,
+                value_range=arguments.range,
                 scale=arguments.scale,
                 strength=arguments.strength,
                 pixel_model=arguments.pixel_model,

@@ -35,8 +35,11 @@ class Architecture(NamedTuple):
 class Options(NamedTuple):
     """What a file does not say; None: as its authors published it."""
 
-    activation: str | None = None
-    range: str | None = None
+    activation: str | None = None  # prelu, relu or leaky_relu
+    range: str | None = None  # 1 or 255: the largest value
+
+
+DEFAULTS = Options()
 
 
 class Source(NamedTuple):

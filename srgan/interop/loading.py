@@ -1,19 +1,17 @@
 """Any model file as a Keras model: this project's own, or other people's."""
 
-import logging
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import Network, Options
+from srgan.interop.architectures import DEFAULTS, Network, Options
+from srgan.interop.onnx import is_onnx
 from srgan.interop.recognition import read_network
 
-_log = logging.getLogger("srgan")
 
-
-def load_generator(path, options: Options = Options()):  # noqa: B008  immutable
+def load_generator(path, options: Options = DEFAULTS):
     """The generator in a model file as a Keras model, uncompiled.
 
     Args:
@@ -33,6 +31,10 @@ def load_generator(path, options: Options = Options()):  # noqa: B008  immutable
     path = Path(path)
     if not path.is_file():
         raise SRGANError(f"{path}: no such model file")
+    if is_onnx(path):
+        raise SRGANError(
+            f"{path}: a graph of .onnx has no layers that Keras can run or train; OpenVINO upscales with it"
+        )
     if is_foreign(path):
         return build(read_network(path, options), path)
     return files.load_generator(path)
@@ -55,14 +57,13 @@ def build(network: Network, path):
     """
     from srgan.networks.generators import GENERATORS
 
-    if network.assumed:
-        _log.info("%s: the file does not say: %s", path, "; ".join(network.assumed))
     generator = GENERATORS[network.generator](**network.settings)
     for layer in generator.layers:
         if layer.name in network.weights:
             _give(layer, network, path)
         elif layer.weights:
             raise SRGANError(f"{path}: it lacks the weights of {layer.name}")
+    generator.assumed = "; ".join(network.assumed)
     return generator
 
 

@@ -3,7 +3,7 @@
 import re
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import ARCHITECTURES, Network, Options
+from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options
 from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.reading import read_tensors
 from srgan.interop.tensors import Unreadable
@@ -11,7 +11,7 @@ from srgan.interop.tensors import Unreadable
 _COUNTERS = r"(^|\.)num_batches_tracked$"  # of batch normalisation in training
 
 
-def read_network(path, options: Options = Options()) -> Network:  # noqa: B008  immutable
+def read_network(path, options: Options = DEFAULTS) -> Network:
     """Recognise the network in a .pth, .pt or .safetensors file by its tensors' names and shapes.
 
     Args:

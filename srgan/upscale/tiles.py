@@ -105,6 +105,19 @@ def tiles(width: int, height: int, tile: int, overlap: int, multiple: int = 1) -
     ]
 
 
+def tiles_of_one_size(width: int, height: int, side: int, other: int, overlap: int) -> list[tuple[Box, Box]]:
+    """As `tiles`, of windows that are exactly `side` wide and `other` high, in a picture that is at least as large."""
+    rows, columns = (
+        _spans_of(length, size, math.ceil(max(length - 2 * overlap, 1) / max(size - 2 * overlap, 1)))
+        for length, size in ((height, other), (width, side))
+    )
+    return [
+        (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
+        for (y0, y1), (top, bottom) in rows
+        for (x0, x1), (left, right) in columns
+    ]
+
+
 def _spans(length, tile, overlap, step, multiple):
     """The windows along one axis, which begin at multiples of `step` and are a `multiple` long, with their cores."""
     if length <= tile:
@@ -114,7 +127,12 @@ def _spans(length, tile, overlap, step, multiple):
     count = math.ceil((length - 2 * overlap) / (tile - 2 * overlap))
     size = math.ceil((length + 2 * overlap * (count - 1)) / count)
     size = min(math.ceil(size / multiple) * multiple, tile)
-    starts = [index * (length - size) // (count - 1) // step * step for index in range(count)]
+    return _spans_of(length, size, count, step)
+
+
+def _spans_of(length, size, count, step=1):
+    """So many windows of one size, spaced evenly, with their cores."""
+    starts = [index * (length - size) // max(count - 1, 1) // step * step for index in range(count)]
     cuts = [0, *((before + size + after) // 2 for before, after in itertools.pairwise(starts)), length]
     return [((start, start + size), core) for start, core in zip(starts, itertools.pairwise(cuts))]
 

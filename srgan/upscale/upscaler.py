@@ -20,7 +20,15 @@ from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frames import scenes, windows
-from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles
+from srgan.upscale.luma import from_luma, resize_values, to_luma
+from srgan.upscale.tiles import (
+    TileSize,
+    affordable_tile,
+    smallest_tile,
+    split_tile,
+    tiles,
+    tiles_of_one_size,
+)
 
 _BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
 
@@ -32,7 +40,7 @@ class Upscaler:
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
-        engine, precision, pixel_model, strength: see `srgan.upscale.engines.load_engine`. Pictures of 16 bits and of floats are
+        engine, precision, pixel_model, strength, activation, value_range: see `srgan.upscale.engines.load_engine`. Pictures of 16 bits and of floats are
             always computed in float32, because bfloat16 has fewer levels than they.
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
@@ -67,6 +75,8 @@ class Upscaler:
         wrap=False,
         palette=False,
         overlap=None,
+        activation=None,
+        value_range=None,
     ):
         if overlap is not None and not (isinstance(overlap, numbers.Integral) and 0 <= overlap <= 256):
             raise UsageError(f"overlap: {overlap!r} is not a whole number of pixels from 0 to 256")
@@ -88,12 +98,19 @@ class Upscaler:
             "wrap": wrap,
             "palette": palette,
             "overlap": overlap,
+            "activation": activation,
+            "value_range": value_range,
         }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
         require_addresses()
-        self.engine = load_engine(model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength)
+        self.engine = load_engine(
+            model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength,
+            activation=activation, value_range=value_range,
+        )  # fmt: skip
         self.scale = scale or self.engine.description.scale
         self.overlap = self.engine.description.overlap if overlap is None else overlap
+        if tile is not None and self.engine.description.fixed_height:
+            raise UsageError("tile: this model takes one size only")
         if tile is not None and tile < smallest_tile(self.overlap):
             raise UsageError(
                 f"tile: {tile} is below {smallest_tile(self.overlap)} pixels, what tiles of this model need at least"
@@ -248,13 +265,27 @@ class Upscaler:
         return result, remembered
 
     def _upscale_colour(self, frames, memory, tile, on_tile=lambda done, total: None):
-        multiple, (height, width, _) = self.engine.description.multiple, frames[0].shape
-        if height % multiple or width % multiple:
-            beyond = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
+        description, (height, width, _) = self.engine.description, frames[0].shape
+        beyond = [
+            (0, max(fixed - side, -side % description.multiple))
+            for fixed, side in ((description.fixed_height, height), (description.fixed_width, width))
+        ]
+        if any(map(any, beyond)):
+            beyond.append((0, 0))
             frames = [np.pad(frame, beyond, "reflect") for frame in frames]
-        result, memory = self._upscale_tiles(frames, memory, tile, on_tile)
-        scale = self.engine.description.scale
+        scale = description.scale
+        if description.channels == 1 and frames[0].shape[2] == 3:
+            result, memory = self._upscale_luma(frames[0], tile, on_tile), None
+        else:
+            result, memory = self._upscale_tiles(frames, memory, tile, on_tile)
         return np.ascontiguousarray(result[: height * scale, : width * scale]), memory
+
+    def _upscale_luma(self, frame, tile, on_tile):
+        """Luma by a network that takes nothing else, and the colour differences by bicubic interpolation."""
+        y, *differences = to_luma(frame.astype(np.float32) / np.float32(_levels(frame.dtype)))
+        y, _ = self._upscale_tiles([y], None, tile, on_tile)
+        differences = [resize_values(values, y.shape[1], y.shape[0]) for values in differences]
+        return _quantised(from_luma(y, *differences), frame.dtype)
 
     def _upscale_tiles(self, frames, memory, tile, on_tile):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
@@ -266,14 +297,18 @@ class Upscaler:
             remembered = np.empty((height, width, engine.description.memory), np.float32)
             memory = np.zeros_like(remembered) if memory is None else memory
         whole = engine.description.tiling is Tiling.WHOLE
-        limit = tile.side or affordable_tile(engine, whole, self.overlap)
+        fixed = engine.description.fixed_height, engine.description.fixed_width
+        limit = min(fixed) or tile.side or affordable_tile(engine, whole, self.overlap)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
         # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
         # statistics of 40 training pictures 0.34 dB worse than each picture's own.
         if whole and not tile.side and height * width <= limit**2:
             limit = max(height, width)
         cut = {"overlap": self.overlap, "multiple": engine.description.multiple}
-        todo = tiles(width, height, limit, **cut)[::-1]
+        if any(fixed):
+            todo = tiles_of_one_size(width, height, *fixed[::-1], self.overlap)[::-1]
+        else:
+            todo = tiles(width, height, limit, **cut)[::-1]
         total = len(todo)
         if total > 1 and whole:
             _log.warning(
@@ -282,7 +317,7 @@ class Upscaler:
         on_tile(0, total)
         while todo:
             window, core = todo.pop()
-            shape = window.height, window.width, 3
+            shape = window.height, window.width, engine.description.channels
             lr = np.stack([np.broadcast_to(frame[window.slices()], shape) for frame in frames])
             lr = lr.astype(np.float32) / np.float32(levels)
             inputs = [lr if len(frames) == 1 else lr[None]]
@@ -292,7 +327,7 @@ class Upscaler:
                 sr, after = self._compute(engine, *inputs)
             except MemoryError as error:
                 limit = max(window.width, window.height) // 2
-                if limit < smallest_tile(self.overlap):
+                if limit < smallest_tile(self.overlap) or any(fixed):
                     raise SRGANError("not enough memory, even for the smallest tile") from error
                 _log.warning("out of memory: going on with tiles of %d pixels", limit)
                 tile.shrink(limit)
@@ -301,7 +336,7 @@ class Upscaler:
                 continue
             inner = sr[core.within(window).times(scale).slices()]
             result[core.times(scale).slices()] = _quantised(
-                inner if channels == 3 else inner.mean(-1, keepdims=True), dtype
+                inner if channels == inner.shape[-1] else inner.mean(-1, keepdims=True), dtype
             )
             if remembered is not None:
                 remembered[core.slices()] = after[core.within(window).slices()]

@@ -13,27 +13,33 @@ from pathlib import Path
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import temporary_folder
+from srgan.interop.architectures import DEFAULTS, Options
+from srgan.interop.onnx import is_onnx, read_onnx
 from srgan.runtime import load_openvino, load_openvinos_keras
-from srgan.upscale.engines.description import describe, description_to_info
+from srgan.upscale.engines.description import Description, describe, description_to_info
 from srgan.upscale.engines.problems import Inconvertible
 
 _KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError}
 
 
-def convert(path):
-    """The generator in a `.keras` file as an OpenVINO model, with its `Description` as runtime information.
+def convert(path, options=DEFAULTS):
+    """The generator in a model file as an OpenVINO model, with its `Description` as runtime information.
+
+    Args:
+        options: see `srgan.interop.loading.load_generator`.
 
     Raises:
         Inconvertible: it has a layer that cannot be converted, or the result computes something else.
         SRGANError: it cannot be loaded.
     """
-    if "keras" in sys.modules:
-        return _convert(path)
+    onnx = is_onnx(path)  # other people's graphs are parsed where they can do no harm
+    if "keras" in sys.modules and not onnx:
+        return _convert(path, options)
     core = load_openvino().Core()
     core.set_property({"ENABLE_MMAP": False})  # the file goes before the model
     with temporary_folder() as folder:
         target = folder / "generator.xml"
-        _convert_in_a_process(path, target)
+        _convert_in_a_process(path, target, options)
         return core.read_model(target)
 
 
@@ -43,22 +49,39 @@ def save_openvino(model, path, half=False):
     load_openvino().save_model(model, path, compress_to_fp16=half)
 
 
-def _convert(path):
+def _convert(path, options=DEFAULTS):
     load_openvino()
-    from srgan.interop.loading import load_generator
-    from srgan.upscale.engines import ir
+    if is_onnx(path):
+        model, measured = read_onnx(path, options)
+        facts = measured._asdict()
+        assumed = facts.pop("assumed")
+        description = Description(receptive_field=measured.overlap, **facts)
+    else:
+        from srgan.interop.loading import load_generator
+        from srgan.upscale.engines import ir
 
-    generator = load_generator(path)
-    model = ir.from_keras(generator)
-    for key, value in description_to_info(describe(generator)).items():
+        generator = load_generator(path, options)
+        model, description = ir.from_keras(generator), describe(generator)
+        assumed = getattr(generator, "assumed", "")
+    for key, value in description_to_info(description).items():
         model.set_rt_info(value, ["srgan", key])
+    if assumed:
+        model.set_rt_info(assumed, ["srgan", "assumed"])
     return model
 
 
-def _convert_in_a_process(path, target):
+def _convert_in_a_process(path, target, options):
     # It finds this package, and what the model's layers are registered by, where this process does.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-P", "-m", "srgan.upscale.engines.conversion", str(path), str(target)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "srgan.upscale.engines.conversion",
+        str(path),
+        str(target),
+        json.dumps(options),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode == 0:
         return
@@ -70,11 +93,11 @@ def _convert_in_a_process(path, target):
         raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({said[0]}); is there enough memory?") from None
 
 
-def main(path, target):
+def main(path, target, options="[null, null]"):
     """Convert a `.keras` file in this process and return the exit status; a failure goes to stdout as JSON."""
     load_openvinos_keras()
     try:
-        save_openvino(_convert(Path(path)), Path(target))
+        save_openvino(_convert(Path(path), Options(*json.loads(options))), Path(target))
         return 0
     except (Inconvertible, SRGANError) as error:
         kind, message = ("inconvertible" if isinstance(error, Inconvertible) else "failed"), str(error)

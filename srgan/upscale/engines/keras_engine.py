@@ -1,15 +1,19 @@
 """A generator through Keras."""
 
 import ctypes
+import logging
 import sys
 import threading
 
 import numpy as np
 
 from srgan.errors import SRGANError
+from srgan.interop.architectures import DEFAULTS
 from srgan.runtime import load_keras
 from srgan.upscale.engines.description import describe
 from srgan.upscale.engines.problems import translate_backend_error
+
+_log = logging.getLogger("srgan")
 
 
 def _keras_device(backend):
@@ -47,20 +51,23 @@ class KerasEngine:
     name = "Keras"
     largest_tile = 384
 
-    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS):
         keras = load_keras()
         from srgan.interop.loading import load_generator
 
         self.weights = path, pixel_path, strength
-        self._generator = load_generator(path)
+        self._options = options
+        self._generator = load_generator(path, options)
         if pixel_path:
-            other = load_generator(pixel_path)
+            other = load_generator(pixel_path, options)
             if [w.shape for w in other.weights] != [w.shape for w in self._generator.weights]:
                 raise SRGANError(
                     f"{path} and {pixel_path} are not built alike, so that their weights cannot be interpolated"
                 )
             pairs = zip(self._generator.get_weights(), other.get_weights())
             self._generator.set_weights([strength * one + (1 - strength) * two for one, two in pairs])
+        if assumed := getattr(self._generator, "assumed", ""):
+            _log.info("%s: the file does not say: %s", path, assumed)
         self.description = describe(self._generator)
         self.device = _keras_device(keras.backend.backend())
         self.precision = "float32" if precision == "auto" else precision
@@ -77,7 +84,7 @@ class KerasEngine:
         """The same engine, computing in another precision."""
         if precision == self.precision:
             return self
-        return KerasEngine(self.weights[0], precision, *self.weights[1:])
+        return KerasEngine(self.weights[0], precision, *self.weights[1:], self._options)
 
     def __call__(self, *inputs):
         inputs = [np.asarray(values, np.float32) for values in inputs]

@@ -11,6 +11,8 @@ threads at once.
 import logging
 
 from srgan.errors import SRGANError, UsageError
+from srgan.interop.architectures import Options
+from srgan.interop.onnx import is_onnx
 from srgan.models import find_model, pixel_trained
 from srgan.runtime import INSTALL, has_framework
 from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
@@ -23,11 +25,12 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _log = logging.getLogger("srgan")
 
 
-def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None, strength=1.0):
+def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None, strength=1.0, activation=None,
+                value_range=None):  # fmt: skip
     """The generator `model` (see `find_model`) as a function from pictures to pictures.
 
     Args:
-        model: a path of a `.keras` file or the name of a shipped model.
+        model: a path of a model file (.keras, .pth, .safetensors or .onnx) or the name of a shipped model.
         engine: "openvino", "keras", or "auto": Keras where there is an NVIDIA GPU that its backend can use, else
             OpenVINO.
         precision: of the computation inside: "float32", "bfloat16" or "auto", which is bfloat16 with OpenVINO on a CPU
@@ -35,6 +38,8 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
             section 3.4); only with `strength` below 1.
         strength: the weight of `model` in that, in [0, 1].
+        activation: what files of other people do not say: "relu" or "leaky_relu"; None: as its authors published it.
+        value_range: likewise, the largest value that the network takes: 1 or 255; None: as published, or measured.
 
     Returns:
         A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel`, `weights` (the
@@ -50,9 +55,14 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         raise UsageError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}")
     if not 0 <= strength <= 1:
         raise UsageError(f"strength: {strength} is not between 0 and 1")
+    if activation not in (None, "prelu", "relu", "leaky_relu"):
+        raise UsageError(f"activation: {activation!r} is none of prelu, relu, leaky_relu")
+    if value_range not in (None, 1, 255):
+        raise UsageError(f"value_range: {value_range!r} is neither 1 nor 255")
+    options = Options(activation, value_range and str(value_range))
     path = find_model(model)
     pixel_path = pixel_trained(path, pixel_model) if strength < 1 else None
-    loaded = _load(path, engine, precision, pixel_path, strength)
+    loaded = _load(path, engine, precision, pixel_path, strength, options)
     if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
         raise SRGANError(
             f"{path}: a recurrent generator of another version, which remembers something else: train it again"
@@ -60,15 +70,15 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
     return loaded
 
 
-def _load(path, engine, precision, pixel_path, strength):
+def _load(path, engine, *rest):
     if engine == "keras":
-        return KerasEngine(path, precision, pixel_path, strength)
-    if engine == "auto" and _cuda_devices() and has_framework():
-        keras_engine = KerasEngine(path, precision, pixel_path, strength)
+        return KerasEngine(path, *rest)
+    if engine == "auto" and not is_onnx(path) and _cuda_devices() and has_framework():
+        keras_engine = KerasEngine(path, *rest)
         if keras_engine.device != "CPU":
             return keras_engine
     try:
-        return OpenVINOEngine(path, precision, pixel_path, strength)
+        return OpenVINOEngine(path, *rest)
     except Inconvertible as error:
         if engine == "openvino":
             raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error
@@ -77,4 +87,4 @@ def _load(path, engine, precision, pixel_path, strength):
                 f"{path}: OpenVINO cannot run it ({error}); for Keras to run it, install a framework: {INSTALL}"
             ) from error
         _log.info("%s: %s; Keras runs it", path, error)
-        return KerasEngine(path, precision, pixel_path, strength)
+        return KerasEngine(path, *rest)

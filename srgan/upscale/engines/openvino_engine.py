@@ -13,6 +13,7 @@ import numpy as np
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path, temporary_folder
+from srgan.interop.architectures import DEFAULTS
 from srgan.models import is_shipped
 from srgan.runtime import load_openvino
 from srgan.upscale.engines.conversion import convert, save_openvino
@@ -30,14 +31,16 @@ class OpenVINOEngine:
     device = "CPU"
     largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
 
-    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0):
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS):
         self.weights = path, pixel_path, strength
         self._core = load_openvino().Core()
-        self._folder = _cache_folder(path)
-        self._model = _openvino_model(self._core, path, self._folder)
+        self._folder = _cache_folder(path, options)
+        self._model = _openvino_model(self._core, path, self._folder, options)
         self.description = _read_description(self._model)
+        if self._model.has_rt_info(["srgan", "assumed"]):
+            _log.info("%s: the file does not say: %s", path, self._model.get_rt_info(["srgan", "assumed"]).astype(str))
         if pixel_path:
-            other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path))
+            other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path, options), options)
             self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
             self._folder = None  # what is compiled is kept for whole models only
         self._compile(precision)
@@ -85,22 +88,23 @@ class OpenVINOEngine:
                 raise translate_backend_error(error) from error
 
 
-def _cache_folder(path):
+def _cache_folder(path, options=DEFAULTS):
     """Where what is made of the model at `path` is kept: a folder named by the file's content."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "srgan" / "models" / f"{digest}-{_CACHE_FORMAT}"
+    settled = "".join(f"-{value}" for value in options if value)
+    return Path(cache) / "srgan" / "models" / f"{digest}-{_CACHE_FORMAT}{settled}"
 
 
-def _openvino_model(core, path, folder):
-    """The OpenVINO form of a `.keras` file: the one shipped beside it, the one in the cache, or made and cached now."""
+def _openvino_model(core, path, folder, options):
+    """The OpenVINO form of a model file: the one shipped beside it, the one in the cache, or made and cached now."""
     if is_shipped(path) and path.with_suffix(".xml").is_file():
         return core.read_model(path.with_suffix(".xml"))
     kept = folder / "openvino"
     if kept.is_dir():
         return core.read_model(kept / "generator.xml")
     _log.info("%s: converting it for OpenVINO, once", path)
-    model = convert(path)
+    model = convert(path, options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(prefix=".part-", dir=folder) as temporary:

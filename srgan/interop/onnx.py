@@ -1,0 +1,182 @@
+"""Models in .onnx, run by OpenVINO as they are, behind the form that this project's own have.
+
+What is not in the file is measured: the scale, of which numbers a picture's sides must be multiples, how far the network
+sees, and whether values are in [0, 1] or [0, 255].
+"""
+
+import contextlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.interop.architectures import DEFAULTS, Options
+from srgan.interop.tensors import Unreadable
+from srgan.runtime import load_openvino
+
+_MULTIPLES = ((67, 1), (66, 2), (68, 4), (72, 8), (80, 16), (96, 32), (128, 64))  # a side, and what it is a multiple of
+_OVERLAPS = (8, 16, 32, 48, 64)
+_MOST_SCALE = 16
+
+
+class Measured(NamedTuple):
+    """What is to be known of a model beside its graph; sides in input pixels."""
+
+    scale: int
+    channels: int  # 1: luma, 3: RGB
+    multiple: int
+    overlap: int
+    fixed_height: int  # 0: any
+    fixed_width: int
+    values_per_pixel: int
+    assumed: str
+
+
+def is_onnx(path) -> bool:
+    """Whether a file is .onnx, by its name or because it begins as such files do."""
+    with open(path, "rb") as file:
+        begin = file.read(2)
+    return begin[:1] == b"\x08" and begin[1:] < b"\x20"  # field 1, a version
+
+
+def read_onnx(path, options: Options = DEFAULTS) -> tuple[Any, Measured]:
+    """The model in an .onnx file as an OpenVINO model of float32 NHWC pictures in [0, 1].
+
+    Raises:
+        SRGANError: it is damaged, or it is no generator of pictures from pictures.
+    """
+    core = load_openvino().Core()
+    core.set_property({"ENABLE_MMAP": False})
+    try:
+        return _read(core, core.read_model(path), options)
+    except Unreadable as error:
+        raise SRGANError(f"{path}: {error}") from error
+    except RuntimeError as error:
+        lines = [
+            line for line in str(error).splitlines() if line and "Exception from" not in line and ".cpp" not in line
+        ]
+        said = " ".join(" ".join(lines).split())[:200] or "damaged"
+        raise SRGANError(f"{path}: OpenVINO cannot read or run it ({said})") from error
+
+
+def _read(core, model, options):
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise Unreadable(
+            f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs, where one of each is supported"
+        )
+    shape, kind = model.inputs[0].partial_shape, model.inputs[0].element_type.get_type_name()
+    if shape.rank.is_dynamic or len(shape) != 4 or kind not in ("f32", "f16"):
+        raise Unreadable(f"it takes {kind} {shape}, where pictures of floats in a batch are expected")
+    sides = [0 if side.is_dynamic else side.get_length() for side in shape]
+    channels_last = sides[1] not in (0, 1, 3) and sides[3] in (1, 3) or sides[1] == 0 and sides[3] in (1, 3)
+    channels = sides[3] if channels_last else sides[1] or 3
+    if channels not in (1, 3) or sides[0] > 1:
+        raise Unreadable(f"it takes {shape}, where one picture of 1 or 3 channels is expected")
+    height, width = sides[1:3] if channels_last else sides[2:]
+    if bool(height) != bool(width):
+        raise Unreadable(f"it takes {shape}: one side is fixed and the other is not")
+    if height and min(height, width) < 32:
+        raise Unreadable(f"it takes pictures of {width} x {height} pixels only, which is too small for tiles")
+    if options.range:
+        top, assumed = int(options.range), ""
+    else:
+        top, assumed = _range_of(core, model, channels_last, channels, (height, width))
+    wrapped = _wrapped(model, channels_last, channels, (height, width), top)
+    run = core.compile_model(wrapped, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    scale, multiple = _scale_of(run, channels, (height, width))
+    overlap = min(16, height // 4, width // 4) if height else _overlap_of(run, channels, scale, multiple)
+    values = _largest_output(wrapped, channels, (height, width))
+    return wrapped, Measured(scale, channels, multiple, overlap, height, width, values, assumed)
+
+
+def _wrapped(model, channels_last, channels, sides, top):
+    """The same network behind a float32 NHWC parameter `lr` and before a result `sr`, both in [0, 1]."""
+    ov = load_openvino()
+    from openvino import opset13 as opset
+
+    model = model.clone()
+    parameter, result = model.get_parameters()[0], model.get_results()[0]
+    height, width = sides
+    lr = opset.parameter([1, height or -1, width or -1, channels], np.float32, name="lr")
+    x = lr if channels_last else opset.transpose(lr, np.array([0, 3, 1, 2]))
+    x = x if top == 1 else opset.multiply(x, np.float32(top))
+    kind = parameter.get_element_type()
+    x = x if kind == ov.Type.f32 else opset.convert(x, kind.get_type_name())
+    for reader in parameter.output(0).get_target_inputs():
+        reader.replace_source_output(x.output(0))
+    y = result.input_value(0)
+    y = y.get_node() if y.get_index() == 0 and len(y.get_node().outputs()) == 1 else opset.add(y, np.float32(0))
+    y = y if result.get_element_type() == ov.Type.f32 else opset.convert(y, "f32")
+    if y.output(0).partial_shape.rank.is_dynamic or len(y.output(0).partial_shape) != 4:
+        raise Unreadable(f"it gives {y.output(0).partial_shape}, where a picture in a batch is expected")
+    y = y if top == 1 else opset.multiply(y, np.float32(1 / top))
+    y = y if channels_last else opset.transpose(y, np.array([0, 2, 3, 1]))
+    return ov.Model([opset.result(y, name="sr")], [lr], "onnx")
+
+
+def _picture(height, width, channels):
+    """A picture with the spectrum of photographs, in [0, 1]."""
+    random = np.random.default_rng(0)
+    spectrum = np.fft.rfft2(random.standard_normal((height, width)))
+    distance = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    picture = np.fft.irfft2(spectrum / np.maximum(distance, 1 / max(height, width)), (height, width))
+    picture = (picture - picture.min()) / (picture.max() - picture.min())
+    return np.repeat(picture[None, :, :, None], channels, 3).astype(np.float32)
+
+
+def _range_of(core, model, channels_last, channels, sides):
+    """1 or 255, whichever lets a picture keep its mean; and what to say of it."""
+    errors = {}
+    height, width = sides if sides[0] else (128, 128)
+    picture = _picture(height, width, channels)
+    for top in (1, 255):
+        run = core.compile_model(_wrapped(model, channels_last, channels, sides, top), "CPU")
+        errors[top] = abs(float(run(picture)[0].mean()) - float(picture.mean()))
+    if errors[1] > 0.2 and errors[255] < 0.1:
+        return (
+            255,
+            "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)",
+        )
+    return 1, ""
+
+
+def _scale_of(run, channels, sides):
+    """How many times as large the result is, and the smallest number of which sides must be multiples."""
+    candidates = [(sides, 1)] if sides[0] else [((side, side), multiple) for side, multiple in _MULTIPLES]
+    for (height, width), multiple in candidates:
+        with contextlib.suppress(RuntimeError):
+            _, new_height, new_width, new_channels = run(_picture(height, width, channels))[0].shape
+            scale = new_height // height
+            if (new_height, new_width) == (scale * height, scale * width) and 1 <= scale <= _MOST_SCALE:
+                if new_channels != channels:
+                    raise Unreadable(f"it makes {new_channels} channels of {channels}")
+                return scale, multiple
+    raise Unreadable("it makes no picture that is a whole number of times as large as what it is given")
+
+
+def _overlap_of(run, channels, scale, multiple):
+    """Input pixels that a tile must see beyond its own for at most a level's difference on a picture, with a reserve."""
+    height, core = -(-64 // multiple) * multiple, -(-96 // multiple) * multiple
+    picture = _picture(height, core + 128, channels)
+    whole = run(picture)[0][:, :, : core * scale]
+    for overlap in _OVERLAPS:
+        seen = -(-(core + overlap) // multiple) * multiple
+        part = run(picture[:, :, :seen])[0][:, :, : core * scale]
+        if np.abs(np.clip(part, 0, 1) - np.clip(whole, 0, 1)).max() <= 0.5 / 255:
+            return overlap + 4
+    return _OVERLAPS[-1]
+
+
+def _largest_output(model, channels, sides):
+    """Size of the largest intermediate result, per input pixel."""
+    height, width = sides if sides[0] else (128, 128)
+    fixed = model.clone()
+    with contextlib.suppress(RuntimeError):
+        fixed.reshape([1, height, width, channels])
+    sizes = []
+    for operation in fixed.get_ordered_ops():
+        if operation.get_type_name() != "Constant":
+            for output in operation.outputs():
+                if output.partial_shape.is_static:
+                    sizes.append(int(np.prod(list(output.shape))))
+    return max(1, max(sizes, default=0) // (height * width))
