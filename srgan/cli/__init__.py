@@ -85,9 +85,10 @@ def train(argv=None):
 
     def work():
         from srgan.config.schema import Config
+        from srgan.train.initial import network_of
 
         _log_to_stderr()
-        config = Config.load(arguments.config, arguments.changes)
+        config = Config.load(arguments.config, arguments.changes, network_of)
         output = arguments.output or f"runs/{Path(arguments.config).stem}"
         if argv is None and (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") == "1":
             end_on_signals()  # several machines stop together, see `srgan.train.callbacks.StopAtInterrupt`

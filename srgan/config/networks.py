@@ -9,6 +9,9 @@ from srgan.config.section import Count, Section
 # Fusions whose frames meet in layers that a still-image generator lacks.
 WITH_OWN_LAYERS = ("late", "slow", "recurrent")
 
+Scale = Literal[1, 2, 3, 4, 8]
+Layout = Literal["srgan", "original"]
+
 
 class Network(Section):
     """What every generator has, and the discriminator."""
@@ -70,6 +73,12 @@ class RRDB(Network):
     """ESRGAN's generator."""
 
     generator: Literal["rrdb"]
+    scale: Scale = 4
+    """How many times as wide and high the output is; 3 is not possible."""
+    layout: Layout = "srgan"
+    """`original` as its authors have it, for weights of other people."""
+    unshuffle: Literal[1, 2, 4] = 1
+    """Side of the blocks of pixels that become channels first, as in Real-ESRGAN's generator of scale 2."""
     blocks: Count = 23
     """Residual-in-residual dense blocks."""
     growth: Count = 32
@@ -80,6 +89,10 @@ class Compact(Network):
     """A fast generator: every layer but the last works at low resolution."""
 
     generator: Literal["compact"]
+    scale: Scale = 4
+    """How many times as wide and high the output is."""
+    layout: Layout = "srgan"
+    """`original` as its authors have it, for weights of other people."""
     blocks: Count = 16
     """Convolutions of the body."""
     activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
@@ -90,13 +103,51 @@ class SPAN(Network):
     """Attention without weights of its own, at low resolution: faster still."""
 
     generator: Literal["span"]
+    scale: Scale = 4
+    """How many times as wide and high the output is."""
+    layout: Layout = "srgan"
+    """`original` as its authors have it, for weights of other people."""
+    value_range: Literal[1, 255] | None = None
+    """In the original layout, the largest value of a picture, less the mean colour; null: 1, and it keeps the mean."""
     filters: Count = 48
     """Channels of the body."""
     blocks: Count = 6
     """Attention blocks of three convolutions each."""
 
 
-NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact, "span": SPAN}
+class MSRResNet(Network):
+    """SRResNet as ESRGAN's authors changed it, in BasicSR's layout."""
+
+    generator: Literal["msrresnet"]
+    scale: Literal[2, 3, 4] = 4
+    """How many times as wide and high the output is."""
+    blocks: Count = 16
+    """Residual blocks."""
+
+
+class EDSR(Network):
+    """EDSR in BasicSR's layout."""
+
+    generator: Literal["edsr"]
+    scale: Literal[2, 3, 4, 8] = 4
+    """How many times as wide and high the output is."""
+    blocks: Count = 16
+    """Residual blocks."""
+    residual_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of a block's outcome; 0.1 in the large network."""
+    value_range: Literal[1, 255] = 255
+    """The largest value of a picture, less the mean colour."""
+
+
+NETWORKS = {
+    "srresnet": SRResNet,
+    "rdn": RDN,
+    "rrdb": RRDB,
+    "compact": Compact,
+    "span": SPAN,
+    "msrresnet": MSRResNet,
+    "edsr": EDSR,
+}
 
 
 def _generator(network):
@@ -111,6 +162,8 @@ AnyNetwork = Annotated[
     | Annotated[RDN, Tag("rdn")]
     | Annotated[RRDB, Tag("rrdb")]
     | Annotated[Compact, Tag("compact")]
-    | Annotated[SPAN, Tag("span")],
+    | Annotated[SPAN, Tag("span")]
+    | Annotated[MSRResNet, Tag("msrresnet")]
+    | Annotated[EDSR, Tag("edsr")],
     Discriminator(_generator),
 ]

@@ -95,13 +95,15 @@ class Config(Section):
         return self
 
     @classmethod
-    def load(cls, source, changes=()):
+    def load(cls, source, changes=(), network_of=None):
         """Read a configuration.
 
         Args:
             source: path of a YAML file, else the name of a bundled one, with or without `.yaml`.
             changes: `key=value` strings; the key is dotted, the value is YAML or, where the key takes text, taken as it
                 stands.
+            network_of: gives the section `network` of a model, as `srgan.train.initial.network_of` does, for a configuration
+                with `initial_weights` that names no `network.generator`; its own keys count above that.
 
         Raises:
             UsageError: the file is missing or no YAML, or a key or value is refused.
@@ -109,6 +111,10 @@ class Config(Section):
         tree = read_tree(find_config(source))
         for change in changes:
             apply_change(tree, change, cls)
+        if network_of and isinstance(initial := tree.get("initial_weights"), str):
+            own = tree.get("network") or {}
+            if isinstance(own, dict) and "generator" not in own:
+                tree["network"] = network_of(initial) | own
         try:
             return cls.model_validate(tree)
         except ValidationError as error:

@@ -29,8 +29,7 @@ from srgan.upscale.tiles import (
     tiles,
     tiles_of_one_size,
 )
-
-_BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
+from srgan.upscale.values import are_numbers, check_range, levels_of, quantised
 
 _log = logging.getLogger("srgan")
 
@@ -156,7 +155,7 @@ class Upscaler:
             raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
         pixels = array.reshape(*array.shape[:2], -1)
         if array.dtype.kind == "f":
-            _check_range(pixels)
+            check_range(pixels)
             pixels = pixels.astype(np.float32)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
@@ -282,15 +281,15 @@ class Upscaler:
 
     def _upscale_luma(self, frame, tile, on_tile):
         """Luma by a network that takes nothing else, and the colour differences by bicubic interpolation."""
-        y, *differences = to_luma(frame.astype(np.float32) / np.float32(_levels(frame.dtype)))
+        y, *differences = to_luma(frame.astype(np.float32) / np.float32(levels_of(frame.dtype)))
         y, _ = self._upscale_tiles([y], None, tile, on_tile)
         differences = [resize_values(values, y.shape[1], y.shape[0]) for values in differences]
-        return _quantised(from_luma(y, *differences), frame.dtype)
+        return quantised(from_luma(y, *differences), frame.dtype)
 
     def _upscale_tiles(self, frames, memory, tile, on_tile):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
         engine = self.engine if dtype == np.uint8 else self._exact()
-        scale, levels = engine.description.scale, _levels(dtype)
+        scale, levels = engine.description.scale, levels_of(dtype)
         result = np.empty((height * scale, width * scale, channels), dtype)
         remembered = None
         if engine.description.memory:
@@ -335,7 +334,7 @@ class Upscaler:
                 total += len(todo) - 1
                 continue
             inner = sr[core.within(window).times(scale).slices()]
-            result[core.times(scale).slices()] = _quantised(
+            result[core.times(scale).slices()] = quantised(
                 inner if channels == inner.shape[-1] else inner.mean(-1, keepdims=True), dtype
             )
             if remembered is not None:
@@ -346,10 +345,10 @@ class Upscaler:
     def _compute(self, engine, *inputs):
         """What the engine makes of one tile: the picture, and what it remembers, else None."""
         results = engine(*inputs)
-        if not _are_numbers(results) and engine.precision != "float32":
+        if not are_numbers(results) and engine.precision != "float32":
             _log.warning("%s gave values that are no numbers: computing again in float32", engine.precision)
             results = self._exact()(*inputs)
-        if not _are_numbers(results):
+        if not are_numbers(results):
             raise SRGANError("the network gave values that are no numbers: its weights are damaged")
         sr, after = results if isinstance(results, tuple) else (results, [None])
         return sr[0], after[0]
@@ -375,34 +374,8 @@ def _seen(frame):
     return pictures.fill_transparent(frame[..., :-1], frame[..., -1])
 
 
-def _check_range(pixels):
-    if not np.isfinite(pixels).all():
-        raise UsageError("a picture's floats are in [0, 1], and this picture's are not all numbers")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < -_BEYOND or high > 1 + _BEYOND:
-        raise UsageError(
-            f"a picture's floats are in [0, 1], and this picture's in [{low:g}, {high:g}]; scale them first"
-        )
-
-
 def _margin(side, new_side, least):
     """How far a picture that repeats is continued, in its own pixels and in the result's, both whole numbers."""
     step = side // math.gcd(side, new_side)
     margin = step * math.ceil(least / step)
     return margin, margin * new_side // side
-
-
-def _levels(dtype):
-    return np.iinfo(dtype).max if dtype.kind == "u" else 1
-
-
-def _quantised(values, dtype):
-    values = np.clip(values, 0.0, 1.0)  # a copy, on which the rest can work in place
-    if dtype.kind == "u":
-        values *= _levels(dtype)
-        np.rint(values, out=values)
-    return values.astype(dtype, copy=False)
-
-
-def _are_numbers(results):
-    return all(np.isfinite(values).all() for values in (results if isinstance(results, tuple) else [results]))
