@@ -50,6 +50,7 @@ class KerasEngine:
 
     name = "Keras"
     largest_tile = 384
+    side_multiple = 64  # of the sizes that JAX is given, which compiles anew for each
 
     def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS):
         keras = load_keras()
@@ -70,6 +71,7 @@ class KerasEngine:
             _log.info("%s: the file does not say: %s", path, assumed)
         self.description = describe(self._generator)
         self.device = _keras_device(keras.backend.backend())
+        self._pads = keras.backend.backend() == "jax" and self.description.receptive_field is not None
         self.precision = "float32" if precision == "auto" else precision
         self._lock = threading.Lock()
         self._generator.compile()
@@ -88,14 +90,32 @@ class KerasEngine:
 
     def __call__(self, *inputs):
         inputs = [np.asarray(values, np.float32) for values in inputs]
+        sizes = [values.shape[-3:-1] for values in inputs]
+        if self._pads:
+            inputs = [_padded(values, self.side_multiple) for values in inputs]
         with self._lock:
             try:
                 results = self._generator.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
-                if isinstance(results, (list, tuple)):
-                    return tuple(np.asarray(result, np.float32) for result in results)
-                return np.asarray(results, np.float32)
             except Exception as error:  # each backend has its own
                 raise translate_backend_error(error) from error
+        if not isinstance(results, (list, tuple)):
+            return self._cut(results, sizes[0], self.description.scale)
+        # A recurrent generator's: the picture, and the memory, which has the size of the input.
+        scales = self.description.scale, 1
+        return tuple(self._cut(result, *each) for result, each in zip(results, zip(sizes, scales)))
+
+    def _cut(self, result, size, scale):
+        result = np.asarray(result, np.float32)
+        return result[..., : scale * size[0], : scale * size[1], :] if self._pads else result
+
+
+def _padded(values, multiple):
+    """(..., h, w, c) continued by its last row and column, so that both sides are multiples of `multiple`.
+
+    A network pads by zeros beyond the edge, so that the pixels near the lower and the right edge differ a little.
+    """
+    margins = [(0, -side % multiple) for side in values.shape[-3:-1]]
+    return np.pad(values, [(0, 0)] * (values.ndim - 3) + margins + [(0, 0)], "edge")
 
 
 def _compute_in(precision, generator):
