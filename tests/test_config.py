@@ -35,7 +35,10 @@ def test_coco_is_the_papers_run():
         ("data.count=many", "data.count = 'many': must be a valid integer"),
         ("data.count=true", "data.count = True: must be a valid integer"),
         ("network.scale=3", "network.scale = 3: must be 2 or 4"),
-        ("network.generator=edsr", "network.generator = 'edsr': must be one of srresnet, rdn, rrdb, compact, span"),
+        (
+            "network.generator=vdsr",
+            "network.generator = 'vdsr': must be one of srresnet, rdn, rrdb, compact, span, msrresnet, edsr",
+        ),
         ("network=edsr", "network = 'edsr': must be a section"),
         ("network.block=3", "network.block = 3: unknown key, did you mean network.blocks?"),
         ("network.growth=3", "network.growth = 3: srresnet has no such key, known are filters, scale"),
