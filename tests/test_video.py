@@ -205,7 +205,9 @@ def test_animations(upscale, soft, tmp_path):
             distances = [np.abs(small - np.asarray(frame.convert("RGB"), float)).mean() for frame in frames]
             assert np.argmin(distances) == index
     assert found == durations
-    assert upscale(tmp_path / "in.gif", tmp_path / "out.mp4")[0] == 0
+    assert len(upscale(tmp_path / "in.gif", tmp_path / "out.mp4")[1]) == 1  # nothing of it is transparent
+    assert upscale(tmp_path / "in.gif", tmp_path / "out.webm")[0] == 0
+    assert probe(tmp_path / "out.webm")["format"] == "yuv420p" and not VideoFile(tmp_path / "out.webm").alpha
     assert [float(time) for time in probe(tmp_path / "out.mp4")["times"]] == [0, 0.1, 0.4, 0.45, 0.57]
     assert probe(tmp_path / "out.mp4")["colour"] == (1, 1, 1, 13)
     status, lines = upscale(tmp_path / "in.gif", tmp_path / "out.png")
@@ -227,6 +229,9 @@ def test_a_transparent_animation_stays_transparent(upscale, soft, tmp_path):
             expected = np.zeros((96, 128), bool)
             expected[32:64, 16 + 20 * index : 48 + 20 * index] = True
             assert (alpha != expected).mean() < 0.02
+    assert "is laid on white" in upscale(tmp_path / "in.gif", tmp_path / "out.mp4", model=soft)[1][0]
+    assert upscale(tmp_path / "in.gif", tmp_path / "out.webm", model=soft)[0] == 0
+    assert ((rgb(tmp_path / "out.webm")[3][..., 3] > 128) != expected).mean() < 0.02
 
 
 def test_frames_in_and_frames_out(upscale, soft, tmp_path):

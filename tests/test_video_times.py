@@ -46,7 +46,7 @@ def check_is_whole(path, frames, parts):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-@pytest.mark.parametrize("offset", [-1, -0.7, 0.5, 1000, 95000, 20], ids=str)
+@pytest.mark.parametrize("offset", [-1, -0.7, -0.05, 0.5, 1000, 95000, 20], ids=str)
 def test_recordings_that_were_joined(offset, suffix, upscale, soft, tmp_path):
     first = recording(tmp_path / "a.ts", "-output_ts_offset", "2", "-muxdelay", "0")
     second = moved(recording(tmp_path / "b.ts", picture="testsrc", tone=900), 3 + offset)
@@ -55,7 +55,7 @@ def test_recordings_that_were_joined(offset, suffix, upscale, soft, tmp_path):
     status, lines = upscale(tmp_path / "joined.ts", tmp_path / f"out{suffix}", "--crf", 1, model=soft)
     assert status == 0 and f"{2 * SECONDS * RATE} frames, 0 replaced" in lines[-1], lines
     if offset != 0.5:
-        assert "joined.ts: its time stamps jump 1 times" in lines[0], lines
+        assert "joined.ts: its time stamps jump once" in lines[0], lines
         check_is_whole(tmp_path / f"out{suffix}", frames, 2)
     else:  # a gap of that length may be one of the recording: it stays
         times = probe(tmp_path / f"out{suffix}")["times"]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from srgan.clips.ffmpeg import fraction, packets_until_error
 
-# What FFmpeg's own program takes for a jump, in seconds: so far back, or so far ahead, from where the next frame should be.
+# A jump, in seconds from where the next frame should be: so far back, where the file does not say when frames are decoded
+# (those times never come that near), or so far ahead, as FFmpeg's own program has it.
 _BACK, _AHEAD = Fraction(1, 10), 10
 _TS_DISCONT = 0x0200  # FFmpeg's AVFMT_TS_DISCONT
 _NEAR = 2  # seconds by which sound may begin before the pictures of its part, and end after them
@@ -112,7 +113,7 @@ def find_timeline(container, stream, duration: Fraction) -> Timeline:
         position = packet.pos or position
         if (
             last is None
-            or decoded < last + duration - _BACK
+            or decoded < last + (duration - _BACK if packet.dts is None else duration / 4)
             or decoded > max([last, *heard.values()]) + duration + _AHEAD
         ):
             parts.append(Part(position, shown, shown + duration))

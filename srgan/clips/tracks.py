@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
@@ -100,14 +101,15 @@ def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fract
     last = {}
 
     def placed(index, packets):
-        """The packets in ascending order, as those of the new stream."""
+        """The packets as those of the new stream, at ascending times by its clock, too."""
         for packet in packets:
-            packet.dts = max(packet.dts, last.get(index, packet.dts - 1) + 1)
+            base = fraction(packet.time_base)
+            step = 1 if new[index] is None else max(1, math.ceil(fraction(new[index].time_base) / base))
+            packet.dts = max(packet.dts, last.get(index, packet.dts - step) + step)
             packet.pts = max(packet.pts, packet.dts)
             last[index] = packet.dts
-            time = packet.dts * fraction(packet.time_base)
             packet.stream = new[index] or streams[index]
-            yield time, packet
+            yield packet.dts * base, packet
 
     for packet in _taken(clip, source, list(streams.values())):
         index = packet.stream.index

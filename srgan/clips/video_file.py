@@ -79,7 +79,7 @@ class VideoFile:
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if self.timeline.jumps:
             notice(
-                f"{path}: its time stamps jump {self.timeline.jumps} times: what comes after is shown without a gap, and "
+                f"{path}: its time stamps jump {_times(self.timeline.jumps)}: what comes after is shown without a gap, and "
                 "whether something is missing there cannot be known"
             )
         with self.open() as container:  # again: all of it may have been read
@@ -108,6 +108,8 @@ class VideoFile:
         components = first.format.components
         self.has_transparency = any(component.is_alpha for component in components)
         self.alpha = self.has_transparency or first.format.has_palette
+        if self.path.suffix.lower() == ".gif":  # which has one colour for it, used or not
+            self.has_transparency = self._is_transparent()
         self.deep = max(component.bits for component in components) > 8
         name = re.search("4[1240][0124]", first.format.name)
         self.subsampling = "420" if is_rgb(first.format) or not name else name[0]
@@ -133,6 +135,12 @@ class VideoFile:
                 for frame in decoder.decode(packet):
                     return frame
         raise SRGANError(f"{self.path}: no frame of it can be decoded")
+
+    def _is_transparent(self):
+        with self.open() as container, contextlib.suppress(FFmpegError):
+            frames = container.decode(self.video_stream(container))
+            return any(frame.to_ndarray(format="rgba")[..., 3].min() < 255 for frame in frames)
+        return False
 
     def _count(self, container, stream, start, end):
         seconds = self._length if self.timeline.jumps else (container.duration or 0) / 1_000_000
@@ -212,6 +220,10 @@ class VideoFile:
         if self._swapped:
             picture = picture.swapaxes(0, 1)
         return np.ascontiguousarray(np.flip(picture, self._flips))
+
+
+def _times(count):
+    return "once" if count == 1 else f"{count} times"
 
 
 def _description(container):
