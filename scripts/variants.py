@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from srgan.compare.evaluate import SCORES, find_clip, measure_clips
+from srgan.compare.inputs import find_set
+from srgan.compare.methods import load_methods
 from srgan.compare.scores import WITH_ORIGINAL, mean_scores
-from srgan.compare.versions import BICUBIC, find_set, load_methods, read_scene
+from srgan.compare.versions import BICUBIC, read_scene
 from srgan.config.networks import WITH_OWN_LAYERS
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
@@ -164,7 +166,7 @@ def run(output, changes, config="coco-cpu.yaml"):
 
 def tables(runs, pictures):
     """The two tables as Markdown, of the generators in `runs` by title, measured on `pictures`."""
-    methods, scale = load_methods([str(path) for path in runs.values()])
+    methods, scale = load_methods([str(path) for path in runs.values()], precision="auto")
     measured = [{"scores": read_scene(path, scale, methods).scores()} for path in pictures]
     means = mean_scores(measured, [BICUBIC, *(method.label for method in methods)], WITH_ORIGINAL)
     seconds = seconds_a_megapixel(methods)
@@ -219,7 +221,10 @@ def fusion_tables(runs, clips, arguments):
     means, failed = measure_clips(clips, methods, scale, frames=arguments.frames, reduce=arguments.reduce)
     if failed:
         raise SRGANError("a clip could not be measured")
-    mean, seconds = means.get("mean") or next(iter(means.values())), seconds_a_megapixel(load_methods(models)[0])
+    mean, seconds = (
+        means.get("mean") or next(iter(means.values())),
+        seconds_a_megapixel(load_methods(models, precision="auto")[0]),
+    )
     titles = [f"{FRAME_BY_FRAME}, {name} as shipped" for name in SHIPPED_FRAMES]
     titles += [FRAME_BY_FRAME if name == "pictures" else name for name in runs]
     heads = [f"{score.title} {'↑' if score.higher_is_better else '↓'}" for score in SCORES.values()]

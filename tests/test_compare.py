@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from srgan import cli
+from srgan.cli.compare import main
+from srgan.compare.inputs import find_pictures
+from srgan.compare.methods import Method
 from srgan.compare.report import compare, draw_sheet
-from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, scores_without_original, table
-from srgan.compare.versions import Method, Scene, find_pictures, in_step, read_scene
+from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, scores_without_original
+from srgan.compare.tables import Table, as_text
+from srgan.compare.versions import Scene, in_step, read_scene
 from srgan.errors import SRGANError
 from srgan.metrics.pixels import blur, lattice, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from srgan.pictures import read_rgb
@@ -54,7 +57,7 @@ def compared(models, folder, tmp_path_factory):
     """The output folder of one run of the command, its exit status, and its report."""
     output = tmp_path_factory.mktemp("compared") / "new" / "folder"
     arguments = [str(folder), "--model", models["first"], "--model", models["second"], "--precision", "float32"]
-    status = cli.compare([*arguments, "--output", str(output)])
+    status = main([*arguments, "--output", str(output)])
     return output, status, json.loads((output / "scores.json").read_text(encoding="utf-8"))
 
 
@@ -134,7 +137,7 @@ def test_the_sheet_shows_the_detail_four_times_as_large(compared, folder):
 
 def test_the_terminal_prints_the_table(models, folder, tmp_path, capsys):
     arguments = [str(folder / "cat.png"), "--model", models["first"], "--output", str(tmp_path / "out")]
-    assert cli.compare(arguments) == 0
+    assert main(arguments) == 0
     printed = capsys.readouterr()
     report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
     head, bicubic, first, last = printed.out.splitlines()
@@ -179,7 +182,7 @@ def test_what_cannot_be_done_is_said_in_one_line(models, folder, tmp_path, capsy
     empty.mkdir()
     arguments = [argument.format(folder=folder, empty=empty, **models) for argument in arguments]
     output = [] if "--output" in arguments else ["--output", str(tmp_path / "out")]
-    assert cli.compare([*arguments, "--model", models["first"], *output]) == status
+    assert main([*arguments, "--model", models["first"], *output]) == status
     assert words in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out" / "index.html").exists()
 
@@ -234,7 +237,7 @@ def test_figures_that_are_not_defined_do_not_spoil_the_rest(tmp_path, monkeypatc
     method = Method(
         "model", tmp_path, "0", "numpy", lambda low: resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
     )
-    monkeypatch.setattr("srgan.compare.report.load_methods", lambda models: ([method], 4))
+    monkeypatch.setattr("srgan.compare.report.load_methods", lambda models, **options: ([method], 4))
     report = compare([tmp_path], tmp_path / "out", [])
     flat, tiny = (picture["scores"]["bicubic"] for picture in report["pictures"])
     assert flat["psnr_y"] == math.inf and flat["lpips"] == 0
@@ -285,7 +288,7 @@ def test_scores_that_print_alike_are_equally_good():
         "b": {"psnr_y": 29.999, "lpips": 0.1},
         "c": {"psnr_y": math.nan, "lpips": 0.3},
     }
-    lines = [line.split() for line in table(means).splitlines()]
+    lines = [line.split() for line in as_text(Table({"": means})).splitlines()]
     assert lines[1:] == [["a", "30.00*", "0.200"], ["b", "30.00*", "0.100*"], ["c", "–", "0.300"]]
 
 
@@ -309,7 +312,7 @@ def test_being_sharp_and_being_true_to_the_input_are_told_apart():
 
 def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
     arguments = [str(folder / "cat.png"), "--model", models["first"], "--output"]
-    assert cli.compare([*arguments, str(tmp_path / "out"), "--jpeg", "30"]) == 0
+    assert main([*arguments, str(tmp_path / "out"), "--jpeg", "30"]) == 0
     report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
     original = crop_to_multiple(read_rgb(folder / "cat.png"), 4)
     height, width = original.shape[:2]
@@ -325,6 +328,6 @@ def test_low_resolutions_can_be_jpegs(models, folder, tmp_path, capsys):
         ["blur", "0.8", "--low"],
         ["noise", "-1"],
     ):
-        assert cli.compare([*arguments, str(tmp_path / "none"), f"--{option}", *wrong]) == 2
+        assert main([*arguments, str(tmp_path / "none"), f"--{option}", *wrong]) == 2
         assert capsys.readouterr().err.count(f"{option}: ") == 1
     assert not (tmp_path / "none").exists()

@@ -12,11 +12,12 @@ from helpers import SAMPLE, run_command
 from PIL import Image
 from skimage import data
 
-from srgan.cli.evaluate import main
+from srgan.cli import evaluate as command
 from srgan.clips.reading import open_clip
+from srgan.compare.methods import Method
 from srgan.compare.predictions import read_prediction
-from srgan.compare.tables import markdown
-from srgan.compare.versions import Method, read_clip, score_frames
+from srgan.compare.tables import Table, as_markdown
+from srgan.compare.versions import read_clip, score_frames
 from srgan.errors import SRGANError
 from srgan.metrics.flicker import flicker, follow
 from srgan.metrics.pixels import lattice, psnr_y, ssim_y
@@ -72,6 +73,11 @@ def footage(tmp_path_factory):
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         film.mux(stream.encode(None))
     return folder
+
+
+def main(arguments):
+    """The command, with its table as Markdown."""
+    return command.main([*arguments, "--markdown", "-"])
 
 
 def cells(line):
@@ -166,7 +172,6 @@ def test_what_cannot_be_done_is_said_in_one_line(benchmark, capsys, arguments, s
 
 
 def test_predictions_are_found_by_name_and_checked(tmp_path):
-    original = np.zeros((16, 20, 3), np.uint8)
     for name, size in {
         "1_x4": (20, 16),
         "10": (20, 16),
@@ -177,13 +182,13 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
         Image.new("RGB", size, "white").save(tmp_path / f"{name}.png")
 
     def find(name):
-        return read_prediction(tmp_path, tmp_path / f"{name}.jpg", original, 4)
+        return read_prediction(tmp_path, tmp_path / f"{name}.jpg", (16, 20), 4)
 
-    assert find("1").shape == original.shape  # and not 10.png
+    assert find("1").shape == (16, 20, 3)  # and not 10.png
     for name, words in (
         ("twice", "2 pictures begin so"),
         ("nix", "no such picture"),
-        ("wide", "has 40x32 pixels, the original 20x16"),
+        ("wide", "has 40x32 pixels, 20x16 are expected"),
     ):
         with pytest.raises(SRGANError, match=words):
             find(name)
@@ -191,11 +196,13 @@ def test_predictions_are_found_by_name_and_checked(tmp_path):
 
 def test_published_figures_stand_beside_known_sets_only():
     figures = {"psnr_y": 30.0, "ssim_y": 0.9, "lpips": 0.1, "lattice": 0.0}
-    known = rows_of(markdown({"Set14": {"bicubic": figures}}, ["bicubic"]))
+    known = rows_of(as_markdown(Table({"Set14": {"bicubic": figures}}, "Set", comparable=True)))
     assert known["Set14", "PSNR-Y"]["SRResNet (published)"] == "28.49"
     assert known["Set14", "LPIPS"]["SRGAN (published)"] == "0.166"
     assert known["Set14", "LPIPS"]["SRResNet (published)"] == "–"
-    assert list(rows_of(markdown({"mine": {"bicubic": figures}}, ["bicubic"]))["mine", "LPIPS"]) == ["bicubic"]
+    assert list(
+        rows_of(as_markdown(Table({"mine": {"bicubic": figures}}, "Set", comparable=True)))["mine", "LPIPS"]
+    ) == ["bicubic"]
 
 
 def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
@@ -205,7 +212,9 @@ def test_one_command_prints_the_literatures_bicubic(shared, tmp_path):
         low = read_rgb(path)
         enlarged = resize_bicubic(low, 4 * low.shape[1], 4 * low.shape[0])
         Image.fromarray(enlarged).save(tmp_path / path.name)
-    ran = run_command("evaluate", "--data", f"Set5={folder}", "--prediction-dir", f"MATLAB={tmp_path}")
+    ran = run_command(
+        "evaluate", "--data", f"Set5={folder}", "--prediction-dir", f"MATLAB={tmp_path}", "--markdown", "-"
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = rows_of(ran.stdout)
     for score, figure in (("PSNR-Y", "28.43"), ("SSIM-Y", "0.8111"), ("LPIPS", "0.340")):

@@ -3,6 +3,7 @@
 CI runs this module in such an environment, and in the full one, where the commands run as if no framework were installed.
 """
 
+import csv
 import json
 import re
 import tomllib
@@ -117,6 +118,19 @@ def test_models_are_compared(own, tmp_path):
     scores = json.loads((tmp_path / "page" / "scores.json").read_text())["means"]
     assert scores["srresnet"]["psnr_y"] > scores["bicubic"]["psnr_y"] + 0.3
     assert 0 < scores["srresnet"]["lpips"] < scores["bicubic"]["lpips"] - 0.05
+
+
+def test_a_test_set_is_evaluated_with_the_same_figures(own, tmp_path):
+    (tmp_path / "set" / "HR").mkdir(parents=True)
+    Image.open(PHOTOGRAPH).crop((80, 40, 208, 168)).save(tmp_path / "set" / "HR" / "cat.png")
+    options = ["--model", "srresnet", own[0], "--csv", "-"]
+    measured = light("evaluate", "--data", tmp_path / "set", *options)
+    compared = light("compare", tmp_path / "set", "--output", tmp_path / "page", *options)
+    assert measured.returncode == compared.returncode == 0, measured.stderr + compared.stderr
+    measured, compared = (list(csv.DictReader(done.stdout.splitlines())) for done in (measured, compared))
+    assert [row["method"] for row in measured] == ["bicubic", "srresnet", "own"]
+    for key in ("psnr_y", "ssim_y", "lpips", "lattice"):
+        assert [row[key] for row in measured] == [row[key] for row in compared]
 
 
 def test_a_model_is_exported_to_openvino(own, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from srgan.compare.methods import Method
 from srgan.compare.scores import WITH_ORIGINAL
-from srgan.compare.versions import Method
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -10,21 +10,12 @@ from tqdm import tqdm
 
 from srgan.clips.formats import RATE
 from srgan.compare.damage import Damage
-from srgan.compare.predictions import find_predictions, read_prediction
+from srgan.compare.inputs import find_set, named_path
+from srgan.compare.methods import Method, load_methods
+from srgan.compare.predictions import Prediction, find_predictions, refuse_taken
 from srgan.compare.scores import FLAT_NOISE, OVER_TIME, WITH_ORIGINAL, flat_scores, mean_scores
 from srgan.compare.strip import Strip, draw_strip
-from srgan.compare.versions import (
-    BICUBIC,
-    UNDAMAGED,
-    Method,
-    find_set,
-    in_step,
-    load_methods,
-    named_path,
-    read_clip,
-    read_scene,
-    score_frames,
-)
+from srgan.compare.versions import BICUBIC, UNDAMAGED, in_step, read_clip, read_scene, score_frames
 from srgan.errors import SRGANError, UsageError
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
@@ -54,8 +45,9 @@ def evaluate(
     clips: Iterable[str] = (),
     predictions: Iterable[str] = (),
     *,
-    scale: int = 4,
+    scale: int | None = None,
     damage: Damage = UNDAMAGED,
+    recursive: bool = False,
     frames: int | None = None,
     reduce: int = 1,
     strip: Path | None = None,
@@ -65,12 +57,13 @@ def evaluate(
     """Measure models and other programs' predictions on test sets, and models on clips.
 
     Args:
-        models: names of shipped ones, or paths.
+        models: each [NAME=]MODEL[@STRENGTH], a shipped model's name or a path.
         data: test sets, each [NAME=]FOLDER; the pictures are in the folder or in HR below it.
         clips: each [NAME=]PATH[@SECONDS]: a video file or a folder of frames, and where to begin.
-        predictions: folders of pictures made of `data` by another program, each [NAME=]FOLDER.
-        scale: of the predictions, where no model tells it.
+        predictions: folders of pictures made of `data` by another program, each [NAME=]FOLDER, or one such picture.
+        scale: how much smaller the low resolutions are; None: as the models tell it, without any 4.
         damage: done to the low resolutions.
+        recursive: take the folders in the folder of a test set, too.
         frames: of each clip, at most; None: all.
         reduce: the original of a clip is each frame reduced by so much.
         strip: draw the clips' last frames and a line over time to this file.
@@ -81,14 +74,9 @@ def evaluate(
         SRGANError: nothing could be measured, or a model cannot be loaded.
         UsageError: the arguments do not go together.
     """
-    sets = _by_name("--data", map(find_set, data))
+    sets = _by_name("--data", (find_set(text, recursive) for text in data))
     clips = _by_name("--clips", map(find_clip, clips))
-    folders = find_predictions(predictions)
-    if folders and damage:
-        option = next(name for name in ("blur", "noise", "jpeg") if getattr(damage, name))
-        raise UsageError(
-            f"--{option}: --prediction-dir holds what was made of other low resolutions; leave one of them out"
-        )
+    made = find_predictions(predictions, sum(map(len, sets.values())), damage)
     if not sets and not clips:
         raise UsageError("nothing to evaluate on: pass --data or --clips")
     if strip and not clips:
@@ -98,14 +86,13 @@ def evaluate(
 
     methods: list[Method] = []
     if models:
-        methods, scale = load_methods(models, **options)
-    elif clips or not folders:
+        methods, scale = load_methods(models, scale=scale, **options)
+    elif clips or not made:
         raise UsageError("nothing to evaluate: pass --model" + ("" if clips else " or --prediction-dir"))
-    labels = [BICUBIC, *(method.label for method in methods), *folders]
-    if twice := [label for label in labels if labels.count(label) > 1]:
-        raise UsageError(f"--prediction-dir: {twice[0]} is taken; name the folder NAME=PATH")
+    scale = scale or 4
+    refuse_taken(made, [BICUBIC, *(method.label for method in methods)])
 
-    of_sets, failed = measure_sets(sets, folders, methods, scale, damage)
+    of_sets, failed = measure_sets(sets, made, methods, scale, damage)
     if sets and not of_sets:
         raise SRGANError("none of the pictures could be measured")
     of_clips, bad = measure_clips(
@@ -113,7 +100,8 @@ def evaluate(
     )
     if clips and not of_clips:
         raise SRGANError("none of the clips could be measured")
-    return Evaluation(of_sets, of_clips, methods, list(folders), scale, damage, failed + bad)
+    labels = [prediction.label for prediction in made]
+    return Evaluation(of_sets, of_clips, methods, labels, scale, damage, failed + bad)
 
 
 def _by_name(option, pairs):
@@ -142,13 +130,11 @@ def measure_sets(sets, predictions, methods, scale, damage=UNDAMAGED) -> tuple[d
     """Each set's mean scores by method, and how many pictures could not be measured."""
     means, failed = {}, 0
     for name, paths in sets.items():
+        folders = [each.path / name if (each.path / name).is_dir() else each.path for each in predictions]
+        made = [Prediction(each.label, folder) for each, folder in zip(predictions, folders)]
 
-        def scene_of(path, name=name):
-            scene = read_scene(path, scale, methods, damage=damage)
-            for label, folder in predictions.items():
-                folder = folder / name if (folder / name).is_dir() else folder
-                scene.enlarged[label] = read_prediction(folder, path, scene.original, scale)
-            return scene
+        def scene_of(path, made=made):
+            return read_scene(path, scale, methods, made, damage=damage)
 
         pictures = []
         for _, outcome in in_step(paths, scene_of, score_picture):

@@ -5,9 +5,11 @@ import json
 import math
 import platform
 import sys
+from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,21 +18,41 @@ from tqdm import tqdm
 from srgan import __version__
 from srgan.compare import page
 from srgan.compare.damage import Damage
+from srgan.compare.inputs import find_pictures
+from srgan.compare.methods import load_methods, unique
+from srgan.compare.predictions import find_predictions, refuse_taken
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
-from srgan.compare.versions import BICUBIC, LOW, find_pictures, in_step, load_methods, read_scene, unique
+from srgan.compare.versions import BICUBIC, LOW, in_step, read_scene
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.metrics import pixels as metrics
 from srgan.pictures.sheets import panel_at, sheet
 
 
-def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=None, **options) -> dict:
+def compare(
+    paths: Iterable[str | Path],
+    output: str | Path,
+    models: Iterable[str | Path] | None = None,
+    *,
+    predictions: Iterable[str] = (),
+    recursive: bool = False,
+    scale: int | None = None,
+    low: bool = False,
+    blur: float = 0.0,
+    noise: float = 0.0,
+    jpeg: int | None = None,
+    **options: Any,
+) -> dict:
     """Compare `models` with bicubic on pictures, and write what comes out into the folder `output`.
 
     Args:
         paths: picture files, and folders of them.
         output: gets `index.html`, `scores.json`, `scores.csv` and a sheet of panels for each picture in `sheets/`.
-        models: names of shipped models, or paths; None for all that are shipped.
+        models: each [NAME=]MODEL[@STRENGTH], a shipped model's name or a path; None: without predictions all that are
+            shipped.
+        predictions: folders of pictures that another program made of `paths`, each [NAME=]FOLDER, or one such picture.
+        recursive: take the folders in a folder, too.
+        scale: how much smaller the low resolutions are; None: as the models tell it, without any 4.
         low: the pictures are low resolution already; there are no originals, and only no-reference scores.
         blur, noise, jpeg: done to each low resolution, in this order: see `srgan.compare.damage.Damage`.
         options: passed on to the Upscaler.
@@ -47,13 +69,16 @@ def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=
     if low and damage:
         name = next(name for name, value in (("blur", blur), ("noise", noise), ("jpeg", jpeg)) if value)
         raise UsageError(f"{name}: with low, the pictures are taken as they are")
-    paths = find_pictures(paths)
-    methods, scale = load_methods(models, **options)
+    paths = find_pictures(paths, recursive)
+    made = find_predictions(predictions, len(paths), damage)
+    methods, scale = ([], scale or 4) if made and not models else load_methods(models, scale=scale, **options)
+    labels = [BICUBIC, *(method.label for method in methods)]
+    refuse_taken(made, labels)
     output = Path(output)
     with _writing(output):
         (output / "sheets").mkdir(parents=True, exist_ok=True)
     names = dict(zip(paths, _names(paths), strict=True))
-    pixels = page.pixels_each(len(paths), len(methods) + (1 if low else 2))
+    pixels = page.pixels_each(len(paths), len(methods) + len(made) + (1 if low else 2))
 
     def finish(scene):
         scores, detail = scene.scores(), _detail(scene)
@@ -65,7 +90,9 @@ def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=
         return facts, page.picture(scene, detail, pixels)
 
     pictures, skipped, embedded = [], [], []
-    for path, outcome in in_step(paths, lambda path: read_scene(path, scale, methods, low=low, damage=damage), finish):
+    for path, outcome in in_step(
+        paths, lambda path: read_scene(path, scale, methods, made, low=low, damage=damage), finish
+    ):
         if isinstance(outcome, SRGANError):
             skipped.append({"path": str(path), "reason": str(outcome)})
             tqdm.write(f"srgan: skipped {outcome}", file=sys.stderr)
@@ -83,7 +110,8 @@ def compare(paths, output, models=None, *, low=False, blur=0.0, noise=0.0, jpeg=
         "protocol": protocol(scale, low, damage),
         "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
-        "means": mean_scores(pictures, [BICUBIC, *(m.label for m in methods)], kinds),
+        "predictions": [{"name": each.label, "path": str(each.path)} for each in made],
+        "means": mean_scores(pictures, [*labels, *(each.label for each in made)], kinds),
         "pictures": pictures,
         "skipped": skipped,
     }

@@ -119,21 +119,3 @@ def protocol(scale, low=False, damage="") -> dict:
         "bicubic": "Pillow's bicubic (a = -0.5, MATLAB's imresize)",
         **{key: metric.about for key, metric in kinds.items()},
     }
-
-
-def table(means) -> str:
-    """The mean scores as lines of text, the best of each column marked with an asterisk."""
-    kinds = {**WITH_ORIGINAL, **WITHOUT_ORIGINAL, **OVER_TIME}
-    columns = [["", *means]]
-    for key in next(iter(means.values())):
-        metric = kinds[key]
-        values = [row[key] for row in means.values()]
-        marked = [metric.text(value) + ("*" if metric.is_best(value, values) else " ") for value in values]
-        columns.append([f"{metric.title} {'↑' if metric.higher_is_better else '↓'} ", *marked])
-    widths = [max(map(len, column)) for column in columns]
-    first, *others = widths
-    lines = [
-        [row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))]
-        for row in zip(*columns, strict=True)
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in lines)

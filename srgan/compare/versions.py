@@ -3,7 +3,6 @@
 Versions are made one after the other, while threads score those that are done.
 """
 
-import hashlib
 import itertools
 import math
 import os
@@ -17,11 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from srgan.compare.damage import Damage
+from srgan.compare.predictions import read_prediction
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
-from srgan.errors import SRGANError, UsageError
+from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
 from srgan.pictures import (
-    READABLE,
     crop_to_multiple,
     downscale,
     on_white,
@@ -33,61 +32,6 @@ from srgan.pictures.arrays import is_flat
 
 UNDAMAGED = Damage()
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A model: its label, its file and the file's SHA-256, its engine in words, and its `srgan.Upscaler`."""
-
-    label: str
-    path: Path
-    sha256: str
-    engine: str
-    upscale: Callable
-
-
-def load_methods(models=None, **options) -> tuple[list[Method], int]:
-    """Load `models` (names of shipped ones, or paths; None for all shipped) and return them with their scale.
-
-    Args:
-        models: any number.
-        options: passed on to the Upscaler.
-
-    Raises:
-        SRGANError: a model is missing or cannot be loaded.
-        UsageError: the models enlarge by different factors, or none is shipped.
-    """
-    from srgan.models import find_model, shipped_models
-    from srgan.upscale.upscaler import Upscaler
-
-    methods, scales, labels = [], {}, {LOW, BICUBIC, ORIGINAL}
-    for model in models or shipped_models() or [None]:
-        path = find_model(model)
-        upscaler = Upscaler(model=path, **options)
-        label = unique(_label(path), labels)
-        sha256, engine = hashlib.sha256(path.read_bytes()).hexdigest(), upscaler.engine
-        methods.append(Method(label, path, sha256, f"{engine.name}, {engine.device}, {engine.precision}", upscaler))
-        scales[label] = upscaler.scale
-    if len(set(scales.values())) > 1:
-        different = ", ".join(f"{label} x{scale}" for label, scale in scales.items())
-        raise UsageError(f"the models enlarge by different factors ({different}): compare those of one factor")
-    return methods, next(iter(scales.values()))
-
-
-def _label(path):
-    """`runs/NAME/generator.keras` is called NAME; a file of another name by that name."""
-    return path.resolve().parent.name if path.stem == "generator" else path.stem
-
-
-def unique(name, taken):
-    """`name`, with a number appended if it is in the set `taken`, to which it is then added.
-
-    Names that differ only in case count as equal, as they do on the file systems of macOS and Windows.
-    """
-    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
-    chosen = next(candidate for candidate in candidates if candidate.casefold() not in taken)
-    taken.add(chosen.casefold())
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -121,11 +65,13 @@ def low_resolution(original, scale, damage=UNDAMAGED):
     return damage(downscale(original, scale))
 
 
-def read_scene(path, scale, methods=(), *, low=False, damage=UNDAMAGED) -> Scene:
+def read_scene(path, scale, methods=(), predictions=(), *, low=False, damage=UNDAMAGED) -> Scene:
     """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its `low_resolution`.
 
+    `predictions` (of `srgan.compare.predictions`) are versions that another program made of it.
+
     Raises:
-        SRGANError: the file cannot be read, or the picture is too small to be scored.
+        SRGANError: a file cannot be read, there is no prediction, or the picture is too small to be scored.
     """
     given = read_rgb(path)
     height, width = given.shape[:2]
@@ -135,7 +81,9 @@ def read_scene(path, scale, methods=(), *, low=False, damage=UNDAMAGED) -> Scene
     small = given if low else low_resolution(original, scale, damage)
     height, width = small.shape[:2]
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
-    enlarged |= {method.label: method.upscale(small) for method in methods}
+    size = height * scale, width * scale
+    made = {each.label: read_prediction(each.path, Path(path), size, scale) for each in predictions}
+    enlarged |= {method.label: method.upscale(small) for method in methods} | made
     return Scene(Path(path), scale, small, enlarged, original)
 
 
@@ -234,42 +182,3 @@ def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple
                 yield outcome_of_first()
         while waiting:
             yield outcome_of_first()
-
-
-def find_pictures(paths) -> list[Path]:
-    """The files of `paths`, in order and without duplicates; of a folder the pictures in it, by their suffixes, sorted.
-
-    Raises:
-        UsageError: a path does not exist, or no picture is found.
-    """
-    found = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            named = (
-                file for file in path.iterdir() if file.suffix.lower() in READABLE and not file.name.startswith(".")
-            )
-            found += sorted(file for file in named if file.is_file())
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UsageError(f"{path}: no such picture or folder")
-    if not found:
-        raise UsageError(f"{', '.join(map(str, paths))}: no pictures there")
-    return list(dict.fromkeys(found))
-
-
-def named_path(text) -> tuple[str, str]:
-    """NAME=PATH as a pair; a PATH alone is named by its last part."""
-    name, separator, path = text.partition("=")
-    return (name, path) if separator else (Path(text).resolve().name, text)
-
-
-def find_set(text) -> tuple[str, list[Path]]:
-    """The name and the pictures of a test set, given as NAME=FOLDER or FOLDER. Its folder HR is used if it has one.
-
-    Raises:
-        UsageError: there is no such folder, or no picture in it.
-    """
-    name, path = named_path(text)
-    folder = Path(path)
-    return name, find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])

@@ -1,0 +1,56 @@
+"""srgan-compare"""
+
+from pathlib import Path
+
+from srgan.cli import _leave, _parser, _run
+from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
+from srgan.interrupts import end_on_signals
+
+
+def main(argv: list[str] | None = None) -> int:
+    """srgan-compare"""
+    if argv is None:
+        end_on_signals()
+    parser = _parser(
+        "srgan-compare",
+        "Compare models with bicubic and with the original: a page with a before/after slider, sheets and scores.\n"
+        "The pictures are made smaller by bicubic, enlarged by every model, and measured against what they were.",
+        "examples:\n"
+        "  srgan-compare photos/ --model srresnet mine=runs/mine/generator.keras --output comparison\n"
+        "  srgan-compare photo.jpg --prediction-dir gigapixel.png --output comparison    # made by another program",
+    )
+    add = parser.add_argument
+    add("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of them, or of a test set with HR below")
+    add("--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
+    add_models(add, " (default: all shipped, or with --prediction-dir none)")
+    add("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
+    add_damage(add)
+    add_engine(add)
+    add_tables(add)
+    arguments = parser.parse_args(argv)
+
+    def work():
+        from srgan.compare.report import compare
+        from srgan.compare.tables import Table
+
+        report = compare(
+            arguments.pictures,
+            arguments.output,
+            arguments.model,
+            predictions=arguments.prediction_dir,
+            recursive=arguments.recursive,
+            scale=arguments.scale,
+            low=arguments.low,
+            blur=arguments.blur,
+            noise=arguments.noise,
+            jpeg=arguments.jpeg,
+            **upscaler_options(arguments),
+        )
+        put_tables(arguments, [Table({"": report["means"]})])
+        if "-" not in (arguments.csv, arguments.markdown, arguments.latex):
+            skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
+            print(f"{Path(arguments.output) / 'index.html'}: {len(report['pictures'])} compared{skipped}")
+        return 1 if report["skipped"] else 0
+
+    status = _run(work)
+    return _leave(status) if argv is None else status
