@@ -33,12 +33,16 @@ def run_python(*arguments, **options):
     )
 
 
-def run_command(name, *arguments, before="", **options):
-    """Run one of the package's commands (train, upscale, ...) in a process of its own, after the code `before`."""
+def import_main(name):
+    """The line of Python that imports `main` of one of the package's commands: train, upscale, ..."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     module, function = scripts[f"srgan-{name}"].split(":")
-    code = f"{before}\nimport sys; from {module} import {function}; sys.exit({function}())"
-    return run_python("-c", code, *arguments, **options)
+    return f"from {module} import {function} as main"
+
+
+def run_command(name, *arguments, before="", **options):
+    """Run one of the package's commands in a process of its own, after the code `before`."""
+    return run_python("-c", f"{before}\nimport sys; {import_main(name)}; sys.exit(main())", *arguments, **options)
 
 
 # The light install: as a program sees it where no framework is installed.

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from helpers import ROOT
+from helpers import ROOT, import_main
 from PIL import Image
 from upscaling import make_model, photograph
 from videos import make_video, scene
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 # Marks the stage that is named as begun, in which the command then stays.
 STAYING = """
 import importlib, pathlib, sys, time
-from srgan import cli
+{main}
 module, name = {stage!r}.rsplit(":", 1)
 place = importlib.import_module(module)
 *inner, name = name.split(".")
@@ -35,14 +35,14 @@ def stay(*arguments, **options):
             numpy.linalg.svd(numpy.ones((1000, 1000)))
     return work(*arguments, **options)
 setattr(place, name, stay)
-cli.{command}()
+main()
 """
 
 
 def started(command, *arguments, stage=None, mark=None, computing=False, **options):
-    code = f"from srgan import cli; cli.{command}()"
+    code = f"{import_main(command)}; main()"
     if stage:
-        code = STAYING.format(command=command, stage=stage, mark=str(mark), computing=computing)
+        code = STAYING.format(main=import_main(command), stage=stage, mark=str(mark), computing=computing)
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stderr=subprocess.PIPE,

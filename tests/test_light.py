@@ -5,12 +5,18 @@ CI runs this module in such an environment, and in the full one, where the comma
 
 import csv
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from fractions import Fraction
 
 import av
 import numpy as np
+import psutil
 import pytest
 from helpers import ROOT, SAMPLE, WITHOUT_FRAMEWORK, run_command, run_python
 from PIL import Image
@@ -90,6 +96,23 @@ def test_a_model_of_ones_own_is_converted_and_computes_what_keras_does(own, smal
     done = light("upscale", small, tmp_path / "large.png", "--model", path, env=cache)
     assert done.returncode == 0 and "converting" not in done.stderr  # it is kept
     assert Image.open(tmp_path / "large.png").size == (160, 128)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
+def test_the_conversion_ends_with_its_command(own, small, tmp_path):
+    code = f"{WITHOUT_FRAMEWORK}\nfrom srgan.cli import upscale; upscale()"
+    command = [sys.executable, "-c", code, small, tmp_path / "large.png", "--model", own[0]]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    process = psutil.Popen(command, stderr=subprocess.PIPE, env=environment, cwd=ROOT)
+    end = time.monotonic() + 60
+    while not (children := process.children()):
+        assert process.is_running() and time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive and list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_file_that_is_no_model_is_said_in_one_line(small, tmp_path):

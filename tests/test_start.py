@@ -4,7 +4,7 @@ import json
 import tomllib
 
 import pytest
-from helpers import ROOT, run_command, run_python
+from helpers import ROOT, import_main, run_command, run_python
 
 HEAVY = {"keras", "tensorflow", "jax", "torch", "openvino", "pydantic", "numpy", "PIL", "pycocotools", "av"}
 
@@ -24,8 +24,7 @@ COMMANDS = [name.removeprefix("srgan-") for name in SCRIPTS]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_loads_no_framework(name):
-    module, main = SCRIPTS[f"srgan-{name}"].split(":")
-    code = f"from {module} import {main}\ntry: {main}(['--help'])\nexcept SystemExit as end: assert end.code == 0"
+    code = f"{import_main(name)}\ntry: main(['--help'])\nexcept SystemExit as end: assert end.code == 0"
     assert not HEAVY & imported_by(code)
 
 

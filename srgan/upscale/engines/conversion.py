@@ -15,6 +15,7 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import temporary_folder
 from srgan.interop.architectures import DEFAULTS, Options
 from srgan.interop.onnx import is_onnx, read_onnx
+from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.description import Description, describe, description_to_info
 from srgan.upscale.engines.problems import Inconvertible
@@ -82,14 +83,17 @@ def _convert_in_a_process(path, target, options):
         str(target),
         json.dumps(options),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode == 0:
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    with process, cleaned_up(process.kill):
+        answers, errors = process.communicate()
+    if process.returncode == 0:
         return
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(answers.splitlines()[-1])
         raise _KINDS[answer["kind"]](answer["message"])
     except (IndexError, ValueError, KeyError, TypeError):
-        said = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        said = errors.strip().splitlines()[-1:] or [f"status {process.returncode}"]
         raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({said[0]}); is there enough memory?") from None
 
 
