@@ -6,6 +6,7 @@ import sys
 import tempfile
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from srgan.errors import SRGANError, UsageError
 from srgan.interrupts import cleaned_up
@@ -47,7 +48,7 @@ def choose_backend() -> str:
     return wanted
 
 
-def load_keras():
+def load_keras() -> ModuleType:
     """Import Keras with the chosen backend, without TensorFlow's start-up noise, and return it."""
     choose_backend()
     with _held_back_stderr():

@@ -7,7 +7,7 @@ from srgan.cli import _parser, _run
 from srgan.errors import SRGANError
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """srgan-download-coco"""
     from srgan.train.data.download import BASE_URL, SPLITS, fetch
 

@@ -7,7 +7,7 @@ from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, 
 from srgan.interrupts import end_on_signals
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """srgan-evaluate"""
     if argv is None:
         end_on_signals()

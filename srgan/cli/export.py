@@ -10,7 +10,7 @@ from srgan.interrupts import end_on_signals
 FORMATS = ("onnx", "openvino", "saved_model", "litert")
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """srgan-export"""
     if argv is None:
         end_on_signals()

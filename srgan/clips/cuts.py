@@ -12,7 +12,7 @@ _SIDE = 8  # pixels that frames are brought to: movement hardly changes them the
 _DIFFERENCE = 20
 
 
-def is_cut(before, after) -> bool:
+def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
     """Whether a new scene begins with `after`: two successive frames (h, w, c) of uint8 or uint16 differ as a whole.
 
     Frames of different sizes or depths belong to different scenes.

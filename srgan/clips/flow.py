@@ -15,7 +15,7 @@ _SMALLEST = 16  # pixels a side, below which DIS refuses, or crashes where the o
 _LARGEST = 2**15 - 2  # pixels a side that OpenCV can move
 
 
-def flow(grey, other) -> np.ndarray | None:
+def flow(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     """How far each pixel is from where it is in another frame: both uint8 (h, w); float32 (h, w, 2), x and y in pixels.
 
     Returns:
@@ -26,12 +26,12 @@ def flow(grey, other) -> np.ndarray | None:
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey, other, None)
 
 
-def places(height, width) -> np.ndarray:
+def places(height: int, width: int) -> np.ndarray:
     """The x and y of every pixel, float32 (height, width, 2)."""
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
-def moved(picture, origin, smooth=True) -> np.ndarray:
+def moved(picture: np.ndarray, origin: np.ndarray, smooth: bool = True) -> np.ndarray:
     """A picture, float32 (h, w) or (h, w, c), whose every pixel is taken from `origin`, (h, w, 2).
 
     By bicubic interpolation, or by bilinear if not `smooth`. What lies outside is as the nearest pixel inside.
@@ -45,7 +45,7 @@ def moved(picture, origin, smooth=True) -> np.ndarray:
     return cv2.remap(picture, origin, None, kernel, borderMode=cv2.BORDER_REPLICATE)
 
 
-def origin(before, after, scale=1) -> np.ndarray:
+def origin(before: np.ndarray, after: np.ndarray, scale: int = 1) -> np.ndarray:
     """Where each pixel of `after`, enlarged, was in `before`, enlarged: float32 (scale h, scale w, 2), x and y.
 
     Measured on two clips at a quarter of their size, the motion found in the frames enlarged by bicubic interpolation
@@ -61,7 +61,7 @@ def origin(before, after, scale=1) -> np.ndarray:
     return here if found is None else here + found
 
 
-def move_memory(memory, before, after) -> np.ndarray:
+def move_memory(memory: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """What a recurrent generator remembers of the frame `before`, where it is in the frame `after`.
 
     Args:

@@ -4,6 +4,8 @@ import struct
 from fractions import Fraction
 from typing import NamedTuple
 
+import av
+
 
 class HDR(NamedTuple):
     """What a clip says of its mastering display and its light.
@@ -19,7 +21,7 @@ class HDR(NamedTuple):
     light: tuple[int, ...] = ()
 
 
-def read_hdr(frame) -> HDR:
+def read_hdr(frame: av.VideoFrame) -> HDR:
     """The metadata of a decoded frame. FFmpeg's AVMasteringDisplayMetadata is ten fractions and two flags."""
     hdr = HDR()
     display, light = frame.side_data.get("MASTERING_DISPLAY_METADATA"), frame.side_data.get("CONTENT_LIGHT_LEVEL")

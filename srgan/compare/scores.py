@@ -1,6 +1,7 @@
 """The scores: what each is called, how it is printed and read, their means and tables."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,9 @@ OVER_TIME = {
 }  # fmt: skip
 
 
-def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) -> dict[str, float]:
+def scores_with_original(
+    original: np.ndarray, picture: np.ndarray, scale: int, keys: Iterable[str] = tuple(WITH_ORIGINAL)
+) -> dict[str, float]:
     """The scores `keys` of WITH_ORIGINAL for two uint8 pictures of one size (height, width, 3)."""
 
     def take(key):
@@ -78,7 +81,7 @@ def scores_with_original(original, picture, scale, keys=tuple(WITH_ORIGINAL)) ->
     return {key: take(key) for key in keys}
 
 
-def scores_without_original(low, picture, scale) -> dict[str, float]:
+def scores_without_original(low: np.ndarray, picture: np.ndarray, scale: int) -> dict[str, float]:
     """The scores of WITHOUT_ORIGINAL for an enlargement `picture` of `low`."""
     return {
         "lr_psnr_y": metrics.psnr_y(low, downscale(picture, scale), 1),
@@ -87,7 +90,7 @@ def scores_without_original(low, picture, scale) -> dict[str, float]:
     }
 
 
-def flat_scores(low, picture) -> dict[str, float]:
+def flat_scores(low: np.ndarray, picture: np.ndarray) -> dict[str, float]:
     """The figures of FLAT_NOISE for an enlargement `picture` of `low`."""
     return dict(zip(FLAT_NOISE, flat_noise(low, picture), strict=True))
 
@@ -107,7 +110,7 @@ def mean_scores(pictures, labels, kinds) -> dict[str, dict[str, float]]:
     return means
 
 
-def protocol(scale, low=False, damage="") -> dict:
+def protocol(scale: int, low: bool = False, damage: object = "") -> dict:
     """What was measured and how, in words, for whoever wants to get the same figures."""
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     source = (

@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed; in a checkout
 
 
-def find_config(source) -> Path:
+def find_config(source: str | Path) -> Path:
     """The path itself where it is a file, else the bundled configuration of that name, with or without `.yaml`.
 
     Raises:

@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import yaml
@@ -54,7 +55,7 @@ for _tag, (_pattern, _first) in _TYPES.items():
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def read_tree(path) -> dict:
+def read_tree(path: Path) -> dict:
     """The content of a YAML file, with today's names of the keys.
 
     Raises:
@@ -70,7 +71,7 @@ def read_tree(path) -> dict:
     return tree
 
 
-def to_yaml(tree) -> str:
+def to_yaml(tree: dict) -> str:
     """A tree as YAML, in the order that it has."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
 

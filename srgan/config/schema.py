@@ -129,7 +129,7 @@ class Config(Section):
         """Every value by its dotted key."""
         return dict(_flatten(self.model_dump(mode="json")))
 
-    def to_yaml(self):
+    def to_yaml(self) -> str:
         """The configuration as YAML, which `load` reads again."""
         return to_yaml(self.model_dump(mode="json"))
 

@@ -114,6 +114,6 @@ class GanStage(Stage):
             raise ValueError("pixel_weight, content_weight, adversarial_weight: one must be above 0")
         return self
 
-    def weighted_layers(self):
+    def weighted_layers(self) -> dict[str, float]:
         """The content layers that have a weight."""
         return {name: weight for name, weight in self.content_layers.items() if weight}

@@ -15,7 +15,8 @@ class Checkpoint:
     """
 
     def __init__(self, tensors: dict[str, np.ndarray]):
-        self.tensors, self.used = tensors, set()
+        self.tensors = tensors
+        self.used: set[str] = set()
 
     def __contains__(self, name):
         return name in self.tensors

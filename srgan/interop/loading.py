@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from srgan.interop.architectures import DEFAULTS, Network, Options
 from srgan.interop.onnx import is_onnx
 from srgan.interop.recognition import read_network
 
+if TYPE_CHECKING:
+    import keras
 
-def load_generator(path, options: Options = DEFAULTS):
+
+def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Model":
     """The generator in a model file as a Keras model, uncompiled.
 
     Args:
@@ -20,7 +24,7 @@ def load_generator(path, options: Options = DEFAULTS):
         options: for other people's: what their files do not say.
 
     Returns:
-        keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3); over time as described in
+        "keras.Model": (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3); over time as described in
         `srgan.networks.over_time`.
 
     Raises:
@@ -40,7 +44,7 @@ def load_generator(path, options: Options = DEFAULTS):
     return files.load_generator(path)
 
 
-def is_foreign(path) -> bool:
+def is_foreign(path: str | Path) -> bool:
     """Whether a file is other people's: anything but a zip with the `config.json` of Keras."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -49,7 +53,7 @@ def is_foreign(path) -> bool:
         return Path(path).suffix.lower() != ".keras"
 
 
-def build(network: Network, path):
+def build(network: Network, path: str | Path) -> "keras.Model":
     """The Keras model of a network that was read from the file `path`, which is for messages only.
 
     Raises:

@@ -5,6 +5,7 @@ sees, and whether values are in [0, 1] or [0, 255].
 """
 
 import contextlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,14 +33,14 @@ class Measured(NamedTuple):
     assumed: str
 
 
-def is_onnx(path) -> bool:
+def is_onnx(path: str | Path) -> bool:
     """Whether a file is .onnx, by its name or because it begins as such files do."""
     with open(path, "rb") as file:
         begin = file.read(2)
     return begin[:1] == b"\x08" and begin[1:] < b"\x20"  # field 1, a version
 
 
-def read_onnx(path, options: Options = DEFAULTS) -> tuple[Any, Measured]:
+def read_onnx(path: str | Path, options: Options = DEFAULTS) -> tuple[Any, Measured]:
     """The model in an .onnx file as an OpenVINO model of float32 NHWC pictures in [0, 1].
 
     Raises:

@@ -44,7 +44,7 @@ _SAFETENSORS = {
 _SAFETENSORS |= {"I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 
 
-def read_tensors(path) -> dict[str, np.ndarray]:
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """The network's tensors in a .pth, .pt or .safetensors file, by name; no code in the file is run.
 
     Returns:

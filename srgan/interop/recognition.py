@@ -1,6 +1,7 @@
 """From a file of tensors to a network of `srgan.networks`, which uses every one of them."""
 
 import re
+from pathlib import Path
 
 from srgan.errors import SRGANError
 from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options
@@ -11,7 +12,7 @@ from srgan.interop.tensors import Unreadable
 _COUNTERS = r"(^|\.)num_batches_tracked$"  # of batch normalisation in training
 
 
-def read_network(path, options: Options = DEFAULTS) -> Network:
+def read_network(path: str | Path, options: Options = DEFAULTS) -> Network:
     """Recognise the network in a .pth, .pt or .safetensors file by its tensors' names and shapes.
 
     Args:

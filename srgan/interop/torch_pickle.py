@@ -41,7 +41,7 @@ class Storage(NamedTuple):
 
     kind: str  # a name of NumPy's, or bfloat16
     key: str
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of that name
 
 
 class _Name(NamedTuple):

@@ -50,7 +50,7 @@ def follow(before: np.ndarray, after: np.ndarray, border: int = 4) -> Motion | N
     height, width = after.shape[:2]
     grey = [np.rint(luma(frame)).astype(np.uint8) for frame in (before, after)]
     back, forth, pixel = flow(grey[1], grey[0]), flow(grey[0], grey[1]), places(height, width)
-    if back is None:
+    if back is None or forth is None:
         return None
     origin = pixel + back
     forth = moved(forth, origin, smooth=False)

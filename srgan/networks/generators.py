@@ -4,6 +4,8 @@ Every generator takes any height and width and scales the values itself, so that
 output is float32 and not clipped.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
@@ -200,7 +202,7 @@ def _to_signed(inputs, layout):
     return layers.Rescaling(2.0, -1.0, name="to_signed")(inputs) if layout == "srgan" else inputs
 
 
-GENERATORS = {
+GENERATORS: dict[str, Callable[..., keras.Model]] = {
     "srresnet": srresnet,
     "rdn": rdn,
     "rrdb": rrdb,

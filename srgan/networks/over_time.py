@@ -157,7 +157,7 @@ def over_frames(generator: keras.Model, frames: int) -> keras.Model:
     return keras.Model([lr, origins], ops.stack(results, axis=1), name=f"{generator.name}_over_frames")
 
 
-def start_from_picture(generator: keras.Model, picture_generator: keras.Model, source: str):
+def start_from_picture(generator: keras.Model, picture_generator: keras.Model, source: str) -> None:
     """Copy the weights of a still-image generator into a generator over time.
 
     Its convolutions then treat the middle frame as the source treats a picture, and ignore the other frames.

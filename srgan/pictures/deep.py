@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,7 +16,7 @@ _SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.
 _S_YCC = 18  # JPEG 2000's number for colours coded as luma and chroma
 
 
-def decode_avif(data: bytes, kind: str, refuse_large) -> Decoded:
+def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
         refuse_large(image.width, image.height)
         bits = _avif_bits(data)
@@ -37,7 +38,7 @@ def decode_avif(data: bytes, kind: str, refuse_large) -> Decoded:
     return decoded
 
 
-def decode_heif(data: bytes, kind: str, refuse_large) -> Decoded:
+def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     if not find_spec("pillow_heif"):
         raise ValueError("HEIC needs one more package: pip install 'srgan[heif]'")
     import pillow_heif
@@ -58,7 +59,7 @@ def decode_heif(data: bytes, kind: str, refuse_large) -> Decoded:
     )
 
 
-def decode_jpeg_2000(data: bytes, kind: str, refuse_large) -> Decoded:
+def decode_jpeg_2000(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     width, height, bits = _jpeg_2000_size(data)
     refuse_large(width, height)
     space, icc = _jpeg_2000_colours(data)
@@ -74,7 +75,7 @@ def decode_jpeg_2000(data: bytes, kind: str, refuse_large) -> Decoded:
     return decoded
 
 
-def decode_pnm(data: bytes, kind: str, refuse_large) -> Decoded:
+def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     """PNM with values above 255; the others are Pillow's."""
     magic, start = data[:2], 2
     numbers: list[int] = []

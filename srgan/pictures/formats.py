@@ -1,5 +1,6 @@
 """The formats of picture files: what is read, what is written, and how large a picture each can hold."""
 
+import os
 from pathlib import Path
 
 from PIL import features
@@ -104,7 +105,7 @@ def content_format(data: bytes) -> str:
     raise ValueError("of no known format")
 
 
-def refuse_raw(name) -> None:
+def refuse_raw(name: str | os.PathLike) -> None:
     """Raise ValueError if a file of that name is a camera's raw data."""
     if Path(str(name)).suffix.lower() in _RAW:
         raise ValueError("it holds a camera's raw data; develop it first, for example with darktable or RawTherapee")

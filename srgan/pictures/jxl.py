@@ -1,6 +1,7 @@
 """JPEG XL (ISO/IEC 18181) through imagecodecs, whose decoder gives the pixels; the headers say what their colours are."""
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _PRIMARIES = {1: 1, 9: 9, 11: 12}  # JPEG XL's numbers by ITU-T H.273's
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-def decode_jxl(data: bytes, kind: str, refuse_large) -> Decoded:
+def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     import imagecodecs
 
     boxes = _boxes(data) if data.startswith(CONTAINER) else {b"jxlc": data}

@@ -73,7 +73,7 @@ def _tga_has_alpha(data):
     return True
 
 
-def pillow_pixels(image):
+def pillow_pixels(image: Image.Image) -> np.ndarray:
     """The pixels of a loaded Pillow picture, (height, width, channels)."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
@@ -90,7 +90,7 @@ def pillow_pixels(image):
     return gray_if_gray(pixels) if palette else np.delete(pixels, (1, 2), axis=2) if gray else pixels
 
 
-def gray_if_gray(pixels):
+def gray_if_gray(pixels: np.ndarray) -> np.ndarray:
     """RGB without two of its channels where all three are the same everywhere."""
     same = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
     return np.delete(pixels, (1, 2), axis=2) if same else pixels

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
@@ -165,7 +166,7 @@ def _inflated(content):
 
 
 def write_png(
-    file,
+    file: BinaryIO,
     pixels: np.ndarray,
     *,
     icc_profile: bytes | None = None,

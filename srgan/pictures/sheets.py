@@ -1,5 +1,7 @@
 """Sheets: labelled panels side by side in one picture, such as low | bicubic | GAN | high."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -7,7 +9,13 @@ PAPER, INK, FAINT = "#ffffff", "#16181d", "#667085"
 _MARGIN, _GAP = 16, 8
 
 
-def sheet(rows, labels, scores=None, *, panel_width=None) -> Image.Image:
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    labels: Sequence[str],
+    scores: Sequence[Sequence[str | None] | None] | None = None,
+    *,
+    panel_width: int | None = None,
+) -> Image.Image:
     """Draw one row of panels a scene, the labels above the columns and the scores, if any, above the panels.
 
     Args:
@@ -50,7 +58,7 @@ def sheet(rows, labels, scores=None, *, panel_width=None) -> Image.Image:
     return paper
 
 
-def panel_at(panel, width, height) -> Image.Image:
+def panel_at(panel: np.ndarray, width: int, height: int) -> Image.Image:
     """A uint8 (h, w, 3) picture at another size: enlarged by repeating pixels, or reduced smoothly."""
     enlarging = panel.shape[1] <= width
     kernel = Image.Resampling.NEAREST if enlarging else Image.Resampling.LANCZOS

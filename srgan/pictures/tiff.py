@@ -6,6 +6,7 @@ A file is read right or refused: a strip that is missing or damaged is an error 
 import io
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ class Page:
     note: str
 
 
-def read_tiff(data: bytes, refuse_large) -> Page:
+def read_tiff(data: bytes, refuse_large: Callable[[int, int], None]) -> Page:
     """The largest page of colours or gray in a TIFF file's bytes.
 
     Args:

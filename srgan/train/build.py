@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from srgan.config.schema import Config
 from srgan.networks.discriminators import DISCRIMINATORS
 from srgan.networks.generators import GENERATORS
 from srgan.networks.over_time import TEMPORAL_LAYERS, over_frames, video_srresnet
@@ -19,13 +20,13 @@ from srgan.train.optimizers import OPTIMIZERS, Schedule
 STAGES = ("pixel", "gan")
 
 
-def build_generator(config):
+def build_generator(config: Config) -> keras.Model:
     """The generator of a configuration, in Keras' current precision."""
     build = GENERATORS[config.network.generator] if config.fusion == "none" else video_srresnet
     return build(**{key: getattr(config.network, key) for key in inspect.signature(build).parameters})
 
 
-def build_discriminator(config):
+def build_discriminator(config: Config) -> keras.Model:
     """The discriminator of a configuration, in Keras' current precision."""
     network = config.network
     normalization = network.discriminator_normalization
@@ -45,7 +46,7 @@ def build_features(options):
     )
 
 
-def build_model(stage, config, generator, features=None) -> SRGAN:
+def build_model(stage: str, config: Config, generator: keras.Model, features=None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
     for layer in generator.layers:
@@ -91,7 +92,7 @@ def build_model(stage, config, generator, features=None) -> SRGAN:
     return model
 
 
-def use_xla():
+def use_xla() -> bool:
     """Keras' own choice, but not on a CPU with TensorFlow, whose own kernels are faster there."""
     on_cpu = all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
     return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"

@@ -82,7 +82,7 @@ class AfterEpoch(keras.callbacks.Callback):
 
 
 @contextmanager
-def averaged_weights(model):
+def averaged_weights(model: keras.Model):
     """Within the block the model has the moving average of its weights, if its optimizer keeps one."""
     if not model.optimizer.use_ema:
         yield

@@ -28,10 +28,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
 
 
-def choose_devices(config) -> list[str]:
+def choose_devices(config: Config) -> list[str]:
     """The devices to train on, such as ["gpu:0", "gpu:1"]; one, unless `distribute: auto` finds several.
 
     If the environment names several machines, this waits for the others and returns the devices of all. They are of the

@@ -4,12 +4,13 @@ Pictures are float32 (batch, height, width, 3) in [0, 1], `hr` the originals and
 float32 scalar, the lower the better.
 """
 
+import keras
 from keras import ops
 
 from srgan.train.distribution import batch_mean
 
 
-def pixel_loss(kind, hr, sr):
+def pixel_loss(kind: str, hr: keras.KerasTensor, sr: keras.KerasTensor) -> keras.KerasTensor:
     """Mean difference of pixels: "mse", "l1" or "charbonnier" (Lai et al., arXiv 1710.01992, with epsilon 1e-3)."""
     difference = hr - sr
     if kind == "mse":
@@ -19,7 +20,13 @@ def pixel_loss(kind, hr, sr):
     return ops.mean(ops.sqrt(ops.square(difference) + 1e-6))
 
 
-def content_loss(kind, hr_maps, sr_maps, weights, scale):
+def content_loss(
+    kind: str,
+    hr_maps: list[keras.KerasTensor],
+    sr_maps: list[keras.KerasTensor],
+    weights: list[float],
+    scale: float | str,
+) -> keras.KerasTensor:
     """Weighted sum over feature maps of their mean squared ("mse") or absolute ("l1") difference.
 
     Args:
@@ -34,7 +41,7 @@ def content_loss(kind, hr_maps, sr_maps, weights, scale):
     return total
 
 
-def lattice_loss(hr, sr, scale, side=32):
+def lattice_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, scale: int, side: int = 32) -> keras.KerasTensor:
     """Checkerboard artifacts: the part of the difference that repeats in every block of scale x scale pixels.
 
     Mean absolute deviation, per window, of each sub-pixel's average error from the average over all sub-pixels of the
@@ -56,7 +63,7 @@ def lattice_loss(hr, sr, scale, side=32):
     return ops.mean(ops.abs(means - ops.mean(means, axis=1, keepdims=True)))
 
 
-def colour_loss(hr, sr, side=32):
+def colour_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, side: int = 32) -> keras.KerasTensor:
     """Mean absolute difference of mean colours over windows of `side` pixels, half a window apart.
 
     Texture averages out. What remains are colour shifts and blotches, which a pixel loss weak enough to permit texture
@@ -67,7 +74,7 @@ def colour_loss(hr, sr, side=32):
     return ops.mean(ops.abs(means))
 
 
-def flat_loss(hr, sr, level=5.0, side=7):
+def flat_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, level: float = 5.0, side: int = 7) -> keras.KerasTensor:
     """Mean absolute difference of the high frequencies, of luma plus of chroma, where the original is flat.
 
     In flat parts a generator invents noise that it learnt from its originals, or enlarges the camera's. Texture is not
@@ -85,7 +92,7 @@ def flat_loss(hr, sr, level=5.0, side=7):
     return ops.mean(ops.stop_gradient(flat) * (ops.abs(gray) + ops.abs(chroma)))
 
 
-def chroma_loss(hr, sr):
+def chroma_loss(hr: keras.KerasTensor, sr: keras.KerasTensor) -> keras.KerasTensor:
     """Mean absolute difference in chroma, which is each channel minus the luma."""
     _, chroma = _luma_and_chroma(sr - hr)
     return ops.mean(ops.abs(chroma))
@@ -104,7 +111,9 @@ def _local_mean(x, side):
     return ops.average_pool(ops.pad(x, [[0, 0], margin, margin, [0, 0]], mode="reflect"), side, 1)
 
 
-def artifact_loss(hr, sr, steady, side=7):
+def artifact_loss(
+    hr: keras.KerasTensor, sr: keras.KerasTensor, steady: keras.KerasTensor, side: int = 7
+) -> keras.KerasTensor:
     """Mean absolute difference where it looks like an artifact.
 
     This is locally discriminative learning (Liang et al., arXiv 2203.09195, section 3).
@@ -126,7 +135,7 @@ def artifact_loss(hr, sr, steady, side=7):
     return ops.mean(weight * ops.abs(hr - sr))
 
 
-def adversarial_loss(kind, real, fake):
+def adversarial_loss(kind: str, real: keras.KerasTensor, fake: keras.KerasTensor) -> keras.KerasTensor:
     """The generator's adversarial loss, low where its pictures get the logits of real ones.
 
     "vanilla" is -log D(G(lr)) (arXiv 1609.04802, equation 6), "relativistic" the relativistic average of ESRGAN (arXiv
@@ -142,7 +151,7 @@ def adversarial_loss(kind, real, fake):
     return ops.mean(ops.square(fake - 1.0))
 
 
-def discriminator_loss(kind, real, fake):
+def discriminator_loss(kind: str, real: keras.KerasTensor, fake: keras.KerasTensor) -> keras.KerasTensor:
     """The discriminator's loss, low where real pictures get high logits and the generator's low ones."""
     if kind == "vanilla":
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
@@ -154,7 +163,9 @@ def discriminator_loss(kind, real, fake):
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake))
 
 
-def discriminator_accuracy(kind, real, fake):
+def discriminator_accuracy(
+    kind: str, real: keras.KerasTensor, fake: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The shares of real and of generated pictures (or patches) that the discriminator classifies correctly.
 
     Returns:

@@ -1,6 +1,6 @@
 """Muon, optimizers with a learning rate for each network, and the learning rate schedule of a stage."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import keras
@@ -33,7 +33,7 @@ class Muon(keras.optimizers.Adam):
         self.assign_sub(variable, learning_rate * ops.reshape(update, variable.shape))
 
 
-def orthogonal(matrix, steps=5):
+def orthogonal(matrix: keras.KerasTensor, steps: int = 5) -> keras.KerasTensor:
     """Roughly the nearest orthogonal matrix: its singular values lie between about 0.7 and 1.2.
 
     Computed by the Newton-Schulz iteration with Jordan's coefficients, which needs matrix products only.
@@ -55,7 +55,7 @@ class RateFactors:
 
     _factors: Mapping[int, float] = MappingProxyType({})
 
-    def scale_rate(self, variables, factor: float):
+    def scale_rate(self, variables: Iterable[keras.Variable], factor: float) -> None:
         """From now on multiply the learning rate of `variables` by `factor`; the optimizer must be built."""
         self._factors = {**self._factors, **{self._get_variable_index(variable): factor for variable in variables}}
 

@@ -1,18 +1,25 @@
 """Validation: scores of a generator on pictures that it is not trained on."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from srgan.metrics.pixels import psnr_y
 from srgan.networks.over_time import is_recurrent
 from srgan.pictures.arrays import resize_bicubic, to_float, to_uint8
+from srgan.train.data.prepare import Store
+
+if TYPE_CHECKING:
+    import keras
 
 
-def validation_psnr_y(store, upscale):
+def validation_psnr_y(store: Store, upscale: Callable[[np.ndarray], np.ndarray]) -> float:
     """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture or window, over a store or windows."""
     return float(np.mean([psnr_y(hr, upscale(lr), store.scale) for lr, hr in zip(store.lr, store.hr)]))
 
 
-def upscale_one(generator, lr):
+def upscale_one(generator: "keras.Model", lr: np.ndarray) -> np.ndarray:
     """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3).
 
     Of a window (frames, h, w, 3), the middle frame is returned; a recurrent generator sees those before it first.
@@ -36,6 +43,6 @@ def bicubic_one(lr, size):
     return resize_bicubic(middle_frame(lr), size, size)
 
 
-def middle_frame(lr):
+def middle_frame(lr: np.ndarray) -> np.ndarray:
     """The middle frame of a window (frames, h, w, 3), or the picture (h, w, 3) itself."""
     return lr[len(lr) // 2] if lr.ndim == 4 else lr

@@ -15,7 +15,7 @@ from srgan.networks.over_time import frames_of, is_recurrent, start_from_picture
 from srgan.train.checkpoint import Checkpoint
 
 
-def start_from(name, generator):
+def start_from(name: str, generator: keras.Model) -> None:
     """Give the generator the weights of a model; one over time may get those of a generator of pictures."""
     path = find_model(name)
     source = load_generator(path)
@@ -38,7 +38,7 @@ class _DiscriminatorOf(keras.Model):
         self.built = True
 
 
-def start_discriminator_from(run, discriminator):
+def start_discriminator_from(run: str, discriminator: keras.Model) -> None:
     """Give the discriminator the weights that the GAN stage of another run has reached.
 
     Args:
@@ -62,7 +62,7 @@ def start_discriminator_from(run, discriminator):
         ) from error
 
 
-def copy_weights(source, generator, path):
+def copy_weights(source: keras.Model, generator: keras.Model, path: str | Path) -> None:
     """Put the weights of `source` into `generator`.
 
     Raises:

@@ -9,7 +9,7 @@ _WEIGHTS = 0.299, 0.587, 0.114  # BT.601, as in JPEG
 def to_luma(rgb: np.ndarray) -> list[np.ndarray]:
     """RGB, float32 (h, w, 3) in [0, 1], as luma in [0, 1] and two colour differences in [-1, 1], (h, w, 1) each."""
     red, green, blue = (rgb[..., [channel]] for channel in range(3))
-    y = sum(weight * values for weight, values in zip(_WEIGHTS, (red, green, blue)))
+    y = _WEIGHTS[0] * red + _WEIGHTS[1] * green + _WEIGHTS[2] * blue
     return [y.astype(np.float32), blue - y, red - y]
 
 

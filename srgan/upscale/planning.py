@@ -138,7 +138,7 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def check_options(quality, compression):
+def check_options(quality: int, compression: int) -> None:
     """Raise UsageError unless these can be options of `upscale_files`."""
     if not 1 <= quality <= 100:
         raise UsageError(f"quality: {quality} is not between 1 and 100")

@@ -58,27 +58,27 @@ class Box(NamedTuple):
     bottom: int
 
     @property
-    def width(self):
+    def width(self) -> int:
         return self.right - self.left
 
     @property
-    def height(self):
+    def height(self) -> int:
         return self.bottom - self.top
 
     def slices(self):
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def times(self, scale):
+    def times(self, scale: int) -> "Box":
         return Box(*(scale * side for side in self))
 
-    def moved(self, x, y):
+    def moved(self, x: int, y: int) -> "Box":
         return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
-    def within(self, other):
+    def within(self, other: "Box") -> "Box":
         """This box in the coordinates of a larger one."""
         return self.moved(-other.left, -other.top)
 
-    def intersection(self, other):
+    def intersection(self, other: "Box") -> "Box":
         return Box(
             max(self.left, other.left),
             max(self.top, other.top),

@@ -5,6 +5,7 @@ import math
 import numbers
 import operator
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from os import PathLike
 
@@ -161,7 +162,7 @@ class Upscaler:
         result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
         return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
 
-    def clip(self, frames):
+    def clip(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Upscale the frames of a clip, each when it is asked for.
 
         A generator of pictures takes them one by one. One over time sees the frames around each, or remembers those

@@ -205,18 +205,18 @@ def _maybe_jpeg(planes, strength, ranges, random):
     return jpeg(planes, int(quality), subsampled)
 
 
-def jpeg(planes, quality, subsampled):
+def jpeg(planes: np.ndarray, quality: int, subsampled: bool) -> np.ndarray:
     """Write as JPEG and read again; `subsampled` is 4:2:0, else 4:4:4."""
     pixels = through_jpeg(to_uint8(planes.transpose(1, 2, 0)), quality, subsampled)
     return to_float(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def gaussian_noise(planes, level, random):
+def gaussian_noise(planes: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """Noise of the shape of `planes` with the standard deviation `level` everywhere."""
     return np.float32(level) * random.standard_normal(planes.shape, dtype=np.float32)
 
 
-def photon_noise(planes, level, random):
+def photon_noise(planes: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """Poisson noise: of so many photons that its standard deviation is `level` at white, and `level` * sqrt(value)."""
     photons = level**-2
     planes = np.clip(planes, 0, 1)
@@ -238,7 +238,7 @@ def _resize(planes, height, width, random):
     return np.stack([np.asarray(Image.fromarray(plane).resize((width, height), method)) for plane in planes])
 
 
-def resize_area(planes, height, width):
+def resize_area(planes: np.ndarray, height: int, width: int) -> np.ndarray:
     """Each new pixel is the average of what it covers.
 
     Pillow's BOX counts pixels as covered or not, which moves details by up to half a pixel from where they were.
@@ -281,7 +281,9 @@ def _kernel_side(ranges, random):
     return 2 * random.integers(least // 2, most // 2, endpoint=True) + 1
 
 
-def blur_kernel(side, along, across, angle=0.0, beta=1.0, *, plateau=False):
+def blur_kernel(
+    side: int, along: float, across: float, angle: float = 0.0, beta: float = 1.0, *, plateau: bool = False
+) -> np.ndarray:
     """A kernel (side, side) of sum 1: exp(-q^beta / 2), or as a plateau 1 / (1 + q^beta), with q the squared distance.
 
     Distances are measured in standard deviations: of `along` pixels in the direction of `angle` (radians, from the x
@@ -295,7 +297,7 @@ def blur_kernel(side, along, across, angle=0.0, beta=1.0, *, plateau=False):
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def sinc_kernel(side, cutoff):
+def sinc_kernel(side: int, cutoff: float) -> np.ndarray:
     """A kernel (side, side) of sum 1 that lets frequencies up to `cutoff` pass, radians a pixel, in all directions.
 
     The two-dimensional sinc: cutoff J1(cutoff r) / (2 pi r) at the distance r (the paper's section 3.3).

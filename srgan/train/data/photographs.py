@@ -13,6 +13,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from srgan.config.data import Photograph
 from srgan.pictures.arrays import through_jpeg, to_float, to_uint8
 
 # From luma and the differences of blue and red (BT.601, as in JPEG) to RGB, one row a channel.
@@ -20,7 +21,7 @@ _FROM_YCC = np.float32([[1, 0, 1.402], [1, -0.344, -0.714], [1, 1.772, 0]])
 _RESAMPLINGS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 
-def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges) -> np.ndarray:
+def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges: Photograph) -> np.ndarray:
     """The low resolution `lr` as a photograph of that size could be.
 
     Args:
@@ -57,7 +58,7 @@ def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges) -> n
     return _compressed(planes, random.uniform(*(ranges.strong_quality if strong else ranges.quality)), ranges, random)
 
 
-def camera_noise(planes, level, ranges, random):
+def camera_noise(planes: np.ndarray, level: float, ranges: Photograph, random: np.random.Generator) -> np.ndarray:
     """Noise of the shape of `planes`, (h, w, 3) float32 in [0, 1]; its luma has a deviation of about `level` levels.
 
     Luma and chroma have noise of their own, each smoothed by what denoising, demosaicing and resizing leave of white
@@ -76,7 +77,7 @@ def camera_noise(planes, level, ranges, random):
     return (noise * np.float32(level / 255)).astype(np.float32)
 
 
-def gaussian_blur(planes, sigma):
+def gaussian_blur(planes: np.ndarray, sigma: float) -> np.ndarray:
     """(h, w, c) blurred by a Gaussian of the deviation `sigma` in pixels, edges reflected."""
     kernel = _gaussian(sigma)
     return _along(_along(planes, kernel, 0), kernel, 1)

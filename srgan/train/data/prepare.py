@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,17 @@ class Store:
         return np.memmap(self.folder / name, np.uint8, "r", shape=(self.count, *frames, side, side, 3))
 
 
-def prepare(pictures, root, *, size, scale, fit="squash", shrink=1.0, maximum_noise=None, label="pictures") -> Store:
+def prepare(
+    pictures: Sequence[Path],
+    root: Path,
+    *,
+    size: int,
+    scale: int,
+    fit: str = "squash",
+    shrink: float = 1.0,
+    maximum_noise: float | None = None,
+    label: str = "pictures",
+) -> Store:
     """Open the store of `pictures`, making it first where it does not exist.
 
     Args:
@@ -165,7 +176,7 @@ def new_store(folder, content, label):
     (folder / "store.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+def squares(pixels: np.ndarray, *, size: int, scale: int, fit: str = "squash", shrink: float = 1.0) -> Iterator:
     """The (hr, lr) pairs of one picture: uint8 (size, size, 3) and (size / scale, size / scale, 3).
 
     Of tiles, those of one colour are left out: they teach nothing and have no PSNR.
@@ -199,7 +210,7 @@ def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
             yield square, lr[row * side : (row + 1) * side, column * side : (column + 1) * side]
 
 
-def shrunk(pixels, size, shrink):
+def shrunk(pixels: np.ndarray, size: int, shrink: float) -> np.ndarray:
     """A picture reduced by the factor `shrink`, or by less where a side would fall below `size`."""
     height, width = pixels.shape[:2]
     factor = min(1.0, max(shrink, size / min(height, width)))

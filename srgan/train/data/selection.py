@@ -18,7 +18,7 @@ _log = logging.getLogger("srgan")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
-def choose_pictures(data, seed, cache) -> tuple[list[Path], list[Path]]:
+def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path]]:
     """The training and the validation pictures of a configuration.
 
     Args:

@@ -117,8 +117,8 @@ def describe(generator: "keras.Model") -> Description:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf
         reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here
         scale[id(output)] = shape[-3] / probe
-    field = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
-    field = int(np.ceil(field)) if np.isfinite(field) else None
+    farthest = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
+    field = int(np.ceil(farthest)) if np.isfinite(farthest) else None
     return Description(
         scale=scale_of(generator),
         receptive_field=field,

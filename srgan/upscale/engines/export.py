@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from srgan.models import find_model
 from srgan.pictures.arrays import resize_bicubic, to_float
 from srgan.runtime import choose_backend, has_framework, load_keras, load_openvinos_keras
 from srgan.upscale.engines.conversion import convert, save_openvino
+
+if TYPE_CHECKING:
+    import keras
 
 TOLERANCE = 0.1  # levels of 255; rounding in another order makes some thousandths of one, a mistake whole levels
 
@@ -117,7 +120,7 @@ def load_float32(model):
     return generator
 
 
-def largest_difference(run, generator) -> float:
+def largest_difference(run: Callable, generator: "keras.Model") -> float:
     """The largest difference between what `run` and the Keras generator make of pictures, in levels of 255.
 
     Three small pictures in two batches, of different sizes, so that a size that is not free would fail.

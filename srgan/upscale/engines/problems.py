@@ -7,7 +7,7 @@ class Inconvertible(Exception):
     """OpenVINO cannot run this generator; the message says why."""
 
 
-def translate_backend_error(error):
+def translate_backend_error(error: Exception) -> Exception:
     """The MemoryError or SRGANError that an engine's error stands for: every backend has its own."""
     said = str(error)
     if is_out_of_memory(error):
