@@ -1,6 +1,7 @@
 """Files that are whole or absent."""
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -16,6 +17,22 @@ def copy_time(source: str | os.PathLike, target: str | os.PathLike) -> None:
     with contextlib.suppress(OSError):  # of a file that has gone meanwhile
         facts = os.stat(source)
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def copy_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy the content of a file; `target` is whole or as it was."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def set_aside(path: str | os.PathLike) -> Path:
+    """Rename a damaged file to NAME-damaged, with a number where that is taken, and return its new path."""
+    path = Path(path)
+    free = path.with_stem(f"{path.stem}-damaged")
+    for number in itertools.count(2):
+        if not free.exists():
+            return path.rename(free)
+        free = path.with_stem(f"{path.stem}-damaged-{number}")
 
 
 @contextlib.contextmanager

@@ -97,12 +97,10 @@ def train(argv=None):
         from srgan.train.run import train
 
         try:
-            with cleaned_up(lambda: f"the same command goes on after the last finished epoch of {output}"):
+            with cleaned_up(lambda: f"the same command goes on from the last checkpoint of {output}"):
                 generator = train(config, output)
         except KeyboardInterrupt:
-            print(
-                f"\nsrgan: stopped; the same command goes on after the last finished epoch of {output}", file=sys.stderr
-            )
+            print(f"\nsrgan: stopped; the same command goes on from the last checkpoint of {output}", file=sys.stderr)
             return 130
         if is_first_machine():
             print(f"done: {generator}")

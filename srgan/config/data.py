@@ -26,6 +26,11 @@ class Data(Section):
     """COCO instances JSON that lists the validation pictures; null: every picture of the folder."""
     validation_count: Annotated[int, Field(ge=0)] | None = 50
     """How many validation pictures; null: all of `validation_pictures`."""
+    low_resolution: Text | None = None
+    """Folder of the low resolutions of `pictures`, matched by name; `x2`, `x3` or `x4` at the end of a name is ignored.
+    Both are cut into squares as they are. null: they are made by bicubic."""
+    validation_low_resolution: Text | None = None
+    """The same for `validation_pictures`."""
     size: Annotated[int, Field(ge=16)] = 384
     """Side of the prepared squares in pixels."""
     fit: Literal["squash", "crop", "tile"] = "squash"
@@ -119,7 +124,7 @@ class Batches(Section):
     """What a training step is given."""
 
     size: Count = 16
-    """Crops per step."""
+    """Crops per batch."""
     crop: Annotated[int, Field(ge=8)] = 96
     """Side of a crop in high-resolution pixels."""
     augment: bool = True
@@ -130,6 +135,9 @@ class Batches(Section):
     photograph: Photograph = Photograph()
     clip_share: Rate = 0.5
     """Share of the crops that are cut from data.clips, where that is given."""
+    accumulate: Count = 1
+    """How many batches make a step, which follows their mean gradient: for more crops per step than fit into memory.
+    Batch normalisation sees each batch by itself."""
     steps_per_epoch: Count = 1000
     """Steps per epoch, whatever the number of pictures."""
     workers: Annotated[int, Field(ge=0)] = 0

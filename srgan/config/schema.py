@@ -30,10 +30,17 @@ class Config(Section):
     """Decides the choice of pictures, the initial weights and all random crops."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """Precision of the computation."""
+    deterministic: bool = True
+    """Compute so that the same command gives the same weights, to the bit, on the same machine. On TensorFlow this may
+    take a little longer, and an operation without a deterministic version is refused."""
     distribute: Literal["auto", "none"] = "auto"
     """`auto`: all GPUs, of several machines too, share each batch; `none`: one device."""
     samples: Annotated[int, Field(ge=0)] = 3
     """How many training and how many validation pictures the sheet of each epoch shows."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 30.0
+    """Minutes between checkpoints within an epoch; null: there is one after each epoch only."""
+    keep_every: Annotated[int, Field(ge=1)] | None = None
+    """Keep the generator of every so many epochs, in generators/ of the run folder; null: of none."""
     initial_weights: Text | None = None
     """The generator that the first stage starts from: a file, a run folder or the name of a shipped model."""
     data: Data
@@ -64,6 +71,11 @@ class Config(Section):
             if size < crop + 8 * scale:  # twice what the bicubic kernel sees beside a crop: see srgan.train.data.motion
                 raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
                                  f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
+        for key in ("low_resolution", "validation_low_resolution"):
+            if (folder := getattr(self.data, key)) is not None:
+                self._pairs_stay_as_they_are(f"data.{key} = {folder!r}")
+        if self.data.validation_pictures is None and self.data.validation_low_resolution is not None:
+            raise ValueError("data.validation_low_resolution: only counts with data.validation_pictures")
         if self.pixel.freeze == "picture":
             if self.fusion not in WITH_OWN_LAYERS:
                 raise ValueError("pixel.freeze = 'picture': only counts with network.fusion: late, slow or recurrent, "
@@ -93,6 +105,19 @@ class Config(Section):
         if self.data.validation_pictures is None and self.data.validation_count is None:
             raise ValueError("data.validation_count = None: how many of data.pictures to hold back")
         return self
+
+    def _pairs_stay_as_they_are(self, given):
+        needed = {
+            "data.fit": (self.data.fit, "tile"),
+            "data.shrink": (self.data.shrink, 1.0),
+            "batches.degradation": (self.batches.degradation, "bicubic"),
+            "network.fusion": (self.fusion, "none"),
+        }
+        for key, (value, wanted) in needed.items():
+            if value != wanted:
+                raise ValueError(
+                    f"{key} = {value!r}: must be {wanted!r} with {given}, whose pictures are cut as they are"
+                )
 
     @classmethod
     def load(cls, source, changes=(), network_of=None):

@@ -33,6 +33,10 @@ class Stage(Section):
     average: Fraction = 0.0
     """Momentum of a moving average of the weights, which is used to validate and is saved; 0: no average."""
 
+    patience: Count | None = None
+    """The stage ends after so many epochs without a better validation score, which is PSNR-Y in the pixel stage and
+    LPIPS in the GAN stage; null: it has all its epochs."""
+
     @model_validator(mode="after")
     def _drops_fit(self):
         if bool(self.drops) != (self.schedule == "step"):

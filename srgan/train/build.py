@@ -9,6 +9,7 @@ from srgan.networks.discriminators import DISCRIMINATORS
 from srgan.networks.generators import GENERATORS
 from srgan.networks.over_time import TEMPORAL_LAYERS, over_frames, video_srresnet
 from srgan.networks.vgg19 import vgg19_features
+from srgan.train.checkpoint import STAGES
 from srgan.train.data.batches import Batches
 from srgan.train.data.windows import WindowBatches
 from srgan.train.distribution import (
@@ -16,8 +17,6 @@ from srgan.train.distribution import (
 )
 from srgan.train.objective import SRGAN
 from srgan.train.optimizers import OPTIMIZERS, Schedule
-
-STAGES = ("pixel", "gan")
 
 
 def build_generator(config: Config) -> keras.Model:
@@ -74,15 +73,16 @@ def build_model(stage: str, config: Config, generator: keras.Model, features=Non
             chroma_weight=options.chroma_weight,
             lattice_weight=options.checkerboard_weight,
             colour_weight=options.colour_weight,
-            average=options.average,
+            average=options.average ** (1 / config.batches.accumulate),  # applied after each batch
         )
     optimizer = OPTIMIZERS[options.optimizer](
-        Schedule(options, config.batches.steps_per_epoch),
+        Schedule(options, config.batches.steps_per_epoch, config.batches.accumulate),
         beta_1=options.beta_1,
         beta_2=options.beta_2,
         global_clipnorm=options.clip_norm or None,
         use_ema=options.average > 0,
         ema_momentum=options.average,
+        gradient_accumulation_steps=config.batches.accumulate if config.batches.accumulate > 1 else None,
     )
     model.compile(optimizer, jit_compile=use_xla())
     model.build(None)
@@ -103,7 +103,7 @@ def build_batches(stage, config, stores):
     options = {
         "size": config.batches.size,
         "crop": config.batches.crop,
-        "steps": config.batches.steps_per_epoch,
+        "steps": config.batches.steps_per_epoch * config.batches.accumulate,
         "seed": (config.seed, STAGES.index(stage)),  # each stage sees its own crops
         "augment": config.batches.augment,
         "share": machine(),

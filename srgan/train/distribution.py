@@ -147,6 +147,11 @@ def _strategy_over(devices):
     return tf.distribute.MirroredStrategy([f"/{device}" for device in devices])
 
 
+def replicate_on_tensorflow(strategy) -> bool:
+    """Whether several replicas compute a step, each with variables of its own."""
+    return strategy is not None and keras.backend.backend() == "tensorflow"
+
+
 def build_scope(strategy):
     """The block in which networks, optimizer and metrics are created."""
     return strategy.scope() if strategy else nullcontext()

@@ -1,15 +1,17 @@
 """The log of a run."""
 
 import csv
+import io
+import logging
 from importlib.util import find_spec
 
-from srgan.files import atomic_path
+from srgan.files import atomic_path, set_aside
 
 LOSSES = ("pixel", "content", "adversarial", "artifact", "flat", "chroma", "lattice", "colour", "discriminator")
 
 
 COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
-COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y"]
+COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y", "validation/lpips"]
 
 
 class Log:
@@ -25,24 +27,57 @@ class Log:
 
     def cut(self, epoch):
         """Drop this stage's lines after `epoch`: these epochs are about to be repeated."""
-        rows = []
-        if self.path.exists():
-            with open(self.path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row["stage"] != self.stage or int(row["epoch"]) <= epoch]
+        rows = [row for row in self._rows() if row["stage"] != self.stage or int(row["epoch"]) <= epoch]
         self._replace(rows)
 
     def write(self, row):
-        with open(self.path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        self._replace([*rows, {"stage": self.stage, **row}])
+        self._replace([*self._rows(), {"stage": self.stage, **row}])
         if self.writer:
             for name in COLUMNS[3:]:
                 if name in row:
                     self.writer.add_scalar(name, row[name], row["step"])
             self.writer.flush()
 
+    def _rows(self):
+        try:
+            return read_log(self.path)
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            kept = set_aside(self.path)
+            logging.getLogger("srgan").warning("%s: cannot be read as a log; it is kept as %s, and a new one begins",
+                                               self.path, kept.name)  # fmt: skip
+            return []
+
     def _replace(self, rows):
         with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def read_log(path) -> list[dict[str, str]]:
+    """The lines of a log, also of one that a spreadsheet saved: with semicolons or tabs, decimal commas, in UTF-16.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is something else.
+    """
+    content = path.read_bytes()
+    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if not {"stage", "epoch"} <= set(reader.fieldnames or ()):
+        raise ValueError("no log")
+    try:
+        rows = [{key: _number(value or "", delimiter) for key, value in row.items() if key} for row in reader]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    for row in rows:
+        row["epoch"] = str(int(float(row["epoch"])))
+    return rows
+
+
+def _number(text, delimiter):
+    return text if delimiter == "," else text.replace(",", ".")

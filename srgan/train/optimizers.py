@@ -47,10 +47,14 @@ def orthogonal(matrix: keras.KerasTensor, steps: int = 5) -> keras.KerasTensor:
     return ops.transpose(x) if tall else x
 
 
-class RateFactors:
-    """Mixin for a Keras optimizer: chosen variables learn at a multiple of the learning rate.
+class StageOptimizer:
+    """Mixin for a Keras optimizer: what a stage needs beyond it.
 
-    Adam's steps do not depend on the size of a gradient, so a weight on a loss would not slow its network down.
+    Chosen variables learn at a multiple of the learning rate. Adam's steps do not depend on the size of a gradient, so a
+    weight on a loss would not slow its network down.
+
+    The moving average of the weights moves with each step, also where a step accumulates the gradients of several
+    batches, and does not replace the weights when `fit` ends, so that training can go on.
     """
 
     _factors: Mapping[int, float] = MappingProxyType({})
@@ -63,27 +67,42 @@ class RateFactors:
         factor = self._factors.get(self._get_variable_index(variable), 1.0)
         super().update_step(gradient, variable, learning_rate if factor == 1 else learning_rate * factor)
 
+    def finalize_variable_values(self, var_list):
+        pass
 
-class ScalableAdam(RateFactors, keras.optimizers.Adam):
-    """Adam with `scale_rate`."""
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.gradient_accumulation_steps:
+            super()._update_model_variables_moving_average(trainable_variables)
+            return
+        # Called after each batch, and after a step only with another momentum than 1.
+        is_step = ops.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
+        later = ops.where(ops.equal(self.iterations, 0), 0.0, self.ema_momentum)
+        momentum = ops.where(is_step, later, 1.0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average):
+            if average is not None:
+                average.assign(momentum * average + (1.0 - momentum) * variable)
 
 
-class ScalableMuon(RateFactors, Muon):
-    """Muon with `scale_rate`."""
+class StageAdam(StageOptimizer, keras.optimizers.Adam):
+    """Adam for a stage."""
 
 
-OPTIMIZERS = {"adam": ScalableAdam, "muon": ScalableMuon}
+class StageMuon(StageOptimizer, Muon):
+    """Muon for a stage."""
+
+
+OPTIMIZERS = {"adam": StageAdam, "muon": StageMuon}
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate at each step of a stage: a linear rise over the warm-up, then constant, in steps or a cosine."""
 
-    def __init__(self, options, steps_per_epoch):
-        self.options, self.steps_per_epoch = options, steps_per_epoch
+    def __init__(self, options, steps_per_epoch, accumulate=1):
+        self.options, self.steps_per_epoch, self.accumulate = options, steps_per_epoch, accumulate
 
     def __call__(self, step):
         options = self.options
-        step = ops.cast(step, "float32")
+        step = ops.cast(step // self.accumulate, "float32")  # Keras counts batches
         rate = ops.convert_to_tensor(options.learning_rate, "float32")
         if options.schedule == "step":
             for epoch in options.drops:
@@ -95,4 +114,4 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self):
-        return {"options": self.options, "steps_per_epoch": self.steps_per_epoch}
+        return {"options": self.options, "steps_per_epoch": self.steps_per_epoch, "accumulate": self.accumulate}

@@ -7,16 +7,17 @@ A run folder holds
     log.csv                 a line per epoch
     tensorboard/            the same for TensorBoard
     samples/                a sheet per epoch: low | bicubic | GAN | high
-    checkpoint/             the whole state after the last epoch, one file
+    checkpoint/             the whole state, twice: after the last epoch or within it, and before
     generator-pixel.keras   the generator after the pixel stage
     generator.keras         the generator so far
+    generator-best.keras    the generator after the epoch with the best validation score of its stage
 
-A stopped run, whatever stopped it, resumes after its last complete epoch, and ends with the weights of an uninterrupted
-one.
+A stopped run, whatever stopped it, resumes from its last checkpoint, and ends with the weights of an uninterrupted one.
 """
 
+import errno
 import logging
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
@@ -25,32 +26,20 @@ from filelock import Timeout
 from srgan.config.schema import Config
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
-from srgan.networks.files import load_generator
-from srgan.train.build import (
-    STAGES,
-    build_batches,
-    build_discriminator,
-    build_features,
-    build_generator,
-    build_model,
-    use_xla,
-)
-from srgan.train.callbacks import AfterEpoch, Progress, StopAtInterrupt, StopAtNaN
-from srgan.train.checkpoint import Checkpoint
+from srgan.train.build import build_discriminator, build_features, build_generator
+from srgan.train.checkpoint import STAGES
 from srgan.train.data.stores import choose_examples, open_stores
 from srgan.train.distribution import (
     all_machines_or_none,
-    as_fit_input,
     build_scope,
     choose_devices,
-    fit_scope,
     is_first_machine,
-    one_device,
     require_equal,
     strategy_over,
 )
-from srgan.train.run_folder import describe_start, epochs_done, own_folder, refuse_other_pictures, refuse_other_runs
-from srgan.train.weights import copy_weights, start_discriminator_from, start_from
+from srgan.train.run_folder import describe_start, own_folder, progress, refuse_other_pictures, refuse_other_runs
+from srgan.train.stage import train_stage
+from srgan.train.weights import start_discriminator_from, start_from
 
 
 def train(config: Config, output) -> Path:
@@ -67,6 +56,11 @@ def train(config: Config, output) -> Path:
     """
     output = Path(output)
     keras.utils.set_random_seed(config.seed)  # before machines join, or Keras makes them agree on a seed of its own
+    if config.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Its threads would otherwise add the gradients of several uses of a network in the order in which they end.
+        tf.config.experimental.enable_op_determinism()
     devices = choose_devices(config)
     if not is_first_machine():
         logging.getLogger("srgan").setLevel(logging.ERROR)  # the first machine warns
@@ -80,7 +74,10 @@ def train(config: Config, output) -> Path:
     except Timeout:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
     except OSError as error:
-        raise SRGANError(f"{error.filename or output}: {error.strerror or error}") from error
+        message = f"{error.filename or output}: {error.strerror or error}".splitlines()[0]
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            message += "; make room, and the same command goes on from the last checkpoint"
+        raise SRGANError(message) from error
 
 
 def _train(config, output, devices):
@@ -92,7 +89,8 @@ def _train(config, output, devices):
         with all_machines_or_none():
             if is_first_machine() == turn:
                 stores = open_stores(config)
-    seen = [config.to_yaml(), epochs_done(output), *(store.digest for store in stores.values())]
+    states = progress(output)
+    seen = [config.to_yaml(), states, *(store.digest for store in stores.values())]
     require_equal(seen, f"{output}: the machines differ in configuration, pictures or checkpoint; start the same command on all, "
                 "with the folder on a file system that they share")  # fmt: skip
     strategy = strategy_over(devices)
@@ -100,9 +98,9 @@ def _train(config, output, devices):
         with build_scope(strategy):
             features = build_features(config.gan)
             generator = build_generator(config)
-        if config.gan.epochs and config.gan.initial_discriminator and not epochs_done(output)[STAGES.index("gan")]:
+        if config.gan.epochs and config.gan.initial_discriminator and not states["gan"].begun:
             start_discriminator_from(config.gan.initial_discriminator, build_discriminator(config))
-        if config.initial_weights and not any(epochs_done(output)):
+        if config.initial_weights and not any(state.begun for state in states.values()):
             start_from(config.initial_weights, generator)
     examples = choose_examples(config, stores)
     with all_machines_or_none():
@@ -113,62 +111,5 @@ def _train(config, output, devices):
             describe_start(config, output, devices, stores, examples)
     for stage in STAGES:
         if getattr(config, stage).epochs:
-            _train_stage(stage, config, output, strategy, generator, features, stores, examples)
+            train_stage(stage, config, output, strategy, generator, features, stores, examples)
     return output / "generator.keras"
-
-
-def _train_stage(stage, config, output, strategy, generator, features, stores, examples):
-    """Train one stage, or what is left of it. Of a finished stage only the generator is loaded."""
-    options, steps = getattr(config, stage), config.batches.steps_per_epoch
-    checkpoint = Checkpoint(output / "checkpoint", stage)
-    first_epoch = checkpoint.epoch()
-    later = any(getattr(config, name).epochs and Checkpoint(output / "checkpoint", name).epoch()
-                for name in STAGES[STAGES.index(stage) + 1 :])  # fmt: skip
-    saved = output / ("generator-pixel.keras" if stage == "pixel" else "generator.keras")
-    if later or first_epoch >= options.epochs:
-        copy_weights(load_generator(saved), generator, saved)
-        return
-    # A discriminator starts from the same weights whether or not the stage before it ran in this process.
-    keras.utils.set_random_seed(config.seed + STAGES.index(stage))
-    with all_machines_or_none():
-        with build_scope(strategy):
-            model = build_model(stage, config, generator, features)
-        if first_epoch:
-            checkpoint.load(model)
-        elif stage == "gan" and options.initial_discriminator:
-            start_discriminator_from(options.initial_discriminator, model.discriminator)
-    if is_first_machine():
-        done = f"continuing after epoch {first_epoch} of {options.epochs}"
-        print(f"{stage}: {done if first_epoch else f'{options.epochs} epochs of {steps} steps'}")
-    batches = build_batches(stage, config, stores)
-    with _precision("float32"):  # the saved generator computes in float32, whatever it was trained in
-        snapshot = build_generator(config)
-    snapshot.compile(jit_compile=use_xla())
-    after = AfterEpoch(stage, output, checkpoint, snapshot, *examples, steps=steps, samples=config.samples)
-    after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
-    with fit_scope(strategy), StopAtInterrupt() as interrupt:
-        model.fit(
-            as_fit_input(batches, strategy),
-            epochs=options.epochs,
-            initial_epoch=first_epoch,
-            verbose=0,
-            shuffle=False,  # the batches have an order of their own, which the seed gives
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)),
-                StopAtNaN(stage, output),
-                *([Progress(stage, options.epochs, steps)] if is_first_machine() else []),
-                after,
-                interrupt,
-            ],
-        )
-    copy_weights(snapshot, generator, saved)
-
-
-@contextmanager
-def _precision(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -1,6 +1,7 @@
 """The run folder: which run it holds, and what may change when that run resumes."""
 
 import json
+import logging
 import os
 import platform
 from contextlib import contextmanager, suppress
@@ -9,12 +10,12 @@ from importlib import metadata
 import keras
 from filelock import FileLock
 
+from srgan.config.reading import read_tree
 from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
-from srgan.files import atomic_path
+from srgan.files import atomic_path, set_aside
 from srgan.interrupts import cleaned_up
-from srgan.train.build import STAGES
-from srgan.train.checkpoint import Checkpoint
+from srgan.train.checkpoint import STAGES, Checkpoint, State
 from srgan.train.validation import bicubic_one, validation_psnr_y
 
 # What may change from one start of a run to the next. Digests tell whether moved pictures are the same.
@@ -25,12 +26,19 @@ PLACES = (
     "validation_annotations",
     "clips",
     "validation_clips",
+    "low_resolution",
+    "validation_low_resolution",
     "store",
 )
 
 
-CHANGEABLE = ("batches.workers", "distribute", "samples", *(f"data.{key}" for key in PLACES))
+CHANGEABLE = (
+    *("batches.workers", "checkpoint_minutes", "deterministic", "distribute", "gan.patience", "keep_every"),
+    *("pixel.patience", "samples", *(f"data.{key}" for key in PLACES)),
+)
 
+
+_log = logging.getLogger("srgan")
 
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
 
@@ -56,18 +64,22 @@ def own_folder(output):
             raise
 
 
-def epochs_done(output):
-    """How many epochs of each stage are done."""
-    return [Checkpoint(output / "checkpoint", stage).epoch() for stage in STAGES]
+def progress(output) -> dict[str, State]:
+    """How far each stage has come."""
+    return {stage: Checkpoint(output / "checkpoint", stage).state() for stage in STAGES}
+
+
+def _begun(output):
+    return any(state.begun for state in progress(output).values())
 
 
 def _epochs_logged(output):
     file = output / "log.csv"
-    return len(file.read_text().splitlines()) - 1 if file.exists() else 0
+    return len(file.read_bytes().splitlines()) - 1 if file.exists() else 0
 
 
 def refuse_other_runs(config, output):
-    """Require that the folder is free, or holds a run of this configuration, or one that finished no epoch.
+    """Require that the folder is free, or holds a run of this configuration, or one that has no checkpoint yet.
 
     A run whose checkpoint was deleted is refused, too: its generator would be overwritten.
 
@@ -83,8 +95,8 @@ def refuse_other_runs(config, output):
         if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
-    done = epochs_done(output)
-    if not any(done):
+    Checkpoint(output / "checkpoint", STAGES[0]).require_whole()
+    if not _begun(output):
         if _epochs_logged(output) and not (output / "checkpoint").is_dir():  # which there is before an epoch is logged
             raise UsageError(
                 f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; "
@@ -92,16 +104,22 @@ def refuse_other_runs(config, output):
             )
         return
     try:
+        read_tree(file)
+    except UsageError as error:
+        _log.warning("%s; the run goes on with the configuration of this command, which could not be compared", error)
+        return
+    try:
         before = Config.load(file).flat()
     except UsageError as error:
         raise UsageError(f"{output}: holds a run that this version cannot continue ({error})") from error
     now = config.flat()
-    pixel_done, gan_done = done
-    stage, least = ("gan", gan_done) if gan_done else ("pixel", pixel_done)
+    states = progress(output)
+    stage = "gan" if states["gan"].begun else "pixel"
+    least = states[stage].epoch + bool(states[stage].step)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in CHANGEABLE]
     if now[f"{stage}.epochs"] >= least:
         changed = [key for key in changed if key != f"{stage}.epochs"]
-    if not gan_done:
+    if not states["gan"].begun:
         changed = [key for key in changed if not key.startswith(("gan.", "network.discriminator"))]
     if changed:
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
@@ -113,7 +131,18 @@ def refuse_other_runs(config, output):
 def _starts(output):
     """The earlier starts in environment.json, if the run has finished an epoch."""
     file = output / "environment.json"
-    return json.loads(file.read_text(encoding="utf-8")) if any(epochs_done(output)) and file.exists() else []
+    if not _begun(output) or not file.exists():
+        return []
+    try:
+        starts = json.loads(file.read_text(encoding="utf-8"))
+        if not all("bicubic_psnr_y" in start for start in starts):
+            raise ValueError("no list of starts")
+        return starts
+    except (ValueError, TypeError):
+        kept = set_aside(file)
+        _log.warning("%s: damaged; it is kept as %s, and a new one begins. Whether the pictures are still those of the "
+                     "epochs that are done could not be compared", file, kept.name)  # fmt: skip
+        return []
 
 
 def _digests(stores):

@@ -16,7 +16,22 @@ if TYPE_CHECKING:
 
 def validation_psnr_y(store: Store, upscale: Callable[[np.ndarray], np.ndarray]) -> float:
     """The mean PSNR-Y in dB of `upscale`, a function of one uint8 picture or window, over a store or windows."""
-    return float(np.mean([psnr_y(hr, upscale(lr), store.scale) for lr, hr in zip(store.lr, store.hr)]))
+    return validation_scores(store, upscale, perceptual=False)["psnr_y"]
+
+
+def validation_scores(store, upscale, perceptual) -> dict[str, float]:
+    """The mean scores of `upscale`, a function of one uint8 picture or window, over a store or windows.
+
+    Args:
+        perceptual: whether to compute LPIPS, too; it is left out where pictures have less than 31 pixels a side.
+    """
+    results = [(hr, upscale(lr)) for lr, hr in zip(store.lr, store.hr)]
+    scores = {"psnr_y": float(np.mean([psnr_y(hr, sr, store.scale) for hr, sr in results]))}
+    if perceptual:
+        from srgan.metrics.lpips import lpips
+
+        scores["lpips"] = float(np.mean([lpips(hr, sr) for hr, sr in results]))
+    return {name: score for name, score in scores.items() if not np.isnan(score)}
 
 
 def upscale_one(generator: "keras.Model", lr: np.ndarray) -> np.ndarray:

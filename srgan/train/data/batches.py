@@ -34,7 +34,8 @@ class Batches(keras.utils.PyDataset):
     the ranges in `photograph`. Positions and flips of the crops do not depend on the degradation. Pictures come in a
     new random order for each pass.
 
-    Set `epoch` before each epoch: an epoch always has the same batches, so that a run can resume. `seed` is a sequence
+    Set `epoch` before each epoch: an epoch always has the same batches, so that a run can resume, also within an epoch:
+    with `start` the first batches of an epoch are left out. `seed` is a sequence
     of integers. With `share=(i, n)`, a batch is the i-th, from 0, of the n equal parts of a batch of `size` crops.
     """
 
@@ -47,11 +48,11 @@ class Batches(keras.utils.PyDataset):
         self._cut_lr = {"bicubic": self._own_lr, "realistic": self._degraded_lr, "photograph": self._degraded_lr}[
             degradation
         ]
-        self.epoch = 0
+        self.epoch = self.start = 0
         self._picture = endless_order(store.count, (*seed, 0))
 
     def __len__(self):
-        return self.steps
+        return self.steps - self.start
 
     def __getitem__(self, step):
         first = self.first(step)
@@ -61,7 +62,7 @@ class Batches(keras.utils.PyDataset):
     def first(self, step):
         """The number of a batch's first crop, counted from the beginning of the stage."""
         part, parts = self.share
-        return (self.epoch * self.steps + step) * self.size + part * (self.size // parts)
+        return (self.epoch * self.steps + self.start + step) * self.size + part * (self.size // parts)
 
     def _crop(self, index):
         picture = self._picture(index)

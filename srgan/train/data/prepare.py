@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
+from srgan.train.data.pairs import pair_squares
 from srgan.train.data.photographs import noise_level
 
 FORMAT = 3  # part of the key: raise it when what is stored changes
@@ -89,6 +90,7 @@ def prepare(
     fit: str = "squash",
     shrink: float = 1.0,
     maximum_noise: float | None = None,
+    low: Mapping[Path, Path] | None = None,
     label: str = "pictures",
 ) -> Store:
     """Open the store of `pictures`, making it first where it does not exist.
@@ -103,6 +105,8 @@ def prepare(
         shrink: factor by which pictures are resized first, as far as a square still fits into them.
         maximum_noise: levels of 255; pictures with more noise in their flat parts, once shrunk, are left out; None:
             none are.
+        low: the path of the low resolution of each picture; None: it is made by bicubic. `fit` and `shrink` do not count
+            then, see srgan.train.data.pairs.pair_squares.
         label: what the progress bar and messages call them.
 
     Raises:
@@ -111,15 +115,24 @@ def prepare(
     settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
     if maximum_noise is not None:  # a store without has the key that it always had
         settings["maximum_noise"] = maximum_noise
+    files = list(pictures)
+    if low is not None:
+        settings["pairs"] = True
+        files += [low[picture] for picture in pictures]
+
+    def cut(path, pixels):
+        if low is None:
+            return list(squares(pixels, size=size, scale=scale, fit=fit, shrink=shrink))
+        return pair_squares(pixels, low[path], size=size, scale=scale)
 
     def build(part):
-        pixels = len(pictures) * size**2 if fit != "tile" else sum(map(_pixels, pictures))
+        pixels = len(pictures) * size**2 if fit != "tile" and low is None else sum(map(_pixels, pictures))
         check_room(part.parent, pixels, scale, f"{len(pictures)} pictures")
         content = dict(settings)
         with new_store(part, content, f"{len(pictures)} {label}") as write:
-            content |= _prepare_all(pictures, settings, label, write)
+            content |= _prepare_all(pictures, settings, cut, label, write)
 
-    return make_store(pictures, root, settings, build)
+    return make_store(files, root, settings, build)
 
 
 def make_store(files, root, settings, build) -> Store:
@@ -255,8 +268,7 @@ def _pixels(path):
         return 0
 
 
-def _prepare_all(pictures, settings, label, write):
-    options = {key: settings[key] for key in ("size", "scale", "fit", "shrink")}
+def _prepare_all(pictures, settings, cut, label, write):
     limit, noisy, sides = settings.get("maximum_noise"), [], []
 
     def work(path):
@@ -265,8 +277,9 @@ def _prepare_all(pictures, settings, label, write):
             if limit and noise_level(shrunk(pixels, settings["size"], settings["shrink"])) > limit:
                 noisy.append(path)
                 return [], None
+            pairs = cut(path, pixels)
             sides.append(min(pixels.shape[:2]))
-            return list(squares(pixels, **options)), None
+            return pairs, None
         except SRGANError as error:
             return [], str(error)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from srgan.errors import SRGANError
 from srgan.train.data.degradation import degraded
+from srgan.train.data.pairs import match_low
 from srgan.train.data.prepare import Store, default_root, prepare
 from srgan.train.data.selection import choose_pictures
 from srgan.train.data.windows import Windows
@@ -32,10 +33,20 @@ def open_stores(config) -> dict[str, Store]:
     if not validation:
         raise SRGANError("data.validation_count: no picture is left for validation")
     options = {"size": data.size, "scale": scale, "fit": data.fit, "shrink": data.shrink}
-    stores = {
-        "pictures": prepare(training, root, **options, maximum_noise=data.maximum_noise, label="training pictures"),
-        "validation_pictures": prepare(validation, root, **options, label="validation pictures"),
+    held_back = data.validation_pictures is None
+    low = {
+        "pictures": (training, "low_resolution"),
+        "validation_pictures": (validation, "low_resolution" if held_back else "validation_low_resolution"),
     }
+    stores = {}
+    for kind, (pictures, key) in low.items():
+        pairs = None
+        if (folder := getattr(data, key)) is not None:
+            pairs = match_low(pictures, folder, f"data.{key}")
+            pictures = list(pairs)
+        noise = data.maximum_noise if kind == "pictures" else None
+        label = "training pictures" if kind == "pictures" else "validation pictures"
+        stores[kind] = prepare(pictures, root, **options, maximum_noise=noise, low=pairs, label=label)
     if data.clips or data.validation_clips:
         from srgan.train.data.clips import choose_clips, prepare_clips  # which needs PyAV
 
