@@ -1,8 +1,14 @@
 """The shipped models, and finding one by name or path."""
 
+import logging
+import os
 from pathlib import Path
 
 from srgan.errors import UsageError
+from srgan.hub import PREFIX, fetch
+
+_SUFFIXES = (".keras", ".pth", ".pt", ".safetensors", ".onnx")
+_log = logging.getLogger("srgan")
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -17,13 +23,22 @@ def shipped_models() -> dict[str, Path]:
     return {name: file for name, file in files.items() if file.is_file()}
 
 
+def own_models() -> dict[str, Path]:
+    """The models in the user's folder, SRGAN_MODELS or ~/.config/srgan/models, by their names without the suffix."""
+    settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    folder = Path(os.environ.get("SRGAN_MODELS") or Path(settings) / "srgan" / "models")
+    files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+    return {file.stem: file for file in files if file.suffix.lower() in _SUFFIXES}
+
+
 def is_shipped(path: str | Path) -> bool:
     """Whether a file is one of the package's own weights."""
     return Path(path).parent == WEIGHTS
 
 
 def find_model(name_or_path: str | Path | None = None) -> Path:
-    """The file of a model: a path, or the name of a shipped one; without either the default model.
+    """The file of a model: a path, the name of a shipped one or of one in the user's folder, or hf://OWNER/NAME on the hub;
+    without any the default model.
 
     Raises:
         UsageError: there is none; the message lists what there is.
@@ -33,15 +48,23 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         if not shipped:
             raise UsageError("no model is shipped yet: pass --model with a .keras file, as srgan-train writes it")
         return next(iter(shipped.values()))
-    path = Path(name_or_path)
-    if str(name_or_path) in shipped and not path.is_file():
-        return shipped[str(name_or_path)]
+    name, path = str(name_or_path), Path(name_or_path)
+    if name.startswith(PREFIX):
+        return fetch(name)
+    own = own_models()
+    if name in shipped and not path.is_file():
+        if name in own:
+            _log.info("%s: the shipped model; the one in the folder of your own is %s", name, own[name])
+        return shipped[name]
     if path.is_dir() and (path / "generator.keras").is_file():  # a run folder of srgan-train
         return path / "generator.keras"
     if not path.is_file():
+        if found := own.get(name) or {file.name: file for file in own.values()}.get(name):
+            return found
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
+        have += f"; of your own: {', '.join(own)}" if own else ""
         raise UsageError(
-            f"{name_or_path}: no such model; pass the path of a .keras, .pth or .safetensors file ({have})"
+            f"{name_or_path}: no such model; pass the path of a .keras, .pth, .safetensors or .onnx file ({have})"
         )
     return path
 
