@@ -309,3 +309,14 @@ def test_converted_sound_stays_in_step_where_some_is_missing(suffix, codec, tmp_
         begin, end = (round(100 * time) for time in quiet)
         assert loud[3 : begin - 2].all() and not loud[begin + 2 : end - 2].any() and loud[end + 2 : end + 25].all()
         assert complaints(target) == set()
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_sound_of_windows_is_converted_to_its_end(suffix, tmp_path):
+    """Whose decoder gives its last samples without a time."""
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1:r=44100"
+    coding = ["-c:v", "wmv2", "-c:a", "wmav2", tmp_path / "in.wmv"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs.split(), *coding], check=True)
+    (line,) = write(tmp_path / "in.wmv", tmp_path / f"out{suffix}")
+    assert "is converted to" in line
+    assert np.abs(heard(tmp_path / f"out{suffix}", 1))[400:7800].reshape(-1, 100).max(1).min() > 0.05

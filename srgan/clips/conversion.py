@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 
-from srgan.clips.ffmpeg import FFmpegError, av
+from srgan.clips.ffmpeg import FFmpegError, av, fraction
 
 _SOUND = {".webm": "libopus"}  # the others: AAC
 _TEXT = {".webm": "webvtt", ".mkv": "subrip"}  # the others: mov_text
@@ -66,6 +66,7 @@ class Converter:
             set_up(context, stream)
         self._context = context
         self._graph = self._kind = None
+        self._end = 0  # of what is decoded, in ticks of the stream
 
     def convert(self, packet) -> Iterator[av.Packet]:
         """Yield what comes of a packet; nothing where it is damaged."""
@@ -94,12 +95,15 @@ class Converter:
             yield result
 
     def _encode(self, frame):
-        kind = frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
+        base = fraction(self._stream.time_base)
+        frame.time_base, frame.pts = base, self._end if frame.pts is None else frame.pts  # the last ones come without
+        self._end = frame.pts + round(frame.samples / base / frame.sample_rate)
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != self._kind:  # in broadcasts it may change
             yield from self._filtered(None)
             self._kind, self._graph = kind, av.filter.Graph()
             properties = {"sample_rate": frame.sample_rate, "format": frame.format, "layout": frame.layout}
-            source = self._graph.add_abuffer(**properties, time_base=Fraction(frame.time_base))
+            source = self._graph.add_abuffer(**properties, time_base=base)
             # What is missing is filled with silence, so that the rest stays in step.
             fill = self._graph.add("aresample", f"{self._context.sample_rate}:async=1")
             sink = self._graph.add("abuffersink")
