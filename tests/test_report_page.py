@@ -57,7 +57,7 @@ def report(tmp_path_factory):
         Image.fromarray(pixels).save(folder / "in" / f"{name}.png")
     methods = [Method(name, folder, "0" * 64, "numpy", way) for name, way in (("darker", darker), ("rougher", rougher))]
     patch = pytest.MonkeyPatch()
-    patch.setattr("srgan.compare.report.load_methods", lambda models: (methods, 4))
+    patch.setattr("srgan.compare.report.load_methods", lambda models, **options: (methods, 4))
     try:
         figures = compare([folder / "in"], folder / "out", [])
     finally:
