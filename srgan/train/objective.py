@@ -34,18 +34,19 @@ class SRGAN(keras.Model):
     Args:
         generator: of srgan.networks.generators or srgan.networks.over_time (a recurrent one through `over_frames`).
         discriminator: of srgan.networks.discriminators; None to train the generator by pixels only.
-        features: of srgan.networks.vgg19; None where content_weight is 0.
+        features: of srgan.networks.vgg19; None for no content loss.
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
         pixel_weight, content_weight, adversarial_weight, artifact_weight: weights of the generator's losses; a loss of
-            weight 0 is not computed.
+            weight 0 is not computed. None: the paper's for the networks that are given, so that the content loss has 1
+            with `features` and the adversarial loss 1e-3 with a discriminator, and without one the pixel loss has 1.
         flat_weight, chroma_weight, lattice_weight, colour_weight: the same.
         flat_level: see srgan.train.losses.flat_loss.
         average: momentum of the moving average of the generator's weights, for srgan.train.losses.artifact_loss.
 
     Example:
-        >>> model = SRGAN(generator, discriminator, features)
+        >>> model = SRGAN(generator)  # by pixels; or SRGAN(generator, discriminator, features)
         >>> model.compile(keras.optimizers.Adam(1e-4, beta_1=0.9))
         >>> model.fit(batches, epochs=10)
     """
@@ -57,13 +58,13 @@ class SRGAN(keras.Model):
         features=None,
         *,
         pixel_loss="mse",
-        pixel_weight=0.0,
+        pixel_weight=None,
         content_loss="mse",
-        content_weight=1.0,
+        content_weight=None,
         content_scale=1 / 12.75,
         content_layer_weights=(1.0,),
         adversarial="vanilla",
-        adversarial_weight=1e-3,
+        adversarial_weight=None,
         artifact_weight=0.0,
         flat_weight=0.0,
         flat_level=5.0,
@@ -75,10 +76,14 @@ class SRGAN(keras.Model):
         super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
         self.generator, self.discriminator, self.features = generator, discriminator, features
         self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
-        self.weights_of = {
-            "pixel": pixel_weight,
-            "content": content_weight,
-            "adversarial": adversarial_weight,
+        usual = {
+            "pixel": float(discriminator is None),
+            "content": float(features is not None),
+            "adversarial": 1e-3 if discriminator is not None else 0.0,
+        }
+        given = {"pixel": pixel_weight, "content": content_weight, "adversarial": adversarial_weight}
+        self.weights_of = {name: usual[name] if weight is None else weight for name, weight in given.items()}
+        self.weights_of |= {
             "artifact": artifact_weight,
             "flat": flat_weight,
             "chroma": chroma_weight,
