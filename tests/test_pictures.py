@@ -193,13 +193,6 @@ def test_damaged_metadata_do_not_matter():
     assert read_picture(cmyk).pixels.shape == (20, 30, 3)
 
 
-def test_too_much_exif_for_jpeg_is_left_out(tmp_path):
-    exif = Image.Exif()
-    exif[0x010E] = "x" * 70000
-    write_picture(Picture(photograph(20, 30), exif=exif), tmp_path / "a.jpg")
-    assert Image.open(tmp_path / "a.jpg").size == (30, 20)
-
-
 def test_from_pillow_to_pillow():
     image = Image.fromarray(photograph(20, 30))
     image.info = {"icc_profile": SRGB, "dpi": (72, 72)}

@@ -20,7 +20,7 @@ from srgan.pictures.arrays import (
 from srgan.pictures.formats import IN_SRGB, OF_8_BITS, READABLE, WITHOUT_ALPHA, WRITABLE, output_format
 from srgan.pictures.picture import Picture
 from srgan.pictures.reading import from_pillow, read_picture, read_rgb
-from srgan.pictures.writing import to_pillow, write_picture
+from srgan.pictures.writing import left_out, to_pillow, write_picture
 
 __all__ = [
     "IN_SRGB",
@@ -33,6 +33,7 @@ __all__ = [
     "downscale",
     "fill_transparent",
     "from_pillow",
+    "left_out",
     "nearest_in_palette",
     "on_white",
     "output_format",

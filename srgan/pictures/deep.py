@@ -88,6 +88,8 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         start = place
         while data[start : start + 1].isdigit():
             start += 1
+        if start == place:
+            raise ValueError("its header is damaged")
         numbers.append(int(data[place:start]))
     if len(numbers) < 3 or numbers[2] < 256:
         return decode_with_pillow(data, kind, refuse_large)

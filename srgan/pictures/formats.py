@@ -21,6 +21,8 @@ WRITABLE = {
 WITHOUT_ALPHA = {"JPEG", "BMP"}
 OF_8_BITS = {"JPEG", "WebP", "BMP"}
 IN_SRGB = {"JPEG XL", "BMP"}  # have no profile
+WITHOUT_METADATA = {"BMP"}
+WITHOUT_IPTC = {"WebP", "AVIF", "JPEG XL", "BMP"}
 READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 
 _MOST_PIXELS_A_SIDE = {

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 from PIL import Image
 
+from srgan.pictures.jpeg import jpeg_bits, refuse_lost_pixels, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.profiles import convert_to_srgb
 
@@ -43,25 +44,17 @@ def _palette(image):
 
 
 def decode_with_pillow(data, kind, refuse_large):
-    if kind == "JPEG" and (bits := _jpeg_bits(data)) > 8:
+    if kind == "JPEG" and (bits := jpeg_bits(data)) > 8:
         raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
     with Image.open(io.BytesIO(data), formats=[kind] if kind != "JPEG" else ["JPEG", "MPO"]) as image:
         refuse_large(image.width, image.height)
         decoded = decoded_from_pillow(image)
+    if kind == "JPEG":
+        refuse_lost_pixels(data)
+        decoded.xmp = whole_xmp(data, decoded.xmp)
     if kind == "TGA" and not _tga_has_alpha(data) and decoded.pixels.shape[2] in (2, 4):
         decoded.pixels = decoded.pixels[..., :-1]
     return decoded
-
-
-def _jpeg_bits(data):
-    """The bits of a JPEG file's samples, by its frame header; 8 if there is none."""
-    place = 2
-    while place + 5 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return data[place + 4]
-        place += 1 if marker == 0xFF else 2 + length
-    return 8
 
 
 def _tga_has_alpha(data):

@@ -63,7 +63,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
     except SRGANError:
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         reason = "not enough memory" if is_out_of_memory(error) else reason
         raise SRGANError(f"{name}: cannot be read as a picture ({reason})") from error
 

@@ -167,6 +167,8 @@ def _decode(page, data):
 def _samples(page, data, kind):
     """The page's samples, (height, width, samples), as tifffile or else libvips decodes them."""
     try:
+        if min(len(page.dataoffsets), len(page.databytecounts)) < math.prod(page.chunked):
+            raise ValueError("the places of some of its strips are missing")
         values = page.asarray()
         if values.dtype == bool:
             values = values.astype(np.uint8)
@@ -197,7 +199,7 @@ def _with_vips(data):
         image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
         return image.numpy().reshape(image.height, image.width, -1)
     except pyvips.Error as error:
-        raise ValueError(error) from error
+        raise ValueError("; ".join(dict.fromkeys(str(error).splitlines()))) from error
 
 
 def _from_palette(indices, page):

@@ -1,7 +1,6 @@
 """Writing picture files with their metadata."""
 
 import os
-import struct
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.pictures.arrays import on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
-from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, output_format
+from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, WITHOUT_IPTC, WITHOUT_METADATA, output_format
+from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp
 from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
@@ -22,7 +22,6 @@ from srgan.pictures.profiles import gray_as_rgb_profile, profile_to_srgb
 
 _WITHOUT_GRAY = {"WebP", "AVIF"}
 _IPTC = 0x0404  # its number among Photoshop's resources
-_LARGEST_SEGMENT = 65400  # bytes of metadata in JPEG
 _LARGEST_TIFF = 3 * 2**30  # bytes of pixels; more, which LZW can make larger still, need the format's 64-bit form
 
 
@@ -81,6 +80,24 @@ def write_picture(
         raise SRGANError(f"{path}: cannot be written ({error})") from error
 
 
+def left_out(picture: Picture, kind: str) -> list[str]:
+    """What of a picture's metadata has no place in a format, in words."""
+    lost = []
+    if kind == "JPEG":
+        data = picture.exif and metadata_of(picture)["exif"]
+        if data and len(data) > LARGEST_SEGMENT:
+            tags = ", ".join(f"{tag:#06x}" for tag in fit_exif(Exif.parse(data))[1])
+            lost.append(f"EXIF beyond 64 KiB (the values of {tags})")
+    if kind in WITHOUT_METADATA:
+        lost += [name for name, value in (("EXIF", picture.exif), ("XMP", picture.xmp)) if value]
+    if picture.iptc and (kind in WITHOUT_IPTC or kind == "JPEG" and len(picture.iptc) > LARGEST_SEGMENT):
+        lost.append("IPTC")
+    if picture.text and kind != "PNG":
+        names = {content.partition(b"\0")[0].decode("latin-1") for _, content in picture.text}
+        lost.append(f"the texts {', '.join(sorted(names))}")
+    return lost
+
+
 def to_pillow(picture: Picture) -> Image.Image:
     """A `Picture` as a Pillow picture, with its metadata in `info`. Colour or alpha of 16 bits are rounded to 8."""
     pixels = picture.pixels
@@ -116,26 +133,19 @@ def _write_pillow(picture, kind, path, quality, lossless):
     options = _pillow_options(picture)
     chroma = "4:4:4" if quality >= 90 else "4:2:0"
     if kind == "JPEG":
-        for key in ("exif", "xmp"):
-            if len(options.get(key, b"")) > _LARGEST_SEGMENT:
-                del options[key]
-        if "exif" in options:
-            options["exif"] = (
-                b"Exif\0\0" + replace(Exif.parse(options["exif"]), size=image.size).for_jpeg(not picture.icc).tobytes()
-            )
-        options |= {"quality": quality, "subsampling": chroma, "extra": _photoshop_segment(options)}
+        extra = iptc_segment(options.get("photoshop", {}).get(_IPTC, b""))
+        if "exif" in options and (exif := Exif.parse(options["exif"])):
+            exif, _ = fit_exif(replace(exif, size=image.size).for_jpeg(not picture.icc))
+            options["exif"] = b"Exif\0\0" + exif.tobytes()
+        if "xmp" in options:
+            options["xmp"], more = split_xmp(options["xmp"])
+            extra += more
+        options |= {"quality": quality, "subsampling": chroma, "extra": extra}
     elif kind == "AVIF":
         options |= {"quality": quality, "subsampling": chroma}
     elif kind == "WebP":
         options |= {"quality": quality, "lossless": lossless}
     image.save(path, kind, **options)
-
-
-def _photoshop_segment(options):
-    """JPEG's segment APP13 with IPTC, as Photoshop writes it; b"" without."""
-    iptc = options.get("photoshop", {}).get(_IPTC, b"")
-    content = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
-    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content if 0 < len(iptc) < _LARGEST_SEGMENT else b""
 
 
 def _in_srgb(pixels, icc):

@@ -173,6 +173,8 @@ def _compute(task, upscaler, stream_suffix, on_tile):
 @_stage
 def _write(task, keep_time, **options):
     picture, task.picture = task.picture, None
+    if not options.get("strip_metadata") and (lost := pictures.left_out(picture, task.kind)):
+        _log.info("%s: %s has no place for %s", task.source, task.kind, "; ".join(lost))
     if task.target == "-":
         _write_to_stdout(picture, task.kind, options)
         return

@@ -1,0 +1,126 @@
+"""JPEG's segments (ITU-T T.81, annex B): what Pillow does not tell of them, and metadata that are larger than one."""
+
+import hashlib
+import logging
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+
+from srgan.pictures.exif import Exif
+
+LARGEST_SEGMENT = 65400  # bytes of metadata in one
+
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
+
+# What libjpeg warns of where pixels are lost. Its other warnings are about versions and parameters.
+_LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
+_NOT_FRAMES = (0xC4, 0xC8, 0xCC)
+_START_OF_SCAN, _APP1, _APP13 = 0xDA, 0xE1, 0xED
+_IPTC = 0x0404  # its number among Photoshop's resources
+
+# XMP Specification, part 3, section 1.1.3.1: what does not fit into one segment is in others, which the first one names.
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+_NAMES_EXTENSION = re.compile(rb"""HasExtendedXMP(?:\s*=\s*["']|>\s*)([0-9A-F]{32})""")
+_MENTION = re.compile(
+    rb"""\s*xmpNote:HasExtendedXMP\s*=\s*["'][0-9A-F]{32}["']|\s*<xmpNote:HasExtendedXMP>[^<]*</xmpNote:HasExtendedXMP>"""
+)
+_MAIN_XMP = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="%s"/>'
+    b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and the content of each segment of a JPEG file before its first scan."""
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])[0]
+        if marker == _START_OF_SCAN:
+            return
+        if marker == 0xFF:
+            place += 1
+            continue
+        yield marker, data[place + 4 : place + 2 + length]
+        place += 2 + length
+
+
+def jpeg_bits(data: bytes) -> int:
+    """The bits of a JPEG file's samples, by its frame header; 8 if there is none."""
+    frames = (
+        content[0]
+        for marker, content in segments(data)
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES and content
+    )
+    return next(frames, 8)
+
+
+def refuse_lost_pixels(data: bytes) -> None:
+    """Raise ValueError for a JPEG file in whose pixels libjpeg notices damage, of which Pillow does not tell."""
+    import pyvips
+
+    pyvips.vips_lib.vips_error_clear()
+    try:
+        pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning").avg()
+    except pyvips.Error as error:
+        if lost := [line for line in str(error).splitlines() if any(words in line for words in _LOST)]:
+            raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error
+
+
+def whole_xmp(data: bytes, xmp: bytes | None) -> bytes | None:
+    """The XMP of a JPEG file of which `xmp` is the part in the first segment."""
+    if not xmp or not (named := _NAMES_EXTENSION.search(xmp)):
+        return xmp
+    parts = {}
+    for marker, content in segments(data):
+        head = len(_EXTENSION) + 32
+        if marker == _APP1 and content.startswith(_EXTENSION + named[1]) and len(content) > head + 8:
+            parts[struct.unpack(">I", content[head + 4 : head + 8])[0]] = content[head + 8 :]
+    extended = b"".join(parts[start] for start in sorted(parts))
+    if hashlib.md5(extended, usedforsecurity=False).hexdigest().upper().encode() != named[1]:
+        return xmp
+    properties = re.search(rb"<rdf:RDF[^>]*>(.*)</rdf:RDF>", extended, re.DOTALL)
+    if xmp == _MAIN_XMP % named[1] or not properties:
+        return extended
+    own = _MENTION.sub(b"", xmp)
+    return re.sub(rb"(</rdf:RDF>)", lambda end: properties[1] + end[1], own, count=1)
+
+
+def split_xmp(xmp: bytes) -> tuple[bytes, bytes]:
+    """XMP of any length as the content of the first segment, and the bytes of the segments that follow."""
+    if len(xmp) <= LARGEST_SEGMENT:
+        return xmp, b""
+    digest = hashlib.md5(xmp, usedforsecurity=False).hexdigest().upper().encode()
+    rest = b""
+    for start in range(0, len(xmp), LARGEST_SEGMENT):
+        head = _EXTENSION + digest + struct.pack(">II", len(xmp), start)
+        rest += _segment(_APP1, head + xmp[start : start + LARGEST_SEGMENT])
+    return _MAIN_XMP % digest, rest
+
+
+def fit_exif(exif: Exif) -> tuple[Exif, list[int]]:
+    """EXIF that fits into one segment, and the tags that were left out for it, the largest first."""
+    left_out = []
+    while len(exif.tobytes()) > LARGEST_SEGMENT:
+        parts = {name: getattr(exif, name) for name in ("first", "photo", "gps", "interop")}
+        name, tag = max(
+            ((name, tag) for name, entries in parts.items() for tag in entries),
+            key=lambda key: len(parts[key[0]][key[1]].data),
+        )
+        left_out.append(tag)
+        exif = replace(exif, **{name: {key: entry for key, entry in parts[name].items() if key != tag}})
+    return exif, left_out
+
+
+def iptc_segment(iptc: bytes) -> bytes:
+    """IPTC as the segment that Photoshop writes; b"" for none and for too much."""
+    if not 0 < len(iptc) <= LARGEST_SEGMENT:
+        return b""
+    return _segment(
+        _APP13, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    )
+
+
+def _segment(marker, content):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
