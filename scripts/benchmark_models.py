@@ -1,0 +1,85 @@
+"""Time models of other people against PyTorch: the same file, the same picture, turn by turn.
+
+    pip install torch spandrel && python scripts/benchmark_models.py 4x-Something.pth ... [--side 128] [--rounds 3]
+
+Without a file, networks of random weights are made: RealESRGAN_x4plus' RRDB at full size and realesr-general-x4v3's compact one.
+Prints how many times as long PyTorch takes in float32 as OpenVINO in bfloat16, where the processor has instructions for it, and in
+float32, and the largest difference of the float32 results.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from srgan.errors import SRGANError
+from srgan.upscale.engines import load_engine
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path, help=".pth or .safetensors files (default: random weights)")
+    parser.add_argument("--side", type=int, default=128, help="of the picture in pixels (default: 128)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median is taken (default: 3)")
+    arguments = parser.parse_args(argv)
+    try:
+        import torch
+        from spandrel import ModelLoader
+    except ImportError as error:
+        print(f"benchmark_models: {error}: run `pip install torch spandrel`", file=sys.stderr)
+        return 2
+    torch.set_num_threads(os.cpu_count())
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        for path in arguments.models or _random_models(torch, Path(folder)):
+            try:
+                _compare(torch, ModelLoader().load_from_file(path).model.eval(), path, arguments)
+            except SRGANError as error:
+                print(error, file=sys.stderr)
+                return 1
+    return 0
+
+
+def _random_models(torch, folder):
+    from spandrel.architectures.Compact import Compact
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    networks = {"RRDB": ESRGAN(num_filters=64, num_blocks=23, scale=4), "compact": Compact(num_conv=32, upscale=4)}
+    for name, network in networks.items():
+        torch.save(network.state_dict(), folder / f"{name}.pth")
+        yield folder / f"{name}.pth"
+
+
+def _compare(torch, network, path, arguments):
+    lr = np.random.default_rng(0).random((1, arguments.side, arguments.side, 3), np.float32)
+    tensor = torch.from_numpy(lr.transpose(0, 3, 1, 2).copy())
+    exact = load_engine(path, engine="openvino", precision="float32")
+    fast = load_engine(path, engine="openvino", precision="auto")
+    works = {"PyTorch float32": lambda: network(tensor), "OpenVINO float32": lambda: exact(lr)}
+    if fast.precision != "float32":
+        works[f"OpenVINO {fast.precision}"] = lambda: fast(lr)
+    difference = np.abs(network(tensor).numpy().transpose(0, 2, 3, 1) - exact(lr)).max()
+    seconds = {name: [] for name in works}
+    for _ in range(arguments.rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(
+        f"{path.name}, {arguments.side} x {arguments.side} pixels; float32 results differ by at most {difference:.1e}"
+    )
+    for name, median in medians.items():
+        print(
+            f"  {name:18} {median:8.3f} s   PyTorch takes {medians['PyTorch float32'] / median:.2f} times as long",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
