@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 from srgan.clips.ffmpeg import FFmpegError, av, fraction
 
@@ -15,7 +16,7 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "
 _GLOBAL_HEADER = 1 << 22
 
 
-def conversion_of(stream, suffix: str) -> tuple[str, str] | None:
+def conversion_of(stream: Any, suffix: str) -> tuple[str, str] | None:
     """The encoder by which a stream goes into a container with little loss, and what a message says of it; None: there is
     none.
     """
@@ -32,7 +33,7 @@ def conversion_of(stream, suffix: str) -> tuple[str, str] | None:
     return codec, f"is converted to {_NAMES.get(codec, codec)}{lost}"
 
 
-def set_up(context, stream) -> None:
+def set_up(context: Any, stream: Any) -> None:
     """Set up an encoder, not yet open, for what a stream holds."""
     source = stream.codec_context
     context.flags |= _GLOBAL_HEADER
@@ -59,16 +60,17 @@ class Converter:
         context: it, set up; None: a new one.
     """
 
-    def __init__(self, stream, codec: str, context=None):
+    def __init__(self, stream: Any, codec: str, context: Any = None):
         self._stream = stream
         if context is None:
             context = av.CodecContext.create(codec, "w")
             set_up(context, stream)
         self._context = context
-        self._graph = self._kind = None
+        self._graph: Any = None
+        self._kind: tuple = ()
         self._end = 0  # of what is decoded, in ticks of the stream
 
-    def convert(self, packet) -> Iterator[av.Packet]:
+    def convert(self, packet: av.Packet) -> Iterator[av.Packet]:
         """Yield what comes of a packet; nothing where it is damaged."""
         with contextlib.suppress(FFmpegError, ValueError):
             if self._stream.type == "subtitle":

@@ -23,7 +23,7 @@ def deinterlace(
         parity: the field that comes first, "tff" (top) or "bff" (bottom); "auto": as each frame says, else top.
         on_interlaced: called at the first frame that is marked as interlaced.
     """
-    waiting = deque()  # the filter looks one frame ahead
+    waiting: deque[Frame] = deque()  # the filter looks one frame ahead
     graph = size = None
     for frame in frames:
         picture = frame.picture

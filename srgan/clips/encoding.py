@@ -1,9 +1,10 @@
 """Which encoder a clip's result gets, with all its settings, and in which container it goes."""
 
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,7 +85,15 @@ class Encoding(NamedTuple):
         return self._replace(width=even[0], height=even[1], aspect=Fraction(1), shown=even)
 
 
-def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=lambda line: None):
+def choose_encoding(
+    clip: Any,
+    width: int,
+    height: int,
+    suffix: str,
+    codec: str | None = None,
+    crf: float | None = None,
+    notice: Callable[[str], None] = lambda line: None,
+) -> "Encoding":
     """How a clip's result of that size is encoded in a file with that suffix.
 
     Raises:
@@ -113,7 +122,7 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
     tag = "hvc1" if name == "libx265" and suffix in (".mp4", ".mov") else ""  # else Apple's players refuse it
     taken = [format_.name for format_ in encoder.video_formats or ()]
     formats = ["rgba" if clip.alpha else "rgb24"] if suffix == ".gif" else _pixel_formats(clip, taken)
-    failure = None
+    failures = []
     for format_ in formats:
         encoding = Encoding(
             codec=name,
@@ -132,9 +141,9 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
             left = open_encoder(encoding).options
             break
         except SRGANError as error:
-            failure = failure or error
+            failures.append(error)
     else:
-        raise failure
+        raise failures[0]
     if "crf" in left and crf is not None:
         raise UsageError(f"crf: {name} has no such setting")
     if suffix != ".gif":
@@ -145,7 +154,8 @@ def choose_encoding(clip, width, height, suffix, codec=None, crf=None, notice=la
     return encoding
 
 
-def muxer(suffix):
+def muxer(suffix: str) -> str:
+    """FFmpeg's name of the container that a suffix stands for."""
     return {".mkv": "matroska"}.get(suffix, suffix[1:])
 
 
@@ -176,7 +186,7 @@ def _pixel_formats(clip, taken):
     yield best(taken, wanted)[0].name
 
 
-def open_encoder(encoding):
+def open_encoder(encoding: Encoding) -> Any:
     """A new encoder.
 
     Raises:
@@ -209,7 +219,8 @@ def _configure(context, encoding):
         context.codec_tag = encoding.tag
 
 
-def add_video(container, encoding):
+def add_video(container: Any, encoding: Encoding) -> Any:
+    """A new stream of `container` for the frames."""
     stream = container.add_stream(encoding.codec, rate=encoding.rate)
     _configure(stream.codec_context, encoding)
     stream.time_base = encoding.time_base

@@ -5,6 +5,7 @@ import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from srgan.errors import SRGANError
 
@@ -31,23 +32,22 @@ _OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the transparency
 
 
-@classmethod
-def _unnamed(cls, value):
-    member = object.__new__(cls)
+def _unnamed(value):
+    member = object.__new__(SideDataType)
     member._name_, member._value_ = f"UNNAMED_{value}", value
     return member
 
 
 # PyAV has no name for some side data of frames, such as the view in a 3-D video, and ends in a ValueError there.
-SideDataType._missing_ = _unnamed
+SideDataType._missing_ = staticmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
-def fraction(value) -> Fraction | None:
-    """FFmpeg's rational number, which PyAV's versions give in different classes, as a Fraction; None for 0 and none."""
-    return Fraction(value.numerator, value.denominator) if value else None
+def fraction(value: Any) -> Fraction:
+    """FFmpeg's rational number, which PyAV's versions give in different classes, as a Fraction; 0 for none."""
+    return Fraction(value.numerator, value.denominator) if value else Fraction(0)
 
 
-def decoder_of(stream):
+def decoder_of(stream: Any) -> Any:
     """The decoder of a video stream, with its transparency; what comes of damaged data is the same every time."""
     context = stream.codec_context
     tags = {key.lower(): value for key, value in stream.metadata.items()}
@@ -65,7 +65,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
 
 
-def packets_until_error(container, *streams) -> Iterator:
+def packets_until_error(container: Any, *streams: Any) -> Iterator:
     """Yield the packets of some streams of an open file, up to where it is cut off."""
     with contextlib.suppress(FFmpegError):
         yield from container.demux(*streams)

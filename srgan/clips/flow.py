@@ -23,7 +23,7 @@ def flow(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     """
     if min(grey.shape) < _SMALLEST:
         return None
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey, other, None)
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey, other, None)  # type: ignore[attr-defined]
 
 
 def places(height: int, width: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def moved(picture: np.ndarray, origin: np.ndarray, smooth: bool = True) -> np.nd
     if max(picture.shape[:2]) > _LARGEST:
         raise SRGANError(f"motion is not followed in frames of over {_LARGEST} pixels a side: use a model of pictures")
     kernel = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
-    return cv2.remap(picture, origin, None, kernel, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, origin, None, kernel, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 def origin(before: np.ndarray, after: np.ndarray, scale: int = 1) -> np.ndarray:

@@ -22,7 +22,8 @@ class Frame(NamedTuple):
 
 def repeat_for_damaged(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Yield the frames with the picture of the nearest good frame before each damaged one, else of the first good one."""
-    good, early = None, []  # early: damaged ones before the first good one
+    good = None
+    early: list[Frame] = []  # damaged ones before the first good one
     for frame in frames:
         if frame.picture is not None:
             good = frame.picture

@@ -32,7 +32,7 @@ def join_animation(path: Path, segments: Segments, source: Path) -> None:
         context.time_base = stream.time_base = _BASE
         last, waiting = None, None
         for frame in segments.decoded("bgra"):
-            time = round(frame.pts * encoding.time_base / _BASE)
+            time = round(int(frame.pts or 0) * encoding.time_base / _BASE)
             if last is not None and time - last < _SHORTEST:
                 continue
             frame.pts, frame.time_base, last = time, _BASE, time

@@ -2,9 +2,7 @@
 
 import struct
 from fractions import Fraction
-from typing import NamedTuple
-
-import av
+from typing import Any, NamedTuple
 
 
 class HDR(NamedTuple):
@@ -21,7 +19,7 @@ class HDR(NamedTuple):
     light: tuple[int, ...] = ()
 
 
-def read_hdr(frame: av.VideoFrame) -> HDR:
+def read_hdr(frame: Any) -> HDR:
     """The metadata of a decoded frame. FFmpeg's AVMasteringDisplayMetadata is ten fractions and two flags."""
     hdr = HDR()
     display, light = frame.side_data.get("MASTERING_DISPLAY_METADATA"), frame.side_data.get("CONTENT_LIGHT_LEVEL")

@@ -5,6 +5,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from typing import Any
 
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
@@ -16,7 +17,7 @@ from srgan.clips.tracks import STALE_TAGS, Track, add_track, carry_over, chapter
 
 
 def write_container(
-    file,
+    file: Any,
     suffix: str,
     encoding: Encoding,
     video: Iterable[Packet],

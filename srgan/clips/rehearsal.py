@@ -90,8 +90,8 @@ def choose_tracks(
     Raises:
         SRGANError: not even the rest can be written.
     """
-    suffix, chosen = target.suffix.lower(), []
-    picture = _picture(encoding) if suffix != ".gif" else None
+    suffix = target.suffix.lower()
+    chosen: list[Track] = []
     with clip.open() as source:
         original = clip.video_stream(source).index
         streams = [stream for stream in source.streams if stream.index != original]
@@ -102,19 +102,21 @@ def choose_tracks(
             for stream in streams
             if suffix == ".mp4" and stream.codec_context and stream.codec_context.name.startswith("pcm_f")
         }
-        candidates = [stream.index for stream in streams if suffix != ".gif" and stream.type != "data"]
+        candidates = [stream.index for stream in streams if stream.type != "data"]
         conversions = {stream.index: conversion_of(stream, suffix) for stream in streams}
         timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
-    samples = _samples(clip, [Track(index) for index in candidates])
 
     def left_out(index, problem, becomes="is left out"):
         notice(f"{target}: {names[index]} cannot be copied and {becomes} ({problem})")
 
-    has_timecode &= suffix != ".gif" and not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
-    for index in names:
-        if suffix == ".gif":
+    if suffix == ".gif":
+        for index in names:
             left_out(index, "a GIF holds pictures only")
-        elif index in timecodes and has_timecode:
+        return chosen, False
+    picture, samples = _picture(encoding), _samples(clip, [Track(index) for index in candidates])
+    has_timecode &= not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
+    for index in names:
+        if index in timecodes and has_timecode:
             continue  # the container makes a track of the tag
         elif index not in candidates:
             left_out(index, f"{suffix[1:]} holds no such data")
@@ -122,8 +124,8 @@ def choose_tracks(
             tried = {"keep_timecode": has_timecode}
             track = Track(index)
             problem = refused.get(index) or _problem(suffix, encoding, picture, clip, (track,), samples, **tried)
-            if problem and conversions[index]:
-                codec, description = conversions[index]
+            if problem and (conversion := conversions[index]):
+                codec, description = conversion
                 track = Track(index, codec)
                 with contextlib.suppress(*_PROBLEMS):
                     samples |= _samples(clip, [track])
@@ -134,9 +136,8 @@ def choose_tracks(
                 left_out(index, problem)
             else:
                 chosen.append(track)
-    if suffix != ".gif":
-        with wrap_write_errors(target):
-            write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
+    with wrap_write_errors(target):
+        write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
     return chosen, has_timecode
 
 
@@ -166,7 +167,7 @@ def _picture(encoding):
 
 def _samples(clip, tracks):
     """The first packets of each track, by it, as `track_packets` gives them."""
-    samples, waiting = defaultdict(list), {track.index: track for track in tracks}
+    samples, waiting = defaultdict(list), {track.source_index: track for track in tracks}
     if waiting:
         with clip.open() as source:
             for time, packet in track_packets(clip, source, dict.fromkeys(tracks)):

@@ -10,7 +10,7 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from srgan.files import atomic_path
 
 SEGMENT = 48  # frames: what a kill costs at most, and how far a player has to look for a key frame
 
-ALPHA = "matroska_block_additional"  # PyAV's name of it
+ALPHA: Literal["matroska_block_additional"] = "matroska_block_additional"  # PyAV's name of it
 
 
 class Packet(NamedTuple):
@@ -82,7 +82,9 @@ class Segments:
         """
         results = iter(results)
         while True:
-            encoder, packets, count, end = None, [], 0, 0
+            encoder: Any = None
+            packets: list[av.Packet] = []
+            count = end = 0
             for frame, pixels in itertools.islice(results, SEGMENT):
                 encoder = encoder or open_encoder(self.encoding)
                 with wrap_write_errors(self.target):
@@ -120,7 +122,7 @@ class Segments:
 
     def decoded(self, pixel_format: str) -> Iterator[av.VideoFrame]:
         """Yield the frames of all segments, decoded again."""
-        decoder = av.CodecContext.create(self.encoding.codec, "r")
+        decoder: Any = av.CodecContext.create(self.encoding.codec, "r")
         decoder.thread_type = "SLICE"
         for data, pts, *_ in itertools.chain.from_iterable(map(_segment_packets, self._files)):
             packet = av.Packet(data)

@@ -8,7 +8,7 @@ and frames keep their order and distance, and sound its place beside them.
 import bisect
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from srgan.clips.ffmpeg import fraction, packets_until_error
 
@@ -42,7 +42,7 @@ class Timeline:
     """
 
     def __init__(self, parts: Iterable[Part] = ()):
-        self.parts = []
+        self.parts: list[Part] = []
         for part in parts:
             shift = Fraction(0)
             if self.parts:
@@ -63,7 +63,7 @@ class Timeline:
 
     def mover(self) -> Callable[[object], None]:
         """A function that changes the time stamps of packets, in the order of the file, to those of the one line."""
-        positions = {}  # of several frames in one piece of the file, the first alone has it
+        positions: dict[int, int] = {}  # of several frames in one piece of the file, the first alone has it
 
         def move(packet):
             position = positions[packet.stream.index] = packet.pos or positions.get(packet.stream.index, 0)
@@ -86,7 +86,7 @@ class Timeline:
         return min(self.parts[max(index - 1, 0) : index + 2], key=lambda part: _distance(part, seconds))
 
 
-def find_timeline(container, stream, duration: Fraction) -> Timeline:
+def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
     """The timeline of an open file, for which all of it is read once where its format lets time jump.
 
     Where the frames pause and the sound goes on, time does not jump.
@@ -97,7 +97,9 @@ def find_timeline(container, stream, duration: Fraction) -> Timeline:
     """
     if not may_jump(container):
         return Timeline()
-    parts, last, position, heard = [], None, 0, {}  # heard: when each stream of sound was last, in this part
+    parts: list[Part] = []
+    last, position = None, 0
+    heard: dict[int, Fraction] = {}  # when each stream of sound was last, in this part
     for packet in packets_until_error(container, stream, *container.streams.audio):
         decoded = packet.pts if packet.dts is None else packet.dts
         shown = packet.dts if packet.pts is None else packet.pts
@@ -125,7 +127,7 @@ def find_timeline(container, stream, duration: Fraction) -> Timeline:
     return Timeline(parts)
 
 
-def may_jump(container) -> bool:
+def may_jump(container: Any) -> bool:
     """Whether the format of an open file lets its time jump."""
     return bool(container.format.flags & _TS_DISCONT)
 

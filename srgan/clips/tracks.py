@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from av.stream import Disposition
 
@@ -32,23 +32,23 @@ class Track(NamedTuple):
     """One of the source's other tracks that goes into the new container.
 
     Attributes:
-        index: of the source's stream.
+        source_index: of the source's stream.
         codec: the encoder that it is converted by; empty: its packets are copied.
     """
 
-    index: int
+    source_index: int
     codec: str = ""
 
 
-def name_of(stream) -> str:
+def name_of(stream: Any) -> str:
     """What a message calls a stream."""
     handler = stream.metadata.get("handler_name", "").strip() if stream.type == "data" else ""
     return f"{stream.type} stream {stream.index}" + (f" ({handler})" if handler else "")
 
 
-def add_track(container, source, track: Track):
+def add_track(container: Any, source: Any, track: Track) -> Any:
     """A stream of `container` that takes the packets of a track."""
-    stream = source.streams[track.index]
+    stream = source.streams[track.source_index]
     if track.codec:
         new = container.add_stream(track.codec)
         set_up(new.codec_context, stream)
@@ -59,7 +59,7 @@ def add_track(container, source, track: Track):
     return new
 
 
-def carry_over(stream, new, is_copy: bool = False) -> None:
+def carry_over(stream: Any, new: Any, is_copy: bool = False) -> None:
     """Give a new stream the language, title and disposition (default, forced and so on) of `stream`."""
     about = {key: value for key, value in stream.metadata.items() if key.lower() not in STALE_TAGS}
     if not is_copy:  # the statistics that mkvmerge writes
@@ -70,7 +70,7 @@ def carry_over(stream, new, is_copy: bool = False) -> None:
     new.disposition = int(stream.disposition)
 
 
-def chapters(clip: VideoFile, source) -> list[dict]:
+def chapters(clip: VideoFile, source: Any) -> list:
     """The chapters of the source, moved and cut as the frames are."""
     kept = []
     for chapter in source.chapters():
@@ -83,7 +83,7 @@ def chapters(clip: VideoFile, source) -> list[dict]:
     return kept
 
 
-def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fraction, av.Packet]]:
+def track_packets(clip: VideoFile, source: Any, copies: dict) -> Iterator[tuple[Fraction, av.Packet]]:
     """Yield the packets of the tracks that are taken, each with its time in seconds, moved as the frames are.
 
     Args:
@@ -91,14 +91,14 @@ def track_packets(clip: VideoFile, source, copies: dict) -> Iterator[tuple[Fract
     """
     if not copies:
         return
-    streams = {track.index: source.streams[track.index] for track in copies}
-    new = {track.index: stream for track, stream in copies.items()}
+    streams = {track.source_index: source.streams[track.source_index] for track in copies}
+    new = {track.source_index: stream for track, stream in copies.items()}
     converters = {
-        track.index: Converter(streams[track.index], track.codec, stream and stream.codec_context)
+        track.source_index: Converter(streams[track.source_index], track.codec, stream and stream.codec_context)
         for track, stream in copies.items()
         if track.codec
     }
-    last = {}
+    last: dict[int, int] = {}
 
     def placed(index, packets):
         """The packets as those of the new stream, at ascending times by its clock, too."""

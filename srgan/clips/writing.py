@@ -11,6 +11,7 @@ from srgan.clips.muxing import write_container
 from srgan.clips.reading import FrameFolder, VideoFile
 from srgan.clips.rehearsal import choose_tracks
 from srgan.clips.segments import Segments
+from srgan.clips.tracks import Track
 
 
 class VideoWriter(Segments):
@@ -34,7 +35,8 @@ class VideoWriter(Segments):
     ):
         super().__init__(Path(target), folder, encoding)
         self.clip, self._suffix = clip, self.target.suffix.lower()
-        self._tracks, self._has_timecode = [], False
+        self._tracks: list[Track] = []
+        self._has_timecode = False
         if isinstance(clip, VideoFile):
             self._tracks, self._has_timecode = choose_tracks(clip, self.target, encoding, notice)
 

@@ -144,16 +144,16 @@ def upscale_clip(
     is_video = suffix in WRITABLE
     encoding = None
     if is_video:
-        encoding = choose_encoding(
-            clip, *upscaler.size(clip.width, clip.height), suffix, codec, crf, notice=_log.warning
-        )
+        width, height = upscaler.size(clip.width, clip.height)
+        encoding = choose_encoding(clip, width, height, suffix, codec, crf, _log.warning)
         encoding = fit_container(encoding, suffix, lambda line: _log.warning("%s: %s", target, line))
     elif codec or crf is not None:
         raise UsageError(f"{'codec' if codec else 'crf'}: {target} are pictures; leave it out")
     options = [start, end, str(rate), deinterlace, target.name, None if is_video else picture_options]
     key = work_folder.resume_key(source, upscaler, encoding, options)
     with work_folder.work_folder(target, key) as folder:
-        if is_video:
+        writer: VideoWriter | PictureWriter
+        if encoding is not None:
             writer = VideoWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
             palette = getattr(clip, "palette", None) if upscaler.palette else None
@@ -232,7 +232,8 @@ def enlarged(
 
 def ahead(items: Generator, depth: int = 2) -> Iterator:
     """Yield from the generator `items`, which a thread of its own runs up to `depth` items ahead."""
-    waiting, stopped, end = queue.Queue(depth), threading.Event(), object()
+    waiting: queue.Queue = queue.Queue(depth)
+    stopped, end = threading.Event(), object()
 
     def put(item):
         while not stopped.is_set():
