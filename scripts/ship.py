@@ -19,9 +19,9 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.models import WEIGHTS, find_model
 from srgan.runtime import load_keras
+from srgan.upscale.engines.backend_errors import Inconvertible
 from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.keras_engine import KerasEngine
-from srgan.upscale.engines.problems import Inconvertible
 
 MOST = 8.0  # what patterns may drive values to: sharp ones overshoot, and those that run away reach thousands
 

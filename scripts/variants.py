@@ -21,8 +21,8 @@ import numpy as np
 from srgan.compare.evaluate import SCORES, find_clip, measure_clips
 from srgan.compare.inputs import find_set
 from srgan.compare.methods import load_methods
+from srgan.compare.scenes import BICUBIC, read_scene
 from srgan.compare.scores import WITH_ORIGINAL, mean_scores
-from srgan.compare.versions import BICUBIC, read_scene
 from srgan.config.networks import WITH_OWN_LAYERS
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path

@@ -15,9 +15,9 @@ from srgan.cli.compare import main
 from srgan.compare.inputs import find_pictures
 from srgan.compare.methods import Method
 from srgan.compare.report import compare, draw_sheet
+from srgan.compare.scenes import Scene, pipelined, read_scene
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, scores_without_original
 from srgan.compare.tables import Table, as_text
-from srgan.compare.versions import Scene, in_step, read_scene
 from srgan.errors import SRGANError
 from srgan.metrics.pixels import blur, lattice, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from srgan.pictures import read_rgb
@@ -261,7 +261,7 @@ def test_work_goes_on_past_a_failure_and_stays_in_order():
             raise SRGANError("finished badly")
         return number * number
 
-    outcomes = list(in_step(range(40), make, finish))
+    outcomes = list(pipelined(range(40), make, finish))
     assert made == [number for number, _ in outcomes] == list(range(40))
     assert [str(outcomes[3][1]), str(outcomes[5][1])] == ["made badly", "finished badly"]
     assert [outcome for number, outcome in outcomes if number not in (3, 5)] == [
@@ -271,7 +271,7 @@ def test_work_goes_on_past_a_failure_and_stays_in_order():
 
 def test_only_a_few_pictures_are_held_at_a_time():
     made = []
-    steps = in_step(range(100), lambda number: made.append(number), lambda _: None)
+    steps = pipelined(range(100), lambda number: made.append(number), lambda _: None)
     next(steps)
     assert len(made) < 20
     steps.close()

@@ -11,12 +11,12 @@ from upscaling import has_bfloat16, make_model, photograph
 
 from srgan.errors import SRGANError, UsageError
 from srgan.models import WEIGHTS, find_model
+from srgan.upscale.engines.backend_errors import translate_backend_error
 from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Tiling, describe
 from srgan.upscale.engines.keras_engine import KerasEngine
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine, _cache_folder
-from srgan.upscale.engines.problems import translate_backend_error
 
 
 @pytest.fixture(autouse=True)

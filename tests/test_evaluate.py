@@ -16,8 +16,8 @@ from srgan.cli import evaluate as command
 from srgan.clips.reading import open_clip
 from srgan.compare.methods import Method
 from srgan.compare.predictions import read_prediction
+from srgan.compare.scenes import read_clip, score_frames
 from srgan.compare.tables import Table, as_markdown
-from srgan.compare.versions import read_clip, score_frames
 from srgan.errors import SRGANError
 from srgan.metrics.flicker import flicker, follow
 from srgan.metrics.pixels import lattice, psnr_y, ssim_y

@@ -11,7 +11,7 @@ from srgan.pictures import read_rgb
 from srgan.pictures.arrays import to_float
 from srgan.runtime import choose_backend, load_keras
 from srgan.upscale.engines import export
-from srgan.upscale.engines.problems import Inconvertible
+from srgan.upscale.engines.backend_errors import Inconvertible
 
 # One small network of each kind, between them with every layer, activation and skip that generators have.
 NETWORKS = {
@@ -262,7 +262,7 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
 def test_layers_that_no_generator_has_are_refused_by_name(kind, options):
     needs("openvino")
     keras = load_keras()
-    from srgan.upscale.engines.ir import from_keras
+    from srgan.upscale.engines.keras_to_openvino import from_keras
 
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same")(inputs)

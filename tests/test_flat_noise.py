@@ -66,8 +66,8 @@ def test_it_is_the_measure_of_the_shared_tool(low, shared, tmp_path, monkeypatch
 
 def test_evaluate_has_it_as_a_column_of_medians(low):
     from srgan.compare.evaluate import score_picture
+    from srgan.compare.scenes import Scene
     from srgan.compare.scores import mean_scores
-    from srgan.compare.versions import Scene
 
     scene = Scene(PICTURES[0], 4, low, {"bicubic": bicubic(low)}, bicubic(low))
     scores = score_picture(scene)["bicubic"]

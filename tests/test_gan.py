@@ -12,13 +12,13 @@ from srgan.pictures.arrays import downscale
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
+    checkerboard_loss,
     chroma_loss,
     colour_loss,
     content_loss,
     discriminator_accuracy,
     discriminator_loss,
     flat_loss,
-    lattice_loss,
     pixel_loss,
 )
 from srgan.train.objective import SRGAN
@@ -146,17 +146,17 @@ def test_the_lattice_loss_sees_a_lattice_and_nothing_else():
     hr = random.random((2, 32, 40, 3)).astype("float32")
     lattice = np.tile(random.normal(size=(4, 4, 3)).astype("float32"), (8, 10, 1))
     expected = np.abs(lattice - lattice.mean((0, 1))).mean()
-    assert float(lattice_loss(hr, hr + lattice, 4)) == pytest.approx(expected, rel=1e-4)
-    assert float(lattice_loss(hr, hr + [0.1, 0.2, 0.3], 4)) == pytest.approx(0, abs=1e-6)  # a colour
+    assert float(checkerboard_loss(hr, hr + lattice, 4)) == pytest.approx(expected, rel=1e-4)
+    assert float(checkerboard_loss(hr, hr + [0.1, 0.2, 0.3], 4)) == pytest.approx(0, abs=1e-6)  # a colour
     texture = random.normal(size=hr.shape).astype("float32")
-    assert float(lattice_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
-    assert float(lattice_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(expected, rel=1e-4)
+    assert float(checkerboard_loss(hr, hr + texture, 4)) < 0.15 * np.abs(texture).mean()
+    assert float(checkerboard_loss(hr, hr + np.stack([lattice, -lattice]), 4)) == pytest.approx(expected, rel=1e-4)
     large = np.tile(lattice, (4, 3, 1))
     sign = np.where(np.arange(large.shape[1]) < 64, 1, -1)[
         :, None
     ]  # another lattice to the right, in windows of its own
     hr = random.random((1, *large.shape)).astype("float32")
-    assert float(lattice_loss(hr, hr + large * sign, 4)) > 0.8 * expected
+    assert float(checkerboard_loss(hr, hr + large * sign, 4)) > 0.8 * expected
 
 
 def test_the_colour_loss_sees_a_shift_and_blotches_and_no_texture():

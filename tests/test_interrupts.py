@@ -173,7 +173,7 @@ def test_in_a_clip(case, number, model, tmp_path):
 @each_with_a_signal(
     "stage",
     [
-        "srgan.compare.versions:read_rgb",
+        "srgan.compare.scenes:read_rgb",
         "srgan.upscale.engines.openvino_engine:OpenVINOEngine.__call__",
         "srgan.compare.report:draw_sheet",
     ],

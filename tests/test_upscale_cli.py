@@ -20,7 +20,7 @@ from PIL import Image
 from upscaling import photograph
 
 from srgan import cli
-from srgan.upscale.planning import plan, separate
+from srgan.upscale.picture_planning import plan, separate
 from srgan.upscale.upscaler import Upscaler
 
 CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"

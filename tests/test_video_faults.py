@@ -80,7 +80,7 @@ def test_damaged_files_end_in_one_line_each(upscale, tmp_path):
         (["a.mkv", "a.mkv"], "would be written over"),
         (["a.mkv", "link.mkv"], "would be written over"),
         (["a.mkv", "b.mkv", "c.mkv"], "several inputs need a folder"),
-        (["a.mkv", "b.png"], "is a clip, and b.png no place for one"),
+        (["a.mkv", "b.png"], "is a clip and cannot be written to b.png"),
         (["a.mkv", "-"], "is a clip"),
         (["-", "b.mkv"], "cannot be read from standard input"),
         (["a.mkv", "b.avi"], "avi is none of gif, mkv, mov, mp4, webm"),

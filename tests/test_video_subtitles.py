@@ -9,7 +9,7 @@ import pytest
 from test_video_tracks import CONTAINERS, complaints, contents, encoders, write
 from videos import make_video, scene
 
-from srgan.clips.conversion import conversion_of
+from srgan.clips.track_conversion import conversion_of
 
 # Header of a display set of Blu-ray's subtitles, with its composition state, and the end of the set.
 EPOCH, NORMAL, CLEAR = (

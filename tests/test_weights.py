@@ -11,7 +11,7 @@ from srgan import Upscaler
 from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_pictures
 from srgan.compare.methods import load_methods
-from srgan.compare.versions import read_scene
+from srgan.compare.scenes import read_scene
 from srgan.metrics.pixels import psnr_y
 from srgan.models import SHIPPED, WEIGHTS
 from srgan.pictures.arrays import downscale

@@ -192,7 +192,7 @@ def upscale(argv=None):
         from srgan.upscale import Upscaler
         from srgan.upscale.clip_planning import split_inputs
         from srgan.upscale.picture_job import upscale_files
-        from srgan.upscale.planning import check_options, plan, separate
+        from srgan.upscale.picture_planning import check_options, plan, separate
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.clips.conversion import conversion_of
 from srgan.clips.encoding import LAID_ON_WHITE, Encoding, coded_frame, has_alpha, open_encoder
 from srgan.clips.ffmpeg import (
     FFmpegError,
@@ -28,6 +27,7 @@ from srgan.clips.ffmpeg import (
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import VideoFile
 from srgan.clips.segments import Packet, alpha_of
+from srgan.clips.track_conversion import conversion_of
 from srgan.clips.tracks import Track, name_of, track_packets
 from srgan.errors import SRGANError, UsageError
 

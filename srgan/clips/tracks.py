@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from av.stream import Disposition
 
-from srgan.clips.conversion import Converter, set_up
 from srgan.clips.ffmpeg import FFmpegError, av, fraction, packets_until_error
+from srgan.clips.track_conversion import Converter, set_up
 from srgan.clips.video_file import VideoFile
 
 # What described the old file or its coding.

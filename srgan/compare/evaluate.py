@@ -13,9 +13,9 @@ from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_set, named_path
 from srgan.compare.methods import Method, load_methods
 from srgan.compare.predictions import Prediction, find_predictions, refuse_taken
+from srgan.compare.scenes import BICUBIC, UNDAMAGED, pipelined, read_clip, read_scene, score_frames
 from srgan.compare.scores import FLAT_NOISE, OVER_TIME, WITH_ORIGINAL, flat_scores, mean_scores
 from srgan.compare.strip import Strip, draw_strip
-from srgan.compare.versions import BICUBIC, UNDAMAGED, in_step, read_clip, read_scene, score_frames
 from srgan.errors import SRGANError, UsageError
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
@@ -137,7 +137,7 @@ def measure_sets(sets, predictions, methods, scale, damage=UNDAMAGED) -> tuple[d
             return read_scene(path, scale, methods, made, damage=damage)
 
         pictures = []
-        for _, outcome in in_step(paths, scene_of, score_picture):
+        for _, outcome in pipelined(paths, scene_of, score_picture):
             if isinstance(outcome, SRGANError):
                 failed += 1
                 _notice(f"skipped {outcome}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srgan.compare.inputs import named
-from srgan.compare.versions import BICUBIC, LOW, ORIGINAL
+from srgan.compare.scenes import BICUBIC, LOW, ORIGINAL
 from srgan.errors import UsageError
 
 

@@ -21,8 +21,8 @@ from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_pictures
 from srgan.compare.methods import load_methods, unique
 from srgan.compare.predictions import find_predictions, refuse_taken
+from srgan.compare.scenes import BICUBIC, LOW, pipelined, read_scene
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
-from srgan.compare.versions import BICUBIC, LOW, in_step, read_scene
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 from srgan.metrics import pixels as metrics
@@ -90,7 +90,7 @@ def compare(
         return facts, page.picture(scene, detail, pixels)
 
     pictures, skipped, embedded = [], [], []
-    for path, outcome in in_step(
+    for path, outcome in pipelined(
         paths, lambda path: read_scene(path, scale, methods, made, low=low, damage=damage), finish
     ):
         if isinstance(outcome, SRGANError):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from srgan.compare.evaluate import SHOWN, Evaluation
-from srgan.compare.published import PUBLISHED, SOURCES
+from srgan.compare.paper_scores import PUBLISHED, SOURCES
 from srgan.compare.scores import FLAT_NOISE, OVER_TIME, WITH_ORIGINAL, WITHOUT_ORIGINAL, protocol
 
 Rows = dict[str, dict[str, float]]  # scores by method, then by key

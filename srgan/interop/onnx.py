@@ -34,7 +34,7 @@ class Measured(NamedTuple):
 
 
 def is_onnx(path: str | Path) -> bool:
-    """Whether a file is .onnx, by its name or because it begins as such files do."""
+    """Whether the first two bytes look like ONNX; the name is ignored."""
     with open(path, "rb") as file:
         begin = file.read(2)
     return begin[:1] == b"\x08" and begin[1:] < b"\x20"  # field 1, a version

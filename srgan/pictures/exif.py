@@ -1,7 +1,7 @@
-"""EXIF (CIPA DC-008): read tag by tag, so that a bad one loses nothing but itself, and written as the bytes it was.
+"""EXIF (CIPA DC-008), parsed tag by tag, so that a corrupt tag costs only itself; values are copied as raw bytes.
 
-Values are not decoded, but for the few that upscaling changes. MakerNotes are left out: they refer to places in the old
-file, which only their maker knows.
+Only the few values that upscaling changes are decoded. MakerNotes are left out: they refer to offsets in the old file
+that only the camera's maker understands.
 """
 
 import os

@@ -28,7 +28,8 @@ def or_none(work: Callable[[], Any]) -> Any:
 
 @dataclass
 class Decoded:
-    """A picture file as a decoder gives it. What is not listed is as in `Picture`, as it was in the file, `exif` as bytes.
+    """A picture file as a decoder gives it. Other fields mean the same as in `Picture`, with the file's original values;
+    `exif` is raw bytes.
 
     Attributes:
         pixels: uint8 or uint16 (height, width, 1 to 4), as stored.

@@ -1,7 +1,7 @@
 """Reading picture files, for training, comparing and upscaling alike.
 
 The content decides the format, not the name, and the format the decoder: `srgan.pictures.pillow` for most of them,
-`srgan.pictures.tiff`, and `srgan.pictures.deep` for formats that can have more than 8 bits. PNG is decoded here.
+`srgan.pictures.tiff`, and `srgan.pictures.high_bit_depth` for formats that can have more than 8 bits. PNG is decoded here.
 """
 
 import io
@@ -14,8 +14,8 @@ from PIL import Image
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
-from srgan.pictures.deep import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.formats import content_format, refuse_raw
+from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
 from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture

@@ -41,7 +41,7 @@ def content_loss(
     return total
 
 
-def lattice_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, scale: int, side: int = 32) -> keras.KerasTensor:
+def checkerboard_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, scale: int, side: int = 32) -> keras.KerasTensor:
     """Checkerboard artifacts: the part of the difference that repeats in every block of scale x scale pixels.
 
     Mean absolute deviation, per window, of each sub-pixel's average error from the average over all sub-pixels of the

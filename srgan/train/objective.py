@@ -7,13 +7,13 @@ from srgan.train.distribution import scale_for_replica, share_statistics
 from srgan.train.losses import (
     adversarial_loss,
     artifact_loss,
+    checkerboard_loss,
     chroma_loss,
     colour_loss,
     content_loss,
     discriminator_accuracy,
     discriminator_loss,
     flat_loss,
-    lattice_loss,
     pixel_loss,
 )
 
@@ -135,7 +135,9 @@ class SRGAN(keras.Model):
         if self.weights_of["chroma"]:
             found["loss/chroma"] = chroma_loss(hr, sr)
         if self.weights_of["lattice"]:
-            found["loss/lattice"] = lattice_loss(hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2])
+            found["loss/lattice"] = checkerboard_loss(
+                hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2]
+            )
         if self.weights_of["colour"]:
             found["loss/colour"] = colour_loss(hr, sr)
         for tracker in self.trackers:

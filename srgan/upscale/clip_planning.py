@@ -21,8 +21,8 @@ def split_inputs(
 
     - A video file becomes a video: OUTPUT is a name in `WRITABLE`, or a folder that gets a file of the same name.
     - OUTPUT with a number in its name, such as out/%05d.png, gets the frames of one clip as pictures.
-    - A folder whose OUTPUT is one of these, but for a folder, is taken as the frames of one clip, in the order of its numbers.
-    - A GIF is a clip where OUTPUT is one of these, but for a folder: there, as everywhere else, it is a picture.
+    - If OUTPUT is a video file or a numbered name, an input folder is read as the frames of one clip in numeric order, and a
+      GIF is read as a clip. Otherwise a GIF is a still picture.
 
     Args:
         start, end, rate: seconds that bound the clips, and frames a second, to be checked where there are clips.
@@ -69,7 +69,7 @@ def _split(inputs, output):
     clips = [name for name in inputs if Path(name).suffix.lower() in READABLE and not Path(name).is_dir()]
     if clips and (suffix in pictures.WRITABLE or output == "-"):
         raise UsageError(
-            f"{clips[0]}: is a clip, and {output} no place for one; name a video, or out/%05d.png for its frames"
+            f"{clips[0]}: is a clip and cannot be written to {output}; give a video file, or out/%05d.png for its frames"
         )
     if clips and len(inputs) == 1 and suffix and not output.endswith(("/", os.sep)) and not target.is_dir():
         raise UsageError(f"{output}: {suffix[1:]} is none of {CONTAINERS}; end a folder's name with /")

@@ -20,8 +20,9 @@ from srgan.pictures import Picture
 from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
-from srgan.upscale.frames import scenes, windows
+from srgan.upscale.frame_windows import scenes, windows
 from srgan.upscale.luma import from_luma, resize_values, to_luma
+from srgan.upscale.pixel_values import are_numbers, check_range, levels_of, quantised
 from srgan.upscale.tiles import (
     TileSize,
     affordable_tile,
@@ -30,7 +31,6 @@ from srgan.upscale.tiles import (
     tiles,
     tiles_of_one_size,
 )
-from srgan.upscale.values import are_numbers, check_range, levels_of, quantised
 
 _log = logging.getLogger("srgan")
 
@@ -40,15 +40,14 @@ class Upscaler:
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
-        engine, precision, pixel_model, strength, activation, value_range: see `srgan.upscale.engines.load_engine`. Pictures of 16 bits and of floats are
-            always computed in float32, because bfloat16 has fewer levels than they.
+        engine, precision, pixel_model, strength, activation, value_range: see `srgan.upscale.engines.load_engine`. Pictures
+            of 16 bits and of floats are always computed in float32, because bfloat16 has fewer levels.
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
             reached by resizing its result (bicubic, antialiased).
-        alpha: "auto": it is transparency: colours that can be seen are not mixed with those that cannot, and these are
-            upscaled as they are. "data": it is a fourth channel, and colours are upscaled regardless of it. In both it is
-            resized by bicubic interpolation. "network": as "auto", but the network upscales it. Where the input's has
-            only its lowest and highest value, so has the result's.
+        alpha: "auto": alpha is transparency, and hidden colours never bleed into visible ones. "data": alpha is a plain
+            fourth channel, and colours are upscaled regardless of it. Both resize alpha by bicubic interpolation.
+            "network": like "auto", but the network upscales alpha. If alpha is only fully on or off, it stays so.
         wrap: the picture is a texture that repeats: beyond each edge lies the opposite one.
         palette: a picture of a palette becomes one of the same colours.
         overlap: how many input pixels a tile sees beyond its own; None: as many as the model needs.
@@ -102,6 +101,7 @@ class Upscaler:
             "value_range": value_range,
         }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
+        self.activation, self.value_range = activation, value_range
         require_addresses()
         self.engine = load_engine(
             model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength,
@@ -187,7 +187,7 @@ class Upscaler:
 
         Args:
             frames: see `clip`.
-            skip: how many frames, at the beginning, are there for those after them only.
+            skip: number of leading frames used only as context; they yield no result.
             memory: what was remembered with the frame before the first that is not skipped; None: nothing.
             tile: the clip's `TileSize`; None: one of the Upscaler's `tile`.
 
@@ -289,7 +289,7 @@ class Upscaler:
 
     def _upscale_tiles(self, frames, memory, tile, on_tile):
         dtype, (height, width, channels) = frames[0].dtype, frames[0].shape
-        engine = self.engine if dtype == np.uint8 else self._exact()
+        engine = self.engine if dtype == np.uint8 else self._float32_engine()
         scale, levels = engine.description.scale, levels_of(dtype)
         result = np.empty((height * scale, width * scale, channels), dtype)
         remembered = None
@@ -348,13 +348,13 @@ class Upscaler:
         results = engine(*inputs)
         if not are_numbers(results) and engine.precision != "float32":
             _log.warning("%s gave values that are no numbers: computing again in float32", engine.precision)
-            results = self._exact()(*inputs)
+            results = self._float32_engine()(*inputs)
         if not are_numbers(results):
-            raise SRGANError("the network gave values that are no numbers: its weights are damaged")
+            raise SRGANError("the network produced NaN or infinity: the model file is probably damaged")
         sr, after = results if isinstance(results, tuple) else (results, [None])
         return sr[0], after[0]
 
-    def _exact(self):
+    def _float32_engine(self):
         """The engine in float32."""
         with self._lock:
             if self._exact_engine is None:

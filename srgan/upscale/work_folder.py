@@ -47,7 +47,8 @@ def resume_key(source: Path, upscaler, encoding, options: list) -> str:
         "model": [
             hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights
         ],
-        "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile],
+        "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile, upscaler.overlap],
+        "unsaid": [upscaler.activation, upscaler.value_range],
         "alpha": [upscaler.alpha, upscaler.wrap, upscaler.palette],
         "encoding": str(encoding),
         "options": options,
@@ -111,7 +112,7 @@ def clip_tile(upscaler, folder: Path) -> TileSize:
         return TileSize(int(file.read_text()), record)
     side = upscaler.tile
     if side is None and upscaler.engine.description.tiling is Tiling.OVERLAPPING:
-        side = affordable_tile(upscaler.engine)
+        side = affordable_tile(upscaler.engine, overlap=upscaler.overlap)
         record(side)
     return TileSize(side, record)
 
@@ -120,8 +121,8 @@ class Memories:
     """What a recurrent generator remembers, kept in the work folder: a frame of the result as float32, so with every
     `SEGMENT`-th frame only.
 
-    It is kept before that frame is passed on. So of the frames that a writer has, a run can begin again behind the last
-    with a memory, and computes what follows just as it was.
+    It is kept before that frame is passed on, so that a resumed run restarts after the last finished frame whose memory
+    was saved, and computes the rest exactly as before.
 
     Args:
         writer: of the frames; its `folder` is the work folder, its `kept` the number of finished frames.

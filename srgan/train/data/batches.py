@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from srgan.train.data.degradation import degrade
-from srgan.train.data.photographs import degrade_photograph
+from srgan.train.data.degradation_photograph import degrade_photograph
 
 MARGIN = 4  # LR pixels around a crop that are degraded with it, so that filters see what is really there
 BLOCK = 8  # pixels a side of a JPEG block
@@ -30,7 +30,7 @@ class Batches(keras.utils.PyDataset):
     Their shapes are (size, crop / scale, crop / scale, 3) and (size, crop, crop, 3).
 
     The low resolution is cut from the picture's own, at the same place, or made for each crop: with
-    `degradation="realistic"` by srgan.train.data.degradation, with "photograph" by srgan.train.data.photographs, with
+    `degradation="realistic"` by srgan.train.data.degradation, with "photograph" by srgan.train.data.degradation_photograph, with
     the ranges in `photograph`. Positions and flips of the crops do not depend on the degradation. Pictures come in a
     new random order for each pass.
 

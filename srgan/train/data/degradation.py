@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from srgan.pictures.arrays import downscale, through_jpeg, to_float, to_uint8
-from srgan.train.data.photographs import degrade_photograph
+from srgan.train.data.degradation_photograph import degrade_photograph
 from srgan.train.data.prepare import Store
 
 Range = tuple[float, float]  # the ends, between which all values are equally likely
@@ -52,7 +52,8 @@ class Round:
 
 @dataclass(frozen=True)
 class Degradation:
-    """Everything that `degrade` draws from. Single numbers are probabilities, but for the last two of size."""
+    """Everything that `degrade` draws from. Single numbers are probabilities, except `smallest` and `largest`,
+    which are factors of size."""
 
     clean: float = 0.1  # nothing but the bicubic resize
     first: Round = Round(
@@ -136,7 +137,7 @@ def degrade(hr: np.ndarray, scale: int, random: np.random.Generator, ranges: Deg
 def degraded(store: Store, seed: Sequence[int], photograph=None) -> Store:
     """The same store with degraded low resolutions, each a function of (seed, its place in the store).
 
-    With the ranges of `photograph` by `srgan.train.data.photographs`, else by `degrade`.
+    With the ranges of `photograph` by `srgan.train.data.degradation_photograph`, else by `degrade`.
 
     They are made when they are first asked for, one by one, and kept: for the pictures of a validation or a sheet.
     """

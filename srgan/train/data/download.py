@@ -140,7 +140,7 @@ def part_of(archive):
 
 
 def notes_of(part):
-    """Where is written which file of the server `part` is the beginning of."""
+    """The JSON file that records which server file `part` is a partial download of."""
     return part.with_name(part.name + ".json")
 
 

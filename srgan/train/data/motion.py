@@ -19,7 +19,8 @@ Range = tuple[float, float]  # the ends, between which all values are equally li
 
 @dataclass(frozen=True)
 class Motion:
-    """Everything that `moving` draws from. Single numbers are probabilities, but for the first four of size."""
+    """Everything that `moving` draws from. Single numbers are probabilities, except `speed`, `bend`, `turn` and
+    `zoom`."""
 
     speed: float = 2.0  # LR pixels a frame, at most, in the middle of the window
     bend: float = 0.15  # LR pixels a frame, at most, by which the speed changes from one frame to the next

@@ -32,8 +32,8 @@ from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
+from srgan.train.data.degradation_photograph import noise_level
 from srgan.train.data.pairs import pair_squares
-from srgan.train.data.photographs import noise_level
 
 FORMAT = 3  # part of the key: raise it when what is stored changes
 

@@ -63,7 +63,7 @@ def open_stores(config) -> dict[str, Store]:
 
 
 def _judge_sizes(store, key, data):
-    """Warn of pictures that became larger, as bicubic's enlargements are easy to restore, and refuse most of them."""
+    """Warn if pictures had to be enlarged, because what bicubic made is easy to restore; fail if more than half were."""
     if not store.enlarged:
         return
     fact = f"{key}: {store.enlarged} of {store.read} are smaller than data.size = {data.size}"

@@ -11,10 +11,10 @@ from srgan.pictures.arrays import is_flat
 from srgan.train.data.batches import Batches, endless_order
 from srgan.train.data.motion import moving
 
-# Pixels of the high resolution. Motion that was made is found better than a film's: moved along it, the frame before is
-# within 49 dB of the frame, in two films 33 and 36. Trained without it, a recurrent generator trusts its memory too much:
-# after 200 steps two films were at 0.19 dB over frame by frame, down from 0.26 after 100.
-ASTRAY = 0.3
+# Error added to the estimated motion, in HR pixels. Synthetic motion is too easy to estimate: the previous frame, warped
+# along it, is within 49 dB of the frame, against 33 and 36 dB in two films. Without this error a recurrent generator
+# trusts its memory too much: its gain over single frames fell from 0.26 dB after 100 steps to 0.19 dB after 200.
+MOTION_ERROR = 0.3
 
 
 class WindowBatches(Batches):
@@ -30,7 +30,7 @@ class WindowBatches(Batches):
         share_of_clips: how many of the crops are cut from clips where there are any.
         all_frames: let hr be all frames, (size, frames, H, W, 3), as a recurrent generator is trained, and lr a pair:
             with it where each pixel of the result was in the frame before, for all frames but the first, float32
-            (size, frames - 1, H, W, 2), by srgan.clips.flow and astray by about `ASTRAY`. No frame is interpolated
+            (size, frames - 1, H, W, 2), by srgan.clips.flow and astray by about `MOTION_ERROR`. No frame is interpolated
             then.
     """
 
@@ -55,7 +55,7 @@ class WindowBatches(Batches):
         """Where each pixel was in the frame before, for all frames but the first, and somewhat wrong."""
         random = np.random.default_rng([*self.seed, 3, index])
         found = np.stack([self._origin(*pair, self.store.scale) for pair in pairwise(frames)])
-        size = abs(random.normal(0, ASTRAY))
+        size = abs(random.normal(0, MOTION_ERROR))
         return found + [_smooth(random.normal(0, size, (6, 6, 2)), self.crop) for _ in found]
 
     def _crop(self, index):

@@ -17,8 +17,8 @@ from srgan.interop.architectures import DEFAULTS, Options
 from srgan.interop.onnx import is_onnx, read_onnx
 from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
+from srgan.upscale.engines.backend_errors import Inconvertible
 from srgan.upscale.engines.description import Description, describe, description_to_info
-from srgan.upscale.engines.problems import Inconvertible
 
 _KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError}
 
@@ -59,10 +59,10 @@ def _convert(path, options=DEFAULTS):
         description = Description(receptive_field=measured.overlap, **facts)
     else:
         from srgan.interop.loading import load_generator
-        from srgan.upscale.engines import ir
+        from srgan.upscale.engines import keras_to_openvino
 
         generator = load_generator(path, options)
-        model, description = ir.from_keras(generator), describe(generator)
+        model, description = keras_to_openvino.from_keras(generator), describe(generator)
         assumed = getattr(generator, "assumed", "")
     for key, value in description_to_info(description).items():
         model.set_rt_info(value, ["srgan", key])

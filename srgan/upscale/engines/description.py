@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from srgan.upscale.tiles import OVERLAP
+from srgan.upscale.tiles import OVERLAP, overlap_for
 
 if TYPE_CHECKING:
     import keras
@@ -44,17 +44,6 @@ class Description(NamedTuple):
     @property
     def tiling(self) -> Tiling:
         return Tiling.WHOLE if self.receptive_field is None else Tiling.OVERLAPPING
-
-
-def effective_reach(receptive_field: int | None) -> int:
-    """Input pixels that a tile must see beyond its own so that it differs from the whole by a level at most.
-
-    A trained SRResNet needs 8 of its 40 pixels. Measured on photographs with Real-ESRGAN's RRDB of 6 and of 23 blocks, which
-    see 95 and 350 pixels: 48 and 64 are needed; fewer are not enough.
-    """
-    if receptive_field is None or receptive_field <= 50:
-        return OVERLAP if receptive_field is None else min(max(receptive_field // 3, OVERLAP), 12)
-    return min(receptive_field, 64)
 
 
 _UNBOUNDED = -1  # the receptive field in a model file, which holds integers
@@ -126,5 +115,5 @@ def describe(generator: "keras.Model") -> Description:
         frames=frames_of(generator),
         memory=generator.inputs[1].shape[-1] if is_recurrent(generator) else 0,
         multiple=max(1, round(1 / min(scale.values()))),
-        overlap=effective_reach(field),
+        overlap=overlap_for(field),
     )

@@ -10,8 +10,8 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.interop.architectures import DEFAULTS
 from srgan.runtime import load_keras
+from srgan.upscale.engines.backend_errors import translate_backend_error
 from srgan.upscale.engines.description import describe
-from srgan.upscale.engines.problems import translate_backend_error
 
 _log = logging.getLogger("srgan")
 

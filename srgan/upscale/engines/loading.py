@@ -15,9 +15,9 @@ from srgan.interop.architectures import Options
 from srgan.interop.onnx import is_onnx
 from srgan.models import find_model, pixel_trained
 from srgan.runtime import INSTALL, has_framework
+from srgan.upscale.engines.backend_errors import Inconvertible
 from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
-from srgan.upscale.engines.problems import Inconvertible
 
 ENGINES = ("auto", "openvino", "keras")
 PRECISIONS = ("auto", "float32", "bfloat16")

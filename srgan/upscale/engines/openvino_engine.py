@@ -16,9 +16,9 @@ from srgan.files import atomic_path, temporary_folder
 from srgan.interop.architectures import DEFAULTS
 from srgan.models import is_shipped
 from srgan.runtime import load_openvino
+from srgan.upscale.engines.backend_errors import translate_backend_error
 from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
-from srgan.upscale.engines.problems import translate_backend_error
 
 _log = logging.getLogger("srgan")
 _CACHE_FORMAT = "2"  # raise it when ir.py builds something else from the same generator

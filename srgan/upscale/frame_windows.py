@@ -30,7 +30,9 @@ def scenes(frames: Iterable[np.ndarray], is_cut: Callable[[np.ndarray, np.ndarra
 
 
 def windows(numbered, reach):
-    """Yield each frame's scene and the 2 reach + 1 frames around it, the nearest of its scene for others' and for none.
+    """Yield each frame's scene and the 2 reach + 1 frames around it.
+
+    A neighbour that is missing or from another scene is replaced by the nearest frame of the same scene.
 
     Args:
         numbered: pairs of a scene's number and a frame; taken `reach` ahead.

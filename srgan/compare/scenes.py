@@ -149,7 +149,7 @@ def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
         before = scene
 
 
-def in_step(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:
+def pipelined(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:
     """Yield (path, finish(make(path))) in order, with a progress bar; `make` runs in this thread, `finish` in others.
 
     If either raises SRGANError, the error is yielded instead of the outcome, so that the other pictures are still done.

@@ -27,7 +27,7 @@ from srgan.networks.layers import (
     shuffled_kernel,
 )
 from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
-from srgan.upscale.engines.problems import Inconvertible
+from srgan.upscale.engines.backend_errors import Inconvertible
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
 
@@ -53,7 +53,7 @@ def from_keras(generator: keras.Model) -> ov.Model:
     Of pictures or over time (srgan.networks.over_time), with the inputs and results in the same order.
 
     Raises:
-        srgan.upscale.engines.problems.Inconvertible: a layer is none of those that generators are made of, or the result computes something else.
+        srgan.upscale.engines.backend_errors.Inconvertible: a layer is none of those that generators are made of, or the result computes something else.
     """
     parameters, values = [], {}
     for tensor, name in zip(generator.inputs, ("lr", "memory")):

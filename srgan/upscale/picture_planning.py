@@ -93,9 +93,7 @@ def _is_file(path):
 
 
 def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
-    """Give inputs that would be written to one output outputs of their own, where their formats tell them apart.
-
-    Beside a.png, a.gif becomes a.gif.png.
+    """If inputs share an output name, keep the input's extension in it: a.gif becomes a.gif.png beside a.png.
 
     Returns:
         The pairs that are left, and a line for each input whose output is another's, too.
