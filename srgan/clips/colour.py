@@ -4,11 +4,12 @@ The numbers are those of ITU-T H.273, which FFmpeg uses, too.
 """
 
 from pathlib import Path
-from typing import NamedTuple
-
-import av
+from typing import TYPE_CHECKING, NamedTuple
 
 from srgan.errors import SRGANError
+
+if TYPE_CHECKING:
+    import av
 
 UNSPECIFIED = 2
 BT709, BT601, SRGB_TRANSFER = 1, 6, 13
@@ -32,12 +33,12 @@ class Colour(NamedTuple):
 PICTURE_COLOUR = Colour(BT709, LIMITED, BT709, SRGB_TRANSFER)  # of video that is made from sRGB pictures
 
 
-def is_rgb(pixel_format: av.VideoFormat) -> bool:
+def is_rgb(pixel_format: "av.VideoFormat") -> bool:
     """Whether frames of a `av.VideoFormat` need no matrix."""
     return pixel_format.is_rgb or pixel_format.has_palette
 
 
-def frame_colour(frame: av.VideoFrame, path: str | Path) -> Colour:
+def frame_colour(frame: "av.VideoFrame", path: str | Path) -> Colour:
     """The colour of a decoded frame, with what the file does not say filled in as players do.
 
     Raises:
