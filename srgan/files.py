@@ -28,15 +28,13 @@ def copy_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
 def set_aside(path: str | os.PathLike) -> Path:
     """Rename a damaged file to NAME-damaged, with a number where that is taken, and return its new path."""
     path = Path(path)
-    free = path.with_stem(f"{path.stem}-damaged")
-    for number in itertools.count(2):
-        if not free.exists():
-            return path.rename(free)
-        free = path.with_stem(f"{path.stem}-damaged-{number}")
+    names = itertools.chain(["damaged"], (f"damaged-{number}" for number in itertools.count(2)))
+    paths = (path.with_stem(f"{path.stem}-{name}") for name in names)
+    return path.rename(next(free for free in paths if not free.exists()))
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it onto `path` if the block ends well, else remove it.
 
     The temporary name keeps the suffix, because many writers choose their format by it. A reader of `path` sees the old

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from srgan.pictures.exif import Exif
 
@@ -103,13 +104,14 @@ def fit_exif(exif: Exif) -> tuple[Exif, list[int]]:
     """EXIF that fits into one segment, and the tags that were left out for it, the largest first."""
     left_out = []
     while len(exif.tobytes()) > LARGEST_SEGMENT:
-        parts = {name: getattr(exif, name) for name in ("first", "photo", "gps", "interop")}
+        parts: dict[str, Any] = {name: getattr(exif, name) for name in ("first", "photo", "gps", "interop")}
         name, tag = max(
             ((name, tag) for name, entries in parts.items() for tag in entries),
             key=lambda key: len(parts[key[0]][key[1]].data),
         )
         left_out.append(tag)
-        exif = replace(exif, **{name: {key: entry for key, entry in parts[name].items() if key != tag}})
+        parts[name] = {key: entry for key, entry in parts[name].items() if key != tag}
+        exif = replace(exif, **parts)
     return exif, left_out
 
 

@@ -85,8 +85,9 @@ def left_out(picture: Picture, kind: str) -> list[str]:
     lost = []
     if kind == "JPEG":
         data = picture.exif and metadata_of(picture)["exif"]
-        if data and len(data) > LARGEST_SEGMENT:
-            tags = ", ".join(f"{tag:#06x}" for tag in fit_exif(Exif.parse(data))[1])
+        exif = Exif.parse(data) if data and len(data) > LARGEST_SEGMENT else None
+        if exif:
+            tags = ", ".join(f"{tag:#06x}" for tag in fit_exif(exif)[1])
             lost.append(f"EXIF beyond 64 KiB (the values of {tags})")
     if kind in WITHOUT_METADATA:
         lost += [name for name, value in (("EXIF", picture.exif), ("XMP", picture.xmp)) if value]
