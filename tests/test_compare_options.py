@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from helpers import run_command
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage import data
 from upscaling import make_model
 
@@ -18,6 +18,7 @@ from srgan.compare.tables import Table, as_csv, as_latex, as_markdown, as_text
 from srgan.errors import UsageError
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
+from srgan.pictures.profiles import rgb_profile
 
 SCORES = ("psnr_y", "ssim_y", "lpips", "lattice")
 
@@ -202,3 +203,25 @@ def test_tables_go_to_files_and_the_terminals_stays(tree, tmp_path, capsys):
     assert names["latex"].read_text().startswith(r"\begin{tabular}")
     assert evaluate.main([*arguments, "--csv", str(tmp_path / "none" / "table.csv")]) == 1
     assert "table.csv: cannot be written" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_colours_are_compared_as_their_profile_means_them(tree, tmp_path, capsys):
+    """A photograph in Adobe RGB, as cameras save it, and the same in sRGB have the same figures."""
+    adobe = rgb_profile((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329), (0, 2.19921875))
+    photograph = Image.open(tree / "Set2" / "HR" / "cup.png")
+    inside = Image.fromarray((np.asarray(photograph) * 0.6 + 40).astype(np.uint8))  # within what both can show
+    wide = ImageCms.profileToProfile(
+        inside, ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(adobe)), outputMode="RGB"
+    )
+    for name, picture, profile in (("srgb", inside, None), ("adobe", wide, adobe)):
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "cup.png", icc_profile=profile)
+    assert np.abs(np.asarray(wide).astype(int) - inside).max() > 8
+    assert np.abs(read_rgb(tmp_path / "adobe" / "cup.png").astype(int) - inside).max() <= 2
+    found = []
+    for name in ("srgb", "adobe"):
+        options = ["--prediction-dir", f"same={tmp_path / 'srgb'}", "--csv", "-"]
+        assert evaluate.main(["--data", str(tmp_path / name), *options]) == 0
+        found.append(rows(capsys.readouterr().out))
+    assert float(found[1]["bicubic"]["psnr_y"]) == pytest.approx(float(found[0]["bicubic"]["psnr_y"]), abs=0.1)
+    assert float(found[1]["same"]["psnr_y"]) > 45
