@@ -1,4 +1,4 @@
-"""SRGAN in Keras: train it, upscale pictures x4 with it, and see how far it is ahead of bicubic.
+"""SRGAN in Keras: train it, upscale pictures x4 with it, and measure the gain over bicubic.
 
 The public names are imported on first use, so that `import srgan` loads nothing.
 """

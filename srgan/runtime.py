@@ -22,7 +22,7 @@ def has_framework() -> bool:
 
 def choose_backend() -> str:
     """Return Keras' backend, settling it first: KERAS_BACKEND if set, else the first of BACKENDS that is installed.
-    Keras' own file of settings is not asked.
+    ~/.keras/keras.json is ignored.
 
     Also turns off TensorFlow's start-up messages, unless the user has set TF_CPP_MIN_LOG_LEVEL. Imports nothing heavy,
     and has no effect once Keras is imported.

@@ -1,4 +1,4 @@
-"""Scene cuts: where a frame does not go on from the one before it."""
+"""Scene cuts: where a frame does not continue the one before it."""
 
 import numpy as np
 

@@ -47,7 +47,7 @@ os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 would greet at every segment;
 
 
 class Encoding(NamedTuple):
-    """All that an encoder is told."""
+    """The settings of an encoder."""
 
     codec: str
     format: str

@@ -2,10 +2,10 @@
 
 Wang et al., "Real-ESRGAN", arXiv 2107.10833, sections 3.1 to 3.3: blur, resize, noise and JPEG, all drawn at random,
 the same a second time, then a sinc filter for ringing and overshoot and the resize to the final size, before or after
-the last JPEG. Kernels, noise and their order are the paper's; the ranges are not. The paper restores ruined pictures.
-We train a small network for decent ones, JPEGs from phones and the web with artifacts at quality 60 to 95, slight blur
-and slight noise; were it taught to repair ruins too, it would pay with detail in these. So, with the paper's figures
-for a factor of 4 in brackets:
+the last JPEG. Kernels, noise and their order are the paper's; the ranges are not. The paper restores heavily damaged
+pictures. This trains a small network for typical ones: JPEGs from phones and the web of quality 60 to 95, with slight blur
+and slight noise. Training on heavy damage as well would cost detail on these. So, with the paper's figures for a factor of
+4 in brackets:
 
 - A tenth of the pictures stays clean (none), a second round comes to half of them (all), and any step may be left out:
   a blur comes to 60 % in the first round and 40 % in the second (100 and 80), noise to 35 and 25 % (all).
