@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 from spandrel.architectures.ESRGAN.__arch import RRDB as esrgan
+from spandrel.architectures.PLKSR import RealPLKSR
 from spandrel.architectures.SPAN import SPAN
 from torch import nn
 from torch.nn import functional
@@ -233,7 +234,19 @@ def span():
         save(f"span-x{scale}.safetensors", state, model, (7, 6))
 
 
+def realplksr():
+    for scale, by_pixel in ((2, True), (4, False)):
+        options = {"dim": 8, "n_blocks": 2, "kernel_size": 5, "upscaling_factor": scale, "layer_norm": by_pixel}
+        model = RealPLKSR(**options).eval()
+        names = [name for name, _ in model.named_parameters() if ".norm." in name or "layer_norm" in name]
+        model = small(model, gain=0.8)
+        for name in names:  # gains around 1, as learnt
+            if name.endswith("weight"):
+                model.get_parameter(name).data += 1
+        save(f"realplksr-x{scale}.safetensors", model.state_dict(), model, (12, 11))
+
+
 if __name__ == "__main__":
-    for make in (rrdb, compact, residual, span, onnx):
+    for make in (rrdb, compact, residual, span, realplksr, onnx):
         if len(sys.argv) == 1 or make.__name__ in sys.argv[1:]:
             make()

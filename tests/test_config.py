@@ -37,7 +37,7 @@ def test_coco_is_the_papers_run():
         ("network.scale=3", "network.scale = 3: must be 2 or 4"),
         (
             "network.generator=vdsr",
-            "network.generator = 'vdsr': must be one of srresnet, rdn, rrdb, compact, span, msrresnet, edsr",
+            "network.generator = 'vdsr': must be one of srresnet, rdn, rrdb, compact, span, msrresnet, edsr, realplksr",
         ),
         ("network=edsr", "network = 'edsr': must be a section"),
         ("network.block=3", "network.block = 3: unknown key, did you mean network.blocks?"),

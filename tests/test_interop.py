@@ -50,6 +50,7 @@ def test_network_makes_what_the_original_makes(name):
         "msrresnet-x3",
         "edsr-x4",
         "span-x2",
+        "realplksr-x2",
     ],
 )
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
@@ -221,3 +222,17 @@ def test_what_a_file_does_not_say_is_told(caplog):
     caplog.set_level("INFO", "srgan")
     Upscaler(foreign("compact-leakyrelu"))
     assert "leaky_relu" in caplog.text and "--activation" in caplog.text
+
+
+def test_weights_of_two_files_are_interpolated(tmp_path):
+    """As ESRGAN's network interpolation."""
+    other = _safetensors(tmp_path / "other.safetensors", body_2_weight=lambda values: values * 0.5)
+    picture = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    between = Upscaler(foreign("compact-x3"), pixel_model=other, strength=0.5, precision="float32")(picture)
+    wanted = _safetensors(tmp_path / "wanted.safetensors", body_2_weight=lambda values: values * 0.75)
+    assert np.abs(between - Upscaler(wanted, precision="float32")(picture)).max() < 1e-4
+
+
+def test_what_differs_cannot_be_interpolated():
+    with pytest.raises(SRGANError, match="not built alike"):
+        Upscaler(foreign("compact-x3"), pixel_model=foreign("compact-x2"), strength=0.5)

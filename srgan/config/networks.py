@@ -139,6 +139,24 @@ class EDSR(Network):
     """The largest value of a picture, less the mean colour."""
 
 
+class RealPLKSR(Network):
+    """RealPLKSR: large kernels on a part of the channels."""
+
+    generator: Literal["realplksr"]
+    scale: Scale = 4
+    """How many times as wide and high the output is."""
+    blocks: Count = 28
+    """Blocks with a residual connection."""
+    kernel_size: Literal[3, 5, 7, 9, 11, 13, 15, 17, 19, 21] = 17
+    """Side of the large kernel."""
+    partial_filters: Count = 16
+    """Channels that the large kernel sees."""
+    attention: bool = True
+    """Whether each block has a gate."""
+    block_normalization: Literal["group", "layer"] = "group"
+    """Normalisation of each block, over the whole picture or of each pixel."""
+
+
 NETWORKS = {
     "srresnet": SRResNet,
     "rdn": RDN,
@@ -147,6 +165,7 @@ NETWORKS = {
     "span": SPAN,
     "msrresnet": MSRResNet,
     "edsr": EDSR,
+    "realplksr": RealPLKSR,
 }
 
 
@@ -164,6 +183,7 @@ AnyNetwork = Annotated[
     | Annotated[Compact, Tag("compact")]
     | Annotated[SPAN, Tag("span")]
     | Annotated[MSRResNet, Tag("msrresnet")]
-    | Annotated[EDSR, Tag("edsr")],
+    | Annotated[EDSR, Tag("edsr")]
+    | Annotated[RealPLKSR, Tag("realplksr")],
     Discriminator(_generator),
 ]

@@ -255,6 +255,40 @@ def _branches(checkpoint, name):
     return weights
 
 
+# --- RealPLKSR ----------------------------------------------------------------------------------------------------------
+
+
+def _realplksr(checkpoint, options):
+    if "to_img.init_pos" in checkpoint:
+        raise Unreadable("it ends in DySample, which is not known here: export it as .onnx, which is")
+    filters = channels_of(checkpoint, "feats.0.weight")
+    last = checkpoint.count(r"feats\.(\d+)\.") - 1
+    blocks = blocks_of(checkpoint, r"feats\.(\d+)\.refine\.") - 1
+    scale = root_of(channels_of(checkpoint, f"feats.{last}.weight"), f"feats.{last}.weight")
+    attention, by_pixel = "feats.1.attn.f.0.weight" in checkpoint, "feats.1.layer_norm.weight" in checkpoint
+    sources = {"head_conv": Source("feats.0"), "tail_conv": Source(f"feats.{last}", shuffle=scale)}
+    parts = {"mixer1": "channel_mixer.0", "mixer2": "channel_mixer.2", "large": "lk.conv", "refine": "refine"}
+    parts |= {"attention": "attn.f.0"} if attention else {}
+    for block in range(1, blocks + 1):
+        sources |= {f"block{block}_{layer}": Source(f"feats.{block}.{name}") for layer, name in parts.items()}
+        norm = f"feats.{block}.{'layer_norm' if by_pixel else 'norm'}"
+        sources[f"block{block}_norm"] = Source(norm, take=_gain_and_offset)
+    settings = {
+        "filters": filters,
+        "blocks": blocks,
+        "scale": scale,
+        "kernel_size": channels_of(checkpoint, "feats.1.lk.conv.weight", 2),
+        "partial_filters": channels_of(checkpoint, "feats.1.lk.conv.weight"),
+        "attention": attention,
+        "block_normalization": "layer" if by_pixel else "group",
+    }
+    return settings, sources, () if by_pixel else ("4 groups of channels in each normalisation",)
+
+
+def _gain_and_offset(checkpoint, name):
+    return [checkpoint.take(f"{name}.weight"), checkpoint.take(f"{name}.bias")]
+
+
 ARCHITECTURES = {
     "rrdb": Architecture(
         "RRDB (ESRGAN, Real-ESRGAN, BSRGAN)",
@@ -268,6 +302,11 @@ ARCHITECTURES = {
         lambda checkpoint: "block_1.c1_r.sk.weight" in checkpoint and "conv_cat.weight" in checkpoint,
         _span,
         unused=r"\.eval_conv\.|^no_norm$",  # the fused copies are those of some earlier step
+    ),
+    "realplksr": Architecture(
+        "RealPLKSR",
+        lambda checkpoint: "feats.1.channel_mixer.0.weight" in checkpoint and "feats.1.lk.conv.weight" in checkpoint,
+        _realplksr,
     ),
     "msrresnet": Architecture(
         "MSRResNet",

@@ -35,6 +35,7 @@ def load_generator(path: str | Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise SRGANError(f"{path}: not a Keras model (a .keras file, as srgan-train writes it, is expected)")
     try:
+        import srgan.networks.realplksr
         import srgan.networks.recurrent
         import srgan.networks.span  # noqa: F401  the layers of such generators are registered there
 

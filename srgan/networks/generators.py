@@ -22,6 +22,7 @@ from srgan.networks.blocks import (
 )
 from srgan.networks.layers import PixelShuffle, PixelUnshuffle, SubPixelInitializer
 from srgan.networks.published import edsr, msrresnet
+from srgan.networks.realplksr import realplksr
 from srgan.networks.span import span
 
 
@@ -210,4 +211,5 @@ GENERATORS: dict[str, Callable[..., keras.Model]] = {
     "span": span,
     "msrresnet": msrresnet,
     "edsr": edsr,
+    "realplksr": realplksr,
 }

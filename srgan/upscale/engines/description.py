@@ -83,7 +83,14 @@ def describe(generator: "keras.Model") -> Description:
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (
         *(layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle),
-        *(layers.InputLayer, layers.BatchNormalization, layers.Add, layers.Multiply, layers.Concatenate),
+        *(
+            layers.InputLayer,
+            layers.BatchNormalization,
+            layers.Add,
+            layers.Multiply,
+            layers.Concatenate,
+            layers.LayerNormalization,
+        ),
         *(FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend),
     )
     reach: dict[int, float] = {}

@@ -26,6 +26,7 @@ from srgan.networks.layers import (
     PixelUnshuffle,
     shuffled_kernel,
 )
+from srgan.networks.realplksr import PartialConv2D
 from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 from srgan.upscale.engines.backend_errors import Inconvertible
 
@@ -129,12 +130,21 @@ def _apply(layer, inputs) -> _Value:
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
             scale = layer.size[0]
             return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
+        case PartialConv2D():
+            node = x.shuffled().node
+            part = _convolution(layer, _Value(_slice(node, 0, layer.filters, axis=1))).node
+            return _Value(opset.concat([part, _slice(node, layer.filters, _END, axis=1)], 1))
+        case layers.LayerNormalization() if tuple(np.atleast_1d(layer.axis)) in ((-1,), (rank - 1,)) and layer.center:
+            node = opset.mvn(x.shuffled().node, np.array([1]), True, layer.epsilon, "inside_sqrt")
+            node = opset.multiply(node, _per_channel(_weight(layer.gamma), rank))
+            return _Value(opset.add(node, _per_channel(_weight(layer.beta), rank)))
         case layers.Conv2D() | layers.Conv3D():
             return _convolution(layer, x)
-        case layers.GroupNormalization() if layer.axis in (-1, rank - 1) and layer.groups in (-1, channels):
+        case layers.GroupNormalization() if layer.axis in (-1, rank - 1):
             gamma = _weight(layer.gamma) if layer.scale else np.ones(channels, np.float32)
             beta = _weight(layer.beta) if layer.center else np.zeros(channels, np.float32)
-            return _Value(opset.group_normalization(x.shuffled().node, gamma, beta, channels, layer.epsilon))
+            groups = channels if layer.groups == -1 else layer.groups
+            return _Value(opset.group_normalization(x.shuffled().node, gamma, beta, groups, layer.epsilon))
         case layers.BatchNormalization() if layer.axis in (-1, rank - 1):
             mean, variance = _weight(layer.moving_mean), _weight(layer.moving_variance)
             gamma = _weight(layer.gamma) if layer.scale else np.ones_like(mean)
@@ -202,6 +212,8 @@ def _activation(layer, node):
             return opset.tanh(node)
         case "sigmoid":
             return opset.sigmoid(node)
+        case "mish":
+            return opset.mish(node)
         case "silu":
             return opset.swish(node)
     raise Inconvertible(f"layer {layer.name} has the activation {name}")
