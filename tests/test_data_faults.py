@@ -129,7 +129,7 @@ def test_validation_pictures_of_the_same_folder_are_named(tmp_path, warnings):
             "training are validation pictures, and are not trained on"
         ]
         with pytest.raises(SRGANError, match="the same folder as data.pictures: all of its .* none is left for training; "
-                                             "set data.validation_pictures=null"):  # fmt: skip
+                                             "set data.validation_pictures=null to hold some back"):  # fmt: skip
             split("data.validation_count=null", validation=same)
     copies = tmp_path / "copies"
     copies.mkdir()

@@ -54,8 +54,10 @@ def test_a_run_leaves_what_it_promises(finished):
     (environment,) = json.loads((output / "environment.json").read_text())
     assert environment["versions"]["keras"] == keras.__version__ and environment["seed"] == 0
     assert environment["backend"] == keras.backend.backend()
-    assert [(row["stage"], row["epoch"], row["step"]) for row in rows(output)] == [
-        ("pixel", "1", "4"), ("pixel", "2", "8"), ("gan", "1", "4"), ("gan", "2", "8")]  # fmt: skip
+    assert [(row["stage"], row["epoch"], row["step"], row["total_step"]) for row in rows(output)] == [
+        ("pixel", "1", "4", "4"), ("pixel", "2", "8", "8"), ("gan", "1", "4", "12"), ("gan", "2", "8", "16")]  # fmt: skip
+    (bicubic,) = {row["validation/bicubic_psnr_y"] for row in rows(output)}
+    assert float(bicubic) == pytest.approx(environment["bicubic_psnr_y"])
     for row in rows(output):
         kinds = ["pixel"] if row["stage"] == "pixel" else ["pixel", "adversarial", "discriminator"]
         assert all(np.isfinite(float(row[f"loss/{kind}"])) for kind in kinds)
@@ -240,6 +242,14 @@ def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp
             UsageError, match=f"another configuration: {refused.split('=')[0]} \\(was [^,]*, is [^,)]*\\). Give"
         ):
             train(tiny(*steady, *hinge, refused), tmp_path / "run")
+    pixel = tmp_path / "run" / "generator-pixel.keras"
+    anew = ["pixel.epochs=0", f"initial_weights={pixel}"]
+    with pytest.raises(
+        UsageError, match=f"the GAN stage anew without the pixel stage, .* --output and --set {' '.join(anew)}$"
+    ):
+        train(tiny(*steady, *hinge, "gan.adversarial_weight=0.1"), tmp_path / "run")
+    train(tiny(*steady, *hinge, "gan.adversarial_weight=0.1", *anew, "gan.epochs=1"), tmp_path / "anew")
+    assert [row["stage"] for row in rows(tmp_path / "anew")] == ["gan"]
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tiny, tmp_path):

@@ -59,16 +59,29 @@ def _leave(status):
 
 def train(argv=None):
     """srgan-train"""
-    from srgan.config.bundled import bundled
+    from srgan.config.bundled import bundled, find_config
 
     parser = _parser(
         "srgan-train",
         "Train a generator: by pixels first, then as a GAN. The same command again continues a stopped run.",
-        "example:\n  srgan-train --config coco.yaml --set data.count=100 --output runs/coco-100",
+        "examples:\n"
+        "  srgan-train --config coco.yaml --set data.count=100 --output runs/coco-100\n"
+        "  srgan-train --config coco-cpu --pictures photos/ --output runs/mine\n"
+        "  srgan-train --config coco --print > mine.yaml",
     )
     parser.add_argument(
-        "--config", required=True, metavar="FILE", help=f"a YAML file, or a bundled one: {', '.join(bundled())}"
+        "--config",
+        required=True,
+        metavar="FILE",
+        help=f"a YAML file, a run folder, or a bundled configuration: {', '.join(bundled())}",
     )
+    parser.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help="train on all pictures of this folder, except some that are held back for validation, not squashed and in "
+        "squares that fit most of them",
+    )
+    parser.add_argument("--print", action="store_true", help="print the configuration and end")
     parser.add_argument(
         "--set",
         action="extend",
@@ -86,8 +99,20 @@ def train(argv=None):
         from srgan.train.initial import network_of
 
         _log_to_stderr()
-        config = Config.load(arguments.config, arguments.changes, network_of)
-        output = arguments.output or f"runs/{Path(arguments.config).stem}"
+        changes = arguments.changes
+        if arguments.print and not (changes or arguments.pictures):
+            print(find_config(arguments.config).read_text(encoding="utf-8"), end="")  # with its comments
+            return 0
+        if arguments.pictures:
+            from srgan.train.data.own_pictures import for_folder
+
+            changes = for_folder(arguments.config, arguments.pictures, changes) + changes
+        config = Config.load(arguments.config, changes, network_of)
+        if arguments.print:
+            print(config.to_yaml(), end="")
+            return 0
+        source = Path(arguments.config)
+        output = arguments.output or (source if source.is_dir() else f"runs/{source.stem}")
         if argv is None and (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") == "1":
             end_on_signals()  # several machines stop together, see `srgan.train.callbacks.StopAtInterrupt`
         load_keras()

@@ -9,7 +9,8 @@ FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed; in a
 
 
 def find_config(source: str | Path) -> Path:
-    """The path itself where it is a file, else the bundled configuration of that name, with or without `.yaml`.
+    """The path itself where it is a file, the configuration of a run folder, or the bundled one of that name, with or
+    without `.yaml`.
 
     Raises:
         UsageError: there is neither.
@@ -17,6 +18,8 @@ def find_config(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         return path
+    if (path / "config.yaml").is_file():
+        return path / "config.yaml"
     if len(path.parts) == 1:
         for file in _files():
             if path.name in (file.name, file.stem):

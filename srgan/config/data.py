@@ -24,8 +24,8 @@ class Data(Section):
     """Folder of the validation pictures; null: they are held back from `pictures`."""
     validation_annotations: Text | None = None
     """COCO instances JSON that lists the validation pictures; null: every picture of the folder."""
-    validation_count: Annotated[int, Field(ge=0)] | None = 50
-    """How many validation pictures; null: all of `validation_pictures`."""
+    validation_count: Annotated[int, Field(ge=0)] | None = None
+    """How many validation pictures; null: all of `validation_pictures`, or a tenth of `pictures`, at most 50."""
     low_resolution: Text | None = None
     """Folder of the low resolutions of `pictures`, matched by name; `x2`, `x3` or `x4` at the end of a name is ignored.
     Both are cut into squares as they are. null: they are made by bicubic."""

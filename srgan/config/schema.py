@@ -46,8 +46,8 @@ class Config(Section):
     data: Data
     network: AnyNetwork = SRResNet()
     batches: Batches = Batches()
-    pixel: PixelStage
-    gan: GanStage
+    pixel: PixelStage = PixelStage()
+    gan: GanStage = GanStage()
 
     @model_validator(mode="after")
     def _sizes_fit(self):
@@ -102,8 +102,6 @@ class Config(Section):
                 raise ValueError(f"{name}.warmup_steps = {stage.warmup_steps}: must be below the stage's {steps} steps")
         if self.data.validation_pictures is None and self.data.validation_annotations is not None:
             raise ValueError("data.validation_annotations: only counts with data.validation_pictures")
-        if self.data.validation_pictures is None and self.data.validation_count is None:
-            raise ValueError("data.validation_count = None: how many of data.pictures to hold back")
         return self
 
     def _pairs_stay_as_they_are(self, given):

@@ -12,7 +12,7 @@ VGG19_LAYERS = [f"block{b}_conv{c}" for b, last in enumerate((2, 2, 4, 4, 4), 1)
 class Stage(Section):
     """What both stages have: epochs, the optimizer and its learning rate."""
 
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=0)] = 0
     """0 leaves the stage out."""
     optimizer: Literal["adam", "muon"] = "adam"
     """Muon is for kernels; other weights get Adam."""
@@ -53,6 +53,8 @@ class Stage(Section):
 class PixelStage(Stage):
     """The first stage: the generator alone, by pixels."""
 
+    epochs: Annotated[int, Field(ge=0)] = 20
+    """0 leaves the stage out."""
     loss: Literal["mse", "l1", "charbonnier"] = "mse"
     """Pixel loss; mse as published."""
     freeze: Literal["none", "picture"] = "none"
@@ -62,6 +64,8 @@ class PixelStage(Stage):
 class GanStage(Stage):
     """The second stage: generator against discriminator. The paper's values are the defaults."""
 
+    epochs: Annotated[int, Field(ge=0)] = 10
+    """0 leaves the stage out."""
     pixel_loss: Literal["mse", "l1", "charbonnier"] = "mse"
     """Kind of pixel loss."""
     pixel_weight: NotNegative = 0.0

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -15,10 +16,12 @@ from srgan.errors import SRGANError
 from srgan.files import atomic_path, copy_file
 from srgan.networks.files import save_generator
 from srgan.pictures.sheets import sheet
-from srgan.train.checkpoint import State
+from srgan.train.checkpoint import STAGES, State
 from srgan.train.distribution import all_machines_or_none, gather, is_first_machine
 from srgan.train.log import Log
-from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_scores
+from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_psnr_y, validation_scores
+
+STEPS_SHOWN = 100  # between the losses that TensorBoard gets within an epoch
 
 
 class AfterEpoch(keras.callbacks.Callback):
@@ -54,6 +57,10 @@ class AfterEpoch(keras.callbacks.Callback):
                 variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
+        step = self.step_after(batch)
+        if self.log and step and step % STEPS_SHOWN == 0:
+            now = {f"within an epoch/{name}": float(value) for name, value in (logs or {}).items()}
+            self.log.write_scalars(self.batches.epoch * self.steps + step, now)
         minutes = self.config.checkpoint_minutes
         if self.log and minutes and time.monotonic() - self.saved >= 60 * minutes:
             self.save_within(batch)
@@ -91,7 +98,8 @@ class AfterEpoch(keras.callbacks.Callback):
         self._draw_samples(epoch)
         step = (epoch + 1) * self.steps
         row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **logs}
-        self.log.write({**row, **{f"validation/{name}": score for name, score in scores.items()}})
+        scores_of_row = {f"validation/{name}": score for name, score in scores.items()}
+        self.log.write({**row, **scores_of_row, "validation/bicubic_psnr_y": self._bicubic})
         self._save_generators(epoch + 1, best := self._best(epoch + 1, scores))
         self.state = State(epoch + 1, best=best)
         self.checkpoint.save(self.model, self.state)
@@ -102,6 +110,10 @@ class AfterEpoch(keras.callbacks.Callback):
         print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  {shown}  {seconds:.0f} s", flush=True)
         if self.state.out_of_patience(getattr(self.config, self.stage).patience):
             print(f"{self.stage}: no better score since epoch {best[1]}, which is patience enough", flush=True)
+
+    @cached_property
+    def _bicubic(self):
+        return validation_psnr_y(self.validation, lambda lr: bicubic_one(lr, self.validation.size))
 
     def _best(self, epoch, scores):
         """The best score so far and its epoch: by LPIPS where it was computed, else by PSNR-Y."""
@@ -153,20 +165,28 @@ def averaged_weights(model: keras.Model):
 
 
 class Progress(keras.callbacks.Callback):
-    """A progress bar over the steps of the stage, with steps per second and the time left; on a terminal only."""
+    """A progress bar over the whole run, with the running loss, steps per second and the time left; on a terminal only.
 
-    def __init__(self, stage, epochs, batches):
+    The time left supposes that all steps take as long as those that this process has done.
+    """
+
+    def __init__(self, stage, config, batches):
         super().__init__()
-        self.stage, self.epochs, self.batches, self.bar = stage, epochs, batches, None
+        self.stage, self.config, self.batches, self.bar = stage, config, batches, None
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.bar is None:
-            done = epoch * self.batches.steps + self.batches.start
-            total = self.epochs * self.batches.steps
-            self.bar = tqdm(total=total, initial=done, desc=self.stage, unit="step", disable=None, leave=False)
+            epochs = {stage: getattr(self.config, stage).epochs for stage in STAGES}
+            before = sum(epochs[stage] for stage in STAGES[: STAGES.index(self.stage)])
+            done = (before + epoch) * self.batches.steps + self.batches.start
+            total = sum(epochs.values()) * self.batches.steps
+            self.bar = tqdm(total=total // self.config.batches.accumulate, initial=done // self.config.batches.accumulate,
+                            desc=self.stage, unit="step", disable=None, leave=False, dynamic_ncols=True)  # fmt: skip
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
+        if (self.batches.start + batch + 1) % self.config.batches.accumulate == 0:
+            self.bar.set_postfix_str(f"loss {float((logs or {}).get('loss', 0)):.4g}", refresh=False)
+            self.bar.update()
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.clear()  # the line of the epoch is printed over it

@@ -10,12 +10,30 @@ from srgan.files import atomic_path, set_aside
 LOSSES = ("pixel", "content", "adversarial", "artifact", "flat", "chroma", "lattice", "colour", "discriminator")
 
 
-COLUMNS = ["stage", "epoch", "step", "seconds", "learning_rate", "loss", *(f"loss/{name}" for name in LOSSES)]
-COLUMNS += ["discriminator/real", "discriminator/fake", "validation/psnr_y", "validation/lpips"]
+COLUMNS = [
+    "stage",
+    "epoch",
+    "step",
+    "total_step",
+    "seconds",
+    "learning_rate",
+    "loss",
+    *(f"loss/{name}" for name in LOSSES),
+]
+COLUMNS += [
+    "discriminator/real",
+    "discriminator/fake",
+    "validation/psnr_y",
+    "validation/lpips",
+    "validation/bicubic_psnr_y",
+]
 
 
 class Log:
-    """log.csv, a line per epoch of either stage, and the same for TensorBoard if that is installed."""
+    """log.csv, a line per epoch of either stage, and the same for TensorBoard if that is installed.
+
+    `step` begins anew with each stage, and `total_step` does not. TensorBoard also gets losses within an epoch.
+    """
 
     def __init__(self, output, stage):
         self.path, self.stage = output / "log.csv", stage
@@ -31,11 +49,16 @@ class Log:
         self._replace(rows)
 
     def write(self, row):
-        self._replace([*self._rows(), {"stage": self.stage, **row}])
+        rows = self._rows()
+        before = max((int(each["step"]) for each in rows if each["stage"] != self.stage), default=0)
+        self._replace([*rows, {"stage": self.stage, "total_step": before + row["step"], **row}])
+        self.write_scalars(row["step"], {name: row[name] for name in COLUMNS[4:] if name in row})
+
+    def write_scalars(self, step, values):
+        """Give TensorBoard the values by their names."""
         if self.writer:
-            for name in COLUMNS[3:]:
-                if name in row:
-                    self.writer.add_scalar(name, row[name], row["step"])
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
             self.writer.flush()
 
     def _rows(self):

@@ -38,6 +38,8 @@ CHANGEABLE = (
 )
 
 
+GAN_ONLY = ("gan.", "network.discriminator")  # what the pixel stage does not depend on
+
 _log = logging.getLogger("srgan")
 
 PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "pycocotools")
@@ -120,11 +122,15 @@ def refuse_other_runs(config, output):
     if now[f"{stage}.epochs"] >= least:
         changed = [key for key in changed if key != f"{stage}.epochs"]
     if not states["gan"].begun:
-        changed = [key for key in changed if not key.startswith(("gan.", "network.discriminator"))]
+        changed = [key for key in changed if not key.startswith(GAN_ONLY)]
     if changed:
+        again = ""
+        if states["gan"].begun and all(key.startswith(GAN_ONLY) for key in changed):
+            again = (f"; to begin the GAN stage anew without the pixel stage, give another --output and --set pixel.epochs=0 "
+                     f"initial_weights={output / 'generator-pixel.keras'}")  # fmt: skip
         listed = ", ".join(f"{key} (was {before.get(key)!r}, is {now.get(key)!r})" for key in changed)
         raise UsageError(
-            f"{output}: holds a run of another configuration: {listed}. Give another --output, or the same values"
+            f"{output}: holds a run of another configuration: {listed}. Give another --output, or the same values{again}"
         )
 
 

@@ -67,7 +67,7 @@ def train_stage(stage, config, output, strategy, generator, features, stores, ex
     with fit_scope(strategy), StopAtInterrupt(after) as interrupt, _told_what_to_lower(stage, config):
         callbacks = [
             StopAtNaN(stage, output, batches),
-            *([Progress(stage, options.epochs, batches)] if is_first_machine() else []),
+            *([Progress(stage, config, batches)] if is_first_machine() else []),
             after,
             interrupt,
         ]

@@ -14,6 +14,8 @@ from PIL import Image
 from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path
 
+MOST_HELD_BACK = 50  # pictures for validation, of the folder of the others
+
 _log = logging.getLogger("srgan")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -36,7 +38,9 @@ def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path
     folder = Path(data.pictures).expanduser()
     candidates = _shuffled(_candidates(folder, data.annotations, data, cache, ""), seed)
     if data.validation_pictures is None:
-        held_back = data.validation_count or 0
+        held_back = data.validation_count
+        if held_back is None:
+            held_back = min(MOST_HELD_BACK, max(1, len(candidates) // 10))
         if held_back >= len(candidates):
             raise SRGANError(
                 f"{folder}: {len(candidates)} pictures qualify, and data.validation_count = {held_back} of them "
@@ -53,7 +57,7 @@ def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path
         if not training:
             raise SRGANError(
                 f"{folder}: {same}all of its {common} pictures are validation pictures, and none is left for training; set "
-                "data.validation_pictures=null to hold back data.validation_count of them"
+                "data.validation_pictures=null to hold some back"
             )
         _log.warning("%s%s of the %s pictures that qualify for training are validation pictures, and are not trained on",
                      same, common, len(candidates))  # fmt: skip
@@ -235,7 +239,7 @@ def _large_enough(pictures, minimum_side, cache):
 
     def answer():
         with ThreadPoolExecutor() as pool:
-            sides = pool.map(_shorter_side, pictures)
+            sides = pool.map(shorter_side, pictures)
             return [side is None or side >= minimum_side for side in sides]
 
     status = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
@@ -243,7 +247,7 @@ def _large_enough(pictures, minimum_side, cache):
     return [path for path, is_large in zip(pictures, large) if is_large]
 
 
-def _shorter_side(path):
+def shorter_side(path):
     """Pixels, or None where the header cannot be read: preparing will report that file."""
     try:
         with Image.open(path) as picture:
