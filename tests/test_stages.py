@@ -123,6 +123,24 @@ def test_the_average_is_that_of_the_weights_after_each_step(tiny, tmp_path):
     assert any(np.abs(a - c).max() > 1e-3 for a, c in zip(average, now))
 
 
+def test_curves_follow_the_scores_over_both_stages(tmp_path):
+    from PIL import Image
+
+    from srgan.train.curves import draw_curves
+
+    rows = [{"stage": stage, "step": str(step), "total_step": str(total), "validation/psnr_y": str(20 + total / 100),
+             "validation/bicubic_psnr_y": "21", "validation/lpips": "0.3" if stage == "gan" else "", "loss": "0.5"}
+            for stage, step, total in (("pixel", 100, 100), ("pixel", 200, 200), ("gan", 100, 300))]  # fmt: skip
+    draw_curves(rows, tmp_path / "curves.png")
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB")).astype(int)
+    assert pixels.shape == (720, 960, 3)
+    blue = np.argwhere(np.abs(pixels[:240] - (0x1F, 0x5F, 0xA8)).sum(-1) == 0)
+    start, end = (blue[np.abs(blue[:, 1] - x).argmin()][0] for x in (353, 939))  # rows at 100 and 300 steps
+    assert start > end + 100  # it rises
+    draw_curves([{"stage": "pixel", "epoch": "1", "total_step": ""}], tmp_path / "none.png")  # of an earlier version
+    assert not (tmp_path / "none.png").exists()
+
+
 # -- optimizers
 
 

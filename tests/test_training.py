@@ -66,6 +66,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert sorted(p.name for p in (output / "samples").iterdir()) == [
         "gan-0001.png", "gan-0002.png", "pixel-0001.png", "pixel-0002.png"]  # fmt: skip
     assert Image.open(output / "samples" / "gan-0002.png").width > 4 * 64
+    assert Image.open(output / "curves.png").height == 3 * 240  # PSNR-Y, LPIPS and the loss
     if find_spec("tensorboard"):
         assert logged(output / "tensorboard" / "gan", "validation/psnr_y") == pytest.approx(
             [float(row["validation/psnr_y"]) for row in rows(output)[2:]]

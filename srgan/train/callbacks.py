@@ -17,8 +17,9 @@ from srgan.files import atomic_path, copy_file
 from srgan.networks.files import save_generator
 from srgan.pictures.sheets import sheet
 from srgan.train.checkpoint import STAGES, State
+from srgan.train.curves import draw_curves
 from srgan.train.distribution import all_machines_or_none, gather, is_first_machine
-from srgan.train.log import Log
+from srgan.train.log import Log, read_log
 from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_psnr_y, validation_scores
 
 STEPS_SHOWN = 100  # between the losses that TensorBoard gets within an epoch
@@ -100,6 +101,7 @@ class AfterEpoch(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "learning_rate": rate, **logs}
         scores_of_row = {f"validation/{name}": score for name, score in scores.items()}
         self.log.write({**row, **scores_of_row, "validation/bicubic_psnr_y": self._bicubic})
+        draw_curves(read_log(self.log.path), self.output / "curves.png")
         self._save_generators(epoch + 1, best := self._best(epoch + 1, scores))
         self.state = State(epoch + 1, best=best)
         self.checkpoint.save(self.model, self.state)

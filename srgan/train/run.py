@@ -5,7 +5,8 @@ A run folder holds
     config.yaml             the resolved configuration; a run resumes with the same one (see `refuse_other_runs`)
     environment.json        versions, backend, devices, seed, epochs and digests of the pictures, for each start
     log.csv                 a line per epoch
-    tensorboard/            the same for TensorBoard
+    curves.png              validation scores and loss over all steps
+    tensorboard/            the log for TensorBoard, and losses within epochs
     samples/                a sheet per epoch: low | bicubic | GAN | high
     checkpoint/             the whole state, twice: after the last epoch or within it, and before
     generator-pixel.keras   the generator after the pixel stage
