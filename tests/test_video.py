@@ -102,7 +102,7 @@ TURNS = {  # a, b, c, d of the display matrix, and what puts the picture upright
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_rotated_film_becomes_upright(turn, upscale, soft, tmp_path):
+def test_a_rotated_clip_becomes_upright(turn, upscale, soft, tmp_path):
     make_video(tmp_path / "in.mp4", scene(3), crf=1, aspect=Fraction(3, 2))
     flat = rgb(tmp_path / "in.mp4")
     content = (tmp_path / "in.mp4").read_bytes()

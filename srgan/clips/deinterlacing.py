@@ -1,4 +1,4 @@
-"""Deinterlacing: whole frames of frames that hold two fields, by FFmpeg's bwdif."""
+"""Deinterlacing by FFmpeg's bwdif: one whole frame for each frame of two fields."""
 
 import contextlib
 from collections import deque

@@ -1,4 +1,4 @@
-"""Which encoder a clip's result gets, with all its settings, and in which container it goes."""
+"""Choosing the encoder of a clip's result, its pixel format and its settings; turning pixels into its frames."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from srgan.clips.hdr import hdr_settings
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures.arrays import resize
 
-# The crf where none is asked for: what the network added is to be seen.
+# The default crf: low enough that the detail which the network adds survives.
 QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24}
 
 
@@ -103,7 +103,7 @@ def choose_encoding(
     if crf is not None and not 0 <= crf <= 63:
         raise UsageError(f"crf: {crf:g} is not between 0 and 63")
     if suffix == ".gif" and (codec or crf is not None):
-        raise UsageError(f"{'codec' if codec else 'crf'}: a GIF has but one way to be written; leave it out")
+        raise UsageError(f"{'codec' if codec else 'crf'}: a GIF has no such setting; leave it out")
     name = codec or DEFAULT_CODEC.get(suffix, "libx264")
     name = ALIASES.get(name, name)
     try:

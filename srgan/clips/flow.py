@@ -16,7 +16,7 @@ _LARGEST = 2**15 - 2  # pixels a side that OpenCV can move
 
 
 def flow(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
-    """How far each pixel is from where it is in another frame: both uint8 (h, w); float32 (h, w, 2), x and y in pixels.
+    """The motion of each pixel to another frame, float32 (h, w, 2), x and y in pixels, of two frames of uint8 (h, w).
 
     Returns:
         None where a side has under 16 pixels, too few to find motion in.
@@ -32,7 +32,7 @@ def places(height: int, width: int) -> np.ndarray:
 
 
 def moved(picture: np.ndarray, origin: np.ndarray, smooth: bool = True) -> np.ndarray:
-    """A picture, float32 (h, w) or (h, w, c), whose every pixel is taken from `origin`, (h, w, 2).
+    """Warp a picture, float32 (h, w) or (h, w, c): each pixel is taken from the place that `origin`, (h, w, 2), gives.
 
     By bicubic interpolation, or by bilinear if not `smooth`. What lies outside is as the nearest pixel inside.
 
@@ -62,7 +62,7 @@ def origin(before: np.ndarray, after: np.ndarray, scale: int = 1) -> np.ndarray:
 
 
 def move_memory(memory: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """What a recurrent generator remembers of the frame `before`, where it is in the frame `after`.
+    """The memory of a recurrent generator, warped from the frame `before` to the frame `after`.
 
     Args:
         memory: float32 (h, w, 3 scale²), see srgan.networks.over_time.

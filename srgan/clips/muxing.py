@@ -1,4 +1,4 @@
-"""Putting a container together: the new video, and all that the source has beside its own."""
+"""Muxing: the new video stream together with the other tracks, the chapters and the tags of the source."""
 
 import contextlib
 import heapq
@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
-
-from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from srgan.clips.encoding import Encoding, add_video, muxer
 from srgan.clips.ffmpeg import av
@@ -65,7 +63,7 @@ def _video_packets(packets, stream, encoding):
     for data, dts, pts, duration, is_key, alpha in packets:
         packet = av.Packet(data)
         if alpha:
-            beside = PacketSideData(packet_sidedata_type_from_literal(ALPHA), len(alpha))
+            beside = av.packet.PacketSideData(av.packet.packet_sidedata_type_from_literal(ALPHA), len(alpha))
             beside.update(alpha)
             packet.set_sidedata(beside)
         packet.stream, packet.time_base = stream, encoding.time_base

@@ -14,10 +14,10 @@ from srgan.pictures import Picture
 
 
 class PictureWriter:
-    """Writes results as numbered pictures into a work folder, and moves them into their place when all are there.
+    """Writes results as numbered pictures into a work folder, and moves them into place when all are there.
 
     Args:
-        pattern: their place, such as out/%05d.png.
+        pattern: the names of the pictures, such as out/%05d.png.
         folder: the work folder.
         notice: called with a line on anything that a user should know.
         palette: uint8 (n, 4), the colours of all frames; None: any.

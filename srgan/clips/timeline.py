@@ -1,4 +1,4 @@
-"""Time stamps that jump: recordings that were joined or interrupted, brought onto one line of time.
+"""Time stamps that jump: recordings that were joined or interrupted, brought onto one timeline.
 
 Some containers, MPEG transport streams above all, carry the time of a clock that may be set anew at any place. What lies
 between two jumps is a part. Each part is moved as a whole, so that its first frame follows the last one of the part before,
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 class Timeline:
-    """Moves packets onto one line of time.
+    """Moves packets onto one timeline.
 
     Args:
         parts: in the order of the file, without their `shift`.
@@ -62,7 +62,7 @@ class Timeline:
         return sum((part.end - part.begin for part in self.parts), Fraction(0))
 
     def mover(self) -> Callable[[object], None]:
-        """A function that changes the time stamps of packets, in the order of the file, to those of the one line."""
+        """A function that changes the time stamps of packets, in the order of the file, to those of the timeline."""
         positions: dict[int, int] = {}  # of several frames in one piece of the file, the first alone has it
 
         def move(packet):

@@ -107,7 +107,7 @@ class Converter:
             properties = {"sample_rate": frame.sample_rate, "format": frame.format, "layout": frame.layout}
             source = self._graph.add_abuffer(**properties, time_base=base)
             # What is missing is filled with silence, so that the rest stays in step.
-            fill = self._graph.add("aresample", f"{self._context.sample_rate}:async=1")
+            fill = self._graph.add("aresample", f"{self._context.sample_rate}:async=1:min_hard_comp=0.03")
             sink = self._graph.add("abuffersink")
             self._graph.link_nodes(source, fill, sink).configure()
         yield from self._filtered(frame)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from av.stream import Disposition
-
 from srgan.clips.ffmpeg import FFmpegError, av, fraction, packets_until_error
 from srgan.clips.track_conversion import Converter, set_up
 from srgan.clips.video_file import VideoFile
@@ -125,7 +123,7 @@ def _taken(clip, source, streams):
         move(packet)
         base, is_subtitle = fraction(packet.time_base), packet.stream.type == "subtitle"
         begin, end = round(clip.begin / base), None if clip.end is None else round(clip.end / base)
-        if packet.stream.disposition & Disposition.attached_pic or packet.pts is None and packet.dts is None:
+        if packet.stream.disposition & av.stream.Disposition.attached_pic or packet.pts is None and packet.dts is None:
             packet.pts = packet.dts = 0  # a cover is there all the time
             yield packet
             continue

@@ -1,4 +1,4 @@
-"""Writing a clip as a file: segments that survive a kill, joined with the other tracks into the whole at the end."""
+"""Writing a clip as a file: segments that survive a kill, joined at the end with the other tracks."""
 
 import os
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class VideoWriter(Segments):
             self._tracks, self._has_timecode = choose_tracks(clip, self.target, encoding, notice)
 
     def join(self) -> None:
-        """Make the whole of the segments, and move it into its place.
+        """Join the segments into the file, and move it into place.
 
         Raises:
             SRGANError: it cannot be written.

@@ -95,7 +95,7 @@ def upscale_clip(
     max_pixels: int | None = MAX_PIXELS,
     **picture_options,
 ) -> Counter:
-    """Upscale a clip, frame by frame. What an earlier call with the same arguments finished is not done again.
+    """Upscale a clip, frame by frame. Frames that an earlier call with the same arguments finished are not computed again.
 
     What is finished lies in a hidden folder beside the target until the whole is there, see `srgan.upscale.work_folder`.
 
@@ -132,6 +132,8 @@ def upscale_clip(
         raise UsageError(f"{source}: would be written over itself; choose another output")
     if rate is not None and source.is_file():
         raise UsageError(f"fps: {source} has times of its own for its frames; leave it out")
+    if deinterlace == "on" and source.is_dir():
+        raise UsageError(f"deinterlace: {source} has pictures, not fields; leave it out")
     rate = RATE if rate is None else rate
     clip = open_clip(source, rate, start, end, _log.warning, deinterlace)
     if max_pixels and clip.width * clip.height > max_pixels:
@@ -198,8 +200,8 @@ def _left(target, count):
 def _read(clip, first, keep_alpha, counts):
     """Yield the frames from number `first` on, counted from 0, with their pixels.
 
-    The others are decoded, too: only so every frame gets what it got in a run from the beginning, whatever the file's
-    key frames are like, and it takes a small part of the time that the network took.
+    Earlier ones are decoded, too, so that each frame is the same as in a run from the beginning, wherever the key frames
+    are. Decoding takes a small part of the network's time.
     """
     picture = pixels = None
     for number, frame in enumerate(clip.frames()):

@@ -1,7 +1,7 @@
 """The hidden folder beside a clip's target, in which what is finished waits for a run that was stopped to go on.
 
-Its name stands for all that the result depends on: the file that is read, the model and how it is run, the options and
-the versions. So other options begin anew, in a folder of their own.
+Its name has a hash of all that the result depends on: the file that is read, the model and how it is run, the options and
+the versions. Other options start anew, in their own folder.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from srgan.interrupts import cleaned_up
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.tiles import TileSize, affordable_tile
 
-_MEMORY = "memory-"  # what the names of kept memories begin with
+_MEMORY = "memory-"  # the prefix of the names of saved memories
 _FORMAT = 5  # of the segments; raise it when the same frames come out of the same clip as something else
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
 
 def resume_key(source: Path, upscaler, encoding, options: list) -> str:
-    """16 hexadecimal digits for all that the result depends on."""
+    """A hash, 16 hexadecimal digits, of all that the result depends on."""
     from av import __version__ as av_version
     from av import library_versions
 
@@ -118,11 +118,10 @@ def clip_tile(upscaler, folder: Path) -> TileSize:
 
 
 class Memories:
-    """What a recurrent generator remembers, kept in the work folder: a frame of the result as float32, so with every
-    `SEGMENT`-th frame only.
+    """The memories of a recurrent generator, saved in the work folder.
 
-    It is kept before that frame is passed on, so that a resumed run restarts after the last finished frame whose memory
-    was saved, and computes the rest exactly as before.
+    One is as large as a frame of the result in float32, so only that of every `SEGMENT`-th frame is saved, and it is saved
+    before its frame is passed on. A run resumes after the last finished frame that has one, and computes the rest as before.
 
     Args:
         writer: of the frames; its `folder` is the work folder, its `kept` the number of finished frames.
@@ -135,12 +134,12 @@ class Memories:
             part.unlink()  # left by a process that was killed while it wrote
 
     def last(self) -> tuple[int, np.ndarray | None]:
-        """Behind how many frames, not more than the writer has, a run can begin, and with which memory."""
+        """After how many of the writer's frames a run can resume, and with which memory."""
         self._number = max(self._numbers(), default=0)
         return self._number, np.load(self._file(self._number)) if self._number else None
 
     def keep(self, memory: np.ndarray | None) -> None:
-        """Take the memory of the next frame."""
+        """Save the memory of the next frame, where it is one of those that are saved."""
         self._number += 1
         if memory is None or self._number % segments.SEGMENT:
             return
@@ -150,7 +149,7 @@ class Memories:
             self._file(number).unlink()
 
     def _numbers(self):
-        """Those kept and not behind the writer's last frame: there can be later ones, which it has yet to get."""
+        """The numbers of saved memories, without those of frames that the writer has not finished."""
         numbers = (int(file.stem.removeprefix(_MEMORY)) for file in self._writer.folder.glob(f"{_MEMORY}*.npy"))
         return [number for number in numbers if number <= self._writer.kept]
 
