@@ -6,7 +6,7 @@ as it showed the first. Nothing here knows of networks or of upscaling.
 - Reading: `reading` opens a clip, a `video_file` or a `frame_folder`; `frame` (damaged ones), `colour`, `hdr`,
   `deinterlacing`, and `timeline` (time stamps that jump).
 - Writing: `writing` is the whole; `encoding` (codec, settings), `segments` (what a kill leaves), `tracks` (sound,
-  subtitles) and their `conversion`, `muxing` (the container), `rehearsal` (what does not fit is found before the work),
+  subtitles) and their `track_conversion`, `muxing` (the container), `rehearsal` (what does not fit is found before the work),
   `gif`, `numbered_pictures`.
 - Between frames: `cuts` and `flow`. These and `formats` need no PyAV.
 """
