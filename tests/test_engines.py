@@ -6,11 +6,13 @@ import sys
 import threading
 
 import numpy as np
+import openvino
 import pytest
 from upscaling import has_bfloat16, make_model, photograph
 
 from srgan.errors import SRGANError, UsageError
 from srgan.models import WEIGHTS, find_model
+from srgan.networks.over_time import FUSIONS
 from srgan.upscale.engines.backend_errors import translate_backend_error
 from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Tiling, describe
@@ -34,22 +36,21 @@ def lr():
     return photograph(40, 56)[None].astype(np.float32) / 255
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"skip": "bilinear", "normalization": "none"},
-        {"normalization": "instance"},
-        {"scale": 2, "skip": "bilinear"},
-        {"activation": "leaky_relu", "blocks": 2},
-        {"activation": "relu", "filters": 8, "scale": 2},
-        {"network": "rdn", "blocks": 2, "layers_per_block": 2, "growth": 4},
-        {"network": "rrdb", "growth": 4},
-        {"network": "compact", "blocks": 2},
-        {"network": "span", "blocks": 2},
-    ],
-    ids=str,
-)
+NETWORKS = [
+    {},
+    {"skip": "bilinear", "normalization": "none"},
+    {"normalization": "instance"},
+    {"scale": 2, "skip": "bilinear"},
+    {"activation": "leaky_relu", "blocks": 2},
+    {"activation": "relu", "filters": 8, "scale": 2},
+    {"network": "rdn", "blocks": 2, "layers_per_block": 2, "growth": 4},
+    {"network": "rrdb", "growth": 4},
+    {"network": "compact", "blocks": 2},
+    {"network": "span", "blocks": 2},
+]
+
+
+@pytest.mark.parametrize("settings", NETWORKS, ids=str)
 def test_openvino_computes_what_keras_computes(settings, tmp_path, lr):
     path = make_model(tmp_path / "generator.keras", **settings)
     engine, keras_engine = OpenVINOEngine(path, "float32"), KerasEngine(path, "float32")
@@ -59,6 +60,33 @@ def test_openvino_computes_what_keras_computes(settings, tmp_path, lr):
     np.testing.assert_allclose(sr, expected, atol=2e-5 * np.abs(expected).max())
     assert engine.description == keras_engine.description
     assert engine.description.scale == settings.get("scale", 4)
+
+
+def test_every_generator_is_converted_without_a_framework(tmp_path):
+    """In a process in which Keras computes with OpenVINO; those over time, too."""
+    settings = [*NETWORKS, *({"fusion": name, "blocks": 3, "scale": 2, "skip": "bilinear"} for name in FUSIONS)]
+    paths = [make_model(tmp_path / f"{index}.keras", **each) for index, each in enumerate(settings)]
+    code = (
+        "import sys; from srgan.upscale.engines.conversion import main\n"
+        "print([main(path, path.replace('keras', 'xml')) for path in sys.argv[1:]])\n"
+        "assert sys.modules['keras'].backend.backend() == 'openvino'\n"
+        "assert not {'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=600)
+    assert done.stdout.strip() == str([0] * len(paths)), done.stdout + done.stderr
+    from srgan.networks.files import load_generator
+
+    core = openvino.Core()
+    for path in paths:
+        keras_engine = KerasEngine(path, "float32")
+        compiled = core.compile_model(path.with_suffix(".xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        shapes = [[side or 1 for side in tensor.shape] for tensor in load_generator(path).inputs]
+        random = np.random.default_rng(0)
+        given = [random.random((*shape[:-3], 40, 28, shape[-1]), np.float32) for shape in shapes]
+        expected = keras_engine(*given)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        for one, other in zip(compiled(given).values(), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=3e-5 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("kind", [OpenVINOEngine, KerasEngine])
