@@ -1,5 +1,6 @@
 """What a player shows: the shape of pixels, cropping, HDR10, transparency."""
 
+import struct
 import subprocess
 from fractions import Fraction
 
@@ -93,14 +94,16 @@ def with_box(content, entry, box):
     return content[: place - 4 + size] + box + content[place - 4 + size :]
 
 
-def test_the_loss_of_dolby_vision_is_reported(upscale, soft, tmp_path):
+@pytest.mark.parametrize("profile", [5, 8])
+def test_the_loss_of_dolby_vision_is_reported(profile, upscale, soft, tmp_path):
     make_video(tmp_path / "in.mp4", scene(3, 64, 48), codec="libx265", pix_fmt="yuv420p10le", colour=(9, 1, 9, 16),
                **{"x265-params": "log-level=none"})  # fmt: skip
-    # ETSI TS 103 572: profile 8, level 1, with a base layer and its metadata
-    record = b"\0\0\0\x20dvvC" + bytes([1, 0, 8 << 1, (1 << 3) | 0b101, 1 << 4]) + bytes(19)
+    # ETSI TS 103 572: a profile, level 1, with a base layer and its metadata
+    record = b"\0\0\0\x20dvvC" + bytes([1, 0, profile << 1, (1 << 3) | 0b101, 1 << 4]) + bytes(19)
     (tmp_path / "in.mp4").write_bytes(with_box((tmp_path / "in.mp4").read_bytes(), b"hev1", record))
     status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--codec", "libx265", model=soft)
-    assert status == 0 and len(lines) == 2 and "in.mp4: its Dolby Vision metadata is left out" in lines[0], lines
+    assert status == 0 and "in.mp4: its Dolby Vision metadata is left out" in lines[-2], lines
+    assert ("whose colours are wrong" in lines[0]) == (profile == 5) and len(lines) == (3 if profile == 5 else 2)
     assert probe(tmp_path / "out.mp4")["colour"] == (9, 1, 9, 16)
 
 
@@ -167,3 +170,14 @@ def test_browsers_find_the_transparency_of_webm(upscale, soft, tmp_path):
          *["-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-"]], capture_output=True, check=True)  # fmt: skip
     means = np.frombuffer(decoded.stdout, np.uint8).reshape(50, -1).mean(1)
     np.testing.assert_allclose(means, 255 - 4 * np.arange(50), atol=3)
+
+
+def test_what_mp4_cuts_off_stays_off(upscale, soft, tmp_path):
+    """By the clean aperture of ISO 14496-12: 56 x 36 pixels, 2 right and 2 above of the middle."""
+    make_video(tmp_path / "in.mp4", scene(2, 64, 48), crf=1)
+    whole = rgb(tmp_path / "in.mp4")[0]
+    box = b"\0\0\0\x28clap" + struct.pack(">8i", 56, 1, 36, 1, 2, 1, -2, 1)
+    (tmp_path / "in.mp4").write_bytes(with_box((tmp_path / "in.mp4").read_bytes(), b"avc1", box))
+    assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--crf", 1, model=soft)[0] == 0
+    found, ratio = shown(tmp_path / "out.mp4", 56, 36)
+    assert ratio == Fraction(56, 36) and np.abs(found - whole[4:-8, 6:-2]).mean() < 6

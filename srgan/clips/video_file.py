@@ -97,8 +97,10 @@ class VideoFile:
         self.width, self.height = first.width - left - right, first.height - top - bottom
         self.hdr = read_hdr(first)
         kinds = {data.type.name for data in first.side_data}
-        if "DOVI configuration" in description:
+        if dolby := re.search(r"DOVI configuration.*?profile: (\d+)", description):
             kinds.add("DOVI_METADATA")
+            if dolby[1] == "5":
+                notice(f"{path}: is Dolby Vision of profile 5, whose colours are wrong without its metadata")
         for what in dict.fromkeys(name for kind, name in _LOST.items() if kind in kinds):
             notice(f"{path}: its {what} is left out")
         self._swapped, self._flips = _orientation(first)
