@@ -1,5 +1,7 @@
 """The two kinds of failure a user can meet. Both end a command with one line and no traceback."""
 
+import unicodedata
+
 
 class SRGANError(Exception):
     """Something failed while working; the message names the file or key and says what to do. Exit status 1."""
@@ -22,3 +24,10 @@ _OUT_OF_MEMORY = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, of a library's loader or of a backend, which all have their own, says so."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what could change a terminal or end the line: names of files may have anything in them."""
+    return "".join(
+        repr(each)[1:-1] if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") else each for each in text
+    )

@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import math
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from skimage import data
 
 from srgan.cli.compare import main
+from srgan.compare import scenes
 from srgan.compare.inputs import find_pictures
 from srgan.compare.methods import Method
 from srgan.compare.report import compare, draw_sheet
@@ -22,6 +25,7 @@ from srgan.errors import SRGANError
 from srgan.metrics.pixels import blur, lattice, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
+from srgan.pictures.exif import Entry, Exif
 from srgan.runtime import load_keras
 
 
@@ -202,6 +206,42 @@ def sharpen(pixels):
     enlarged = resize_bicubic(pixels, 4 * pixels.shape[1], 4 * pixels.shape[0]).copy()
     enlarged[80:120, 120:160] ^= 255
     return enlarged
+
+
+def test_one_odd_photograph_costs_nothing_but_itself(models, tmp_path, capsys, monkeypatch):
+    """Whatever the reader takes is compared, and what it refuses is reported; names may have any bytes."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = Image.fromarray(data.astronaut()[40:104, 160:240])
+    altitude = Entry(10, 1, struct.pack("<ii", -3, 1))  # signed, which Pillow cannot write
+    exif = Exif("<", {0x0112: Entry(3, 1, struct.pack("<H", 6))}, gps={6: altitude})
+    image.save(folder / "phone.jpg", exif=b"Exif\0\0" + exif.tobytes())
+    image.convert("CMYK").save(folder / "print.tif")
+    image.convert("LA").save(folder / "gray.png")
+    Image.fromarray(np.asarray(image)[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    image.save(folder / os.fsdecode(b"odd\xff.png"))
+    image.save(folder / "a<b>&'.png")
+    Image.new("RGB", (1, 1)).save(folder / "small.png")
+    (folder / "cut.jpg").write_bytes((folder / "phone.jpg").read_bytes()[:900])
+    (folder / "empty.webp").touch()
+    image.resize((96, 96)).save(folder / "large.png")
+    real = scenes.read_rgb
+
+    def read(path):
+        if path.name == "large.png":
+            raise MemoryError
+        return real(path)
+
+    monkeypatch.setattr(scenes, "read_rgb", read)
+    arguments = [str(folder), "--model", models["first"], "--output", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "6 compared, 4 skipped" in said.out and "Traceback" not in said.err
+    report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
+    assert len(report["pictures"]) == 6 and len(report["skipped"]) == 4
+    sizes = {each["name"]: (each["width"], each["height"]) for each in report["pictures"]}
+    assert sizes["phone"] == (64, 80) and sizes["print"] == (80, 64)  # the phone's is upright
+    assert "index.html" in os.listdir(tmp_path / "out")
 
 
 def test_the_detail_is_where_the_models_differ_most():

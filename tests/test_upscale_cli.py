@@ -224,6 +224,15 @@ def test_a_full_disk_behind_standard_output_is_an_error(tmp_path, model):
     assert run.returncode == 1 and "standard output: cannot be written" in run.stderr and "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_of_files_cannot_write_to_the_terminal(upscale, tmp_path):
+    name = os.fsdecode(b"a\x1b[2J\nb\xff\xe3\x80\x80c.png")
+    (tmp_path / name).write_bytes(b"no picture")
+    status, lines = upscale(tmp_path / name, tmp_path / "out.png")
+    assert status == 1 and len(lines) == 2
+    assert r"a\x1b[2J\nb\udcff\u3000c.png: cannot be read".replace(r"\u3000", "\u3000") in lines[0]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_at_any_moment_nothing_is_half_and_the_rest_can_be_done(model, tmp_path):
     for index in range(12):
@@ -296,6 +305,13 @@ def test_a_plan_never_maps_two_inputs_to_one_output(tmp_path_factory, names):
     assert not clashes and len({target for _, target in pairs}) == len(pairs) == len(names)
     for source, target in pairs:
         assert target.stem in (source.stem, source.name)
+
+
+def test_options_may_stand_between_inputs_and_output(upscale, tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    status, _ = upscale(tmp_path / "a.png", "--scale", 2, tmp_path / "b.png", "--format", "png", tmp_path / "out/")
+    assert status == 0 and files(tmp_path / "out") == ["a.png", "b.png"]
 
 
 def test_two_inputs_of_one_output_stop_only_themselves(upscale, tmp_path):

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from srgan import __version__
-from srgan.errors import SRGANError, UsageError, is_out_of_memory
+from srgan.errors import SRGANError, UsageError, is_out_of_memory, printable
 from srgan.interrupts import cleaned_up, end_on_signals
 from srgan.runtime import load_keras
 
@@ -34,7 +34,7 @@ def _run(work):
     try:
         return work() or 0
     except SRGANError as error:
-        print(f"srgan: {error}", file=sys.stderr)
+        print(f"srgan: {printable(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("srgan: interrupted", file=sys.stderr)
@@ -293,7 +293,7 @@ def _log_to_stderr():
             # Only what shows a bar imports it: that takes as long as a small picture's tile.
             shown = sys.modules.get("tqdm")
             write = shown.tqdm.write if shown else print
-            write(f"srgan: {record.getMessage()}", file=sys.stderr)
+            write(f"srgan: {printable(record.getMessage())}", file=sys.stderr)
 
     logging.getLogger("srgan").handlers = [Handler()]
     logging.getLogger("srgan").setLevel(logging.INFO)

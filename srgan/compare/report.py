@@ -23,7 +23,7 @@ from srgan.compare.methods import load_methods, unique
 from srgan.compare.predictions import find_predictions, refuse_taken
 from srgan.compare.scenes import BICUBIC, LOW, pipelined, read_scene
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
-from srgan.errors import SRGANError, UsageError
+from srgan.errors import SRGANError, UsageError, printable
 from srgan.files import atomic_path
 from srgan.metrics import pixels as metrics
 from srgan.pictures.sheets import panel_at, sheet
@@ -95,7 +95,7 @@ def compare(
     ):
         if isinstance(outcome, SRGANError):
             skipped.append({"path": str(path), "reason": str(outcome)})
-            tqdm.write(f"srgan: skipped {outcome}", file=sys.stderr)
+            tqdm.write(f"srgan: skipped {printable(str(outcome))}", file=sys.stderr)
         else:
             pictures.append(outcome[0])
             embedded.append(outcome[1])
@@ -210,7 +210,7 @@ def _writing(path):
 
 def _write(path, text):
     with _writing(path), atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _write_csv(path, report, kinds):
@@ -220,7 +220,11 @@ def _write_csv(path, report, kinds):
         **{f"{name} version": value for name, value in report["versions"].items()},
         "protocol": "; ".join(f"{key}: {value}" for key, value in report["protocol"].items()),
     }
-    with _writing(path), atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        _writing(path),
+        atomic_path(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["picture", "path", "method", *kinds, "sha256", "engine", *conditions])
         for name, source, scores in [*rows, ("mean", "", report["means"])]:

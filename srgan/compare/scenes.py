@@ -18,7 +18,7 @@ from tqdm import tqdm
 from srgan.compare.damage import Damage
 from srgan.compare.predictions import read_prediction
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_memory
 from srgan.interrupts import cleaned_up
 from srgan.pictures import (
     crop_to_multiple,
@@ -152,7 +152,7 @@ def score_frames(scenes, keys) -> Iterator[dict[str, dict[str, float]]]:
 def pipelined(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tuple]:
     """Yield (path, finish(make(path))) in order, with a progress bar; `make` runs in this thread, `finish` in others.
 
-    If either raises SRGANError, the error is yielded instead of the outcome, so that the other pictures are still done.
+    If either raises SRGANError or runs out of memory, the error is yielded instead of the outcome, so that the other pictures are still done.
     Only a few pictures are held in memory at a time.
     """
     paths = list(paths)
@@ -168,17 +168,26 @@ def pipelined(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tup
             path, future = waiting.popleft()
             try:
                 outcome = future if isinstance(future, SRGANError) else future.result()
-            except SRGANError as error:
-                outcome = error
+            except Exception as error:
+                outcome = _failed(path, error)
             bar.update()
             return path, outcome
 
         for path in paths:
             try:
                 waiting.append((path, pool.submit(finish, make(path))))
-            except SRGANError as error:
-                waiting.append((path, error))
+            except Exception as error:
+                waiting.append((path, _failed(path, error)))
             if len(waiting) > 2 * workers:
                 yield outcome_of_first()
         while waiting:
             yield outcome_of_first()
+
+
+def _failed(path, error):
+    """The SRGANError for what went wrong with a picture; other than for want of memory, a mistake of this program's."""
+    if isinstance(error, SRGANError):
+        return error
+    if not is_out_of_memory(error):
+        raise error
+    return SRGANError(f"{path}: not enough memory for this picture")
