@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub, by hf://OWNER/NAME[/FILE][@REVISION]."""
+"""Models on the Hugging Face Hub, by `hf://OWNER/NAME/FILE@REVISION`."""
 
 import re
 from pathlib import Path
