@@ -147,7 +147,8 @@ def upscale(argv=None):
         "  curl -s URL | srgan-upscale - - > large.png\n"
         "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
         "  srgan-upscale frames/ video.mkv --fps 24       # a folder of frames to a video\n"
-        "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames",
+        "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames\n"
+        "exit status: 0 all done, 1 something failed, 2 the command makes no sense, 130 or 143 ended by a signal",
     )
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
@@ -193,6 +194,10 @@ def upscale(argv=None):
         metavar="N",
         help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
     )
+    add("-v", "--verbose", action="store_true", help="a line for each file")
+    add("-q", "--quiet", action="store_true", help="errors only")
+    add("--json", action="store_true", help="an object for each file on standard output: what became of it")
+    add("--dry-run", action="store_true", help="print what would be read and written, and do nothing")
     add = parser.add_argument_group("clips").add_argument
     add("--codec", metavar="NAME", help="an encoder of FFmpeg (default: libx264, in WebM libvpx-vp9)")
     add("--crf", type=float, metavar="N", help="its quality, less is better (default: 18 for libx264)")
@@ -211,6 +216,7 @@ def upscale(argv=None):
     def work():
         from PIL import Image
 
+        from srgan.cli.telling import tell_file, tell_plan
         from srgan.models import find_model
         from srgan.upscale import Upscaler
         from srgan.upscale.clip_planning import split_inputs
@@ -219,7 +225,9 @@ def upscale(argv=None):
 
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
-        _log_to_stderr()
+        _log_to_stderr(logging.ERROR if arguments.quiet else logging.INFO)
+        if arguments.output == "-" and (arguments.json or arguments.dry_run):
+            raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
         if arguments.output == "-" and sys.stdout.isatty():
             raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
         check_options(arguments.quality, arguments.compression)
@@ -235,6 +243,20 @@ def upscale(argv=None):
         clip_sources = {source for source, _ in clips}
         pairs = [pair for pair in planned if pair[0] not in clip_sources]
         clips = [pair for pair in planned if pair[0] in clip_sources]
+
+        if arguments.dry_run:
+            tell_plan(pairs + clips, arguments.skip_existing)
+            return 1 if problems + clashes else 0
+        telling = {"verbose": arguments.verbose, "as_json": arguments.json}
+        if arguments.json:
+            telling["model"] = find_model(arguments.model)
+
+        def on_picture(task, status, number, total):
+            facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
+            tell_file(task.source, task.target, status, number=number, total=total, **facts, **telling)
+
+        def on_clip(source, target, status, error):
+            tell_file(source, target, status, error=error, **telling)
 
         def make_upscaler():
             if arguments.model is None:
@@ -261,13 +283,16 @@ def upscale(argv=None):
         options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
         make_upscaler = cache(make_upscaler)
         if pairs:
-            counts.update(upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", **options))
+            counts.update(
+                upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, **options)
+            )
         if clips:
             from srgan.upscale.clip_job import upscale_clips
 
             coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
-            counts.update(upscale_clips(clips, make_upscaler, **times, **coding, **options))
-        print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
+            counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **coding, **options))
+        if not arguments.quiet:
+            print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0
 
     status = _run(work)
@@ -285,7 +310,7 @@ def _seconds(text):
 _seconds.__name__ = "time"  # what argparse calls it
 
 
-def _log_to_stderr():
+def _log_to_stderr(level=logging.INFO):
     """Show what the library logs, one line each, above a progress bar where there is one."""
 
     class Handler(logging.Handler):
@@ -296,4 +321,4 @@ def _log_to_stderr():
             write(f"srgan: {printable(record.getMessage())}", file=sys.stderr)
 
     logging.getLogger("srgan").handlers = [Handler()]
-    logging.getLogger("srgan").setLevel(logging.INFO)
+    logging.getLogger("srgan").setLevel(level)

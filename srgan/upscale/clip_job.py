@@ -34,6 +34,7 @@ def upscale_clips(
     *,
     skip_existing: bool = False,
     keep_time: bool = False,
+    on_file: Callable = lambda source, target, status, error: None,
     **options,
 ) -> Counter:
     """Upscale clips, one after the other. What fails is reported, and the others are done.
@@ -43,6 +44,7 @@ def upscale_clips(
         make_upscaler: gives the `srgan.Upscaler`; called for every clip that can be read.
         skip_existing: leave alone what has its target already.
         keep_time: give each video file the time at which its input was last modified.
+        on_file: called after each with "done", "skipped" or "failed" and why it failed, or None.
         options: for `upscale_clip`.
 
     Returns:
@@ -64,20 +66,24 @@ def upscale_clips(
     for source, target in pairs:
         if skip_existing and os.path.exists(first_file(target)):
             counts["skipped"] += 1
+            on_file(source, target, "skipped", None)
             continue
         try:
             counts.update(upscale_clip(source, target, make, **options), done=1)
             if keep_time and not target.is_dir():
                 copy_time(source, target)
+            on_file(source, target, "done", None)
         except SRGANError as error:
             if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
                 raise
             counts["failed"] += 1
             message = str(error)
             _log.error("%s", message if message.startswith((str(source), str(target))) else f"{source}: {message}")
+            on_file(source, target, "failed", error)
         except OSError as error:
             counts["failed"] += 1
             _log.error("%s: %s", error.filename or source, error.strerror or error)
+            on_file(source, target, "failed", error)
     return counts
 
 

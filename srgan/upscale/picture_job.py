@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -38,6 +39,8 @@ class Task:
         picture: as read, then as computed; None once it is written.
         kind: the format to write.
         error: why it failed, or None. The later stages leave a failed task alone.
+        sizes: width and height of the picture and of its result, once they are known.
+        seconds: that the stages have taken so far.
     """
 
     source: str | Path
@@ -45,6 +48,8 @@ class Task:
     picture: pictures.Picture | None = None
     kind: str = ""
     error: SRGANError | None = None
+    sizes: tuple | None = None
+    seconds: float = 0.0
 
 
 def upscale_files(
@@ -55,6 +60,7 @@ def upscale_files(
     max_pixels: int | None = MAX_PIXELS,
     stream_suffix: str = ".png",
     keep_time: bool = False,
+    on_file: Callable = lambda task, status, number, total: None,
     **options,
 ) -> Counter:
     """Upscale files. What fails is reported and skipped.
@@ -66,13 +72,17 @@ def upscale_files(
         max_pixels: refuse larger pictures; None: take any.
         stream_suffix: the format of what is written to standard output, as a suffix.
         keep_time: give each file the time at which its input was last modified.
+        on_file: called after each file with its `Task`, "done", "skipped" or "failed", its number and that of all.
         options: for `srgan.pictures.write_picture`.
 
     Returns:
         A Counter of "done", "skipped" and "failed".
     """
-    tasks = [Task(*pair) for pair in pairs if not (skip_existing and pair[1] != "-" and os.path.exists(pair[1]))]
+    is_there = [skip_existing and pair[1] != "-" and os.path.exists(pair[1]) for pair in pairs]
+    tasks = [Task(*pair) for pair, there in zip(pairs, is_there) if not there]
     counts = Counter(done=0, skipped=len(pairs) - len(tasks), failed=0)
+    for number, pair in enumerate((pair for pair, there in zip(pairs, is_there) if there), 1):
+        on_file(Task(*pair), "skipped", number, len(pairs))
     if not tasks:
         return counts
     with ExitStack() as stack:
@@ -95,9 +105,11 @@ def upscale_files(
         if len(tasks) > 1:
             bar.show(0, len(tasks))
         for number, task in enumerate(written, 1):
-            counts["failed" if task.error else "done"] += 1
+            status = "failed" if task.error else "done"
+            counts[status] += 1
             if task.error:
                 _report(task)
+            on_file(task, status, counts["skipped"] + number, len(pairs))
             if len(tasks) > 1:
                 bar.show(number, len(tasks))
     return counts
@@ -133,8 +145,10 @@ def _stage(work):
     @wraps(work)
     def stage(task, **options):
         if not task.error:
+            begun = time.perf_counter()
             try:
                 work(task, **options)
+                task.seconds += time.perf_counter() - begun
             except SRGANError as error:
                 task.error, task.picture = error, None
             except Exception as error:
@@ -156,7 +170,8 @@ def _read(task, max_pixels):
 def _compute(task, upscaler, stream_suffix, on_tile):
     height, width, channels = task.picture.pixels.shape
     suffix = stream_suffix if task.target == "-" else Path(task.target).suffix
-    task.kind = pictures.output_format(suffix, *upscaler.size(width, height))
+    task.sizes = (width, height), upscaler.size(width, height)
+    task.kind = pictures.output_format(suffix, *task.sizes[1])
     if task.picture.note:
         _log.info("%s: %s", task.source, task.picture.note)
     if channels in (2, 4) and task.kind in pictures.WITHOUT_ALPHA:

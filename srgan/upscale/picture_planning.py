@@ -36,6 +36,8 @@ def plan(
     if suffix and suffix not in pictures.WRITABLE:
         raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in pictures.WRITABLE)}")
     if not into_folder:
+        if output != "-":
+            _require_format(output)
         if suffix and output != "-" and Path(output).suffix.lower() != suffix:
             raise UsageError(f"{output}: does not end in {suffix}, as --format says")
         pairs = [(inputs[0], output)]
@@ -90,6 +92,13 @@ def _is_file(path):
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return True
+
+
+def _require_format(output):
+    try:
+        pictures.output_format(Path(output).suffix, 1, 1)
+    except SRGANError as error:
+        raise UsageError(f"{output}: {error}") from None
 
 
 def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
