@@ -115,6 +115,23 @@ def test_the_tags_of_hlg_are_kept(codec, upscale, soft, tmp_path):
     assert probe(target)["colour"] == (9, 1, 9, 18)
 
 
+def test_the_loss_of_closed_captions_is_reported(upscale, soft, tmp_path):
+    """As ATSC A/53 has them: in the supplemental information of H.264."""
+    make_video(tmp_path / "plain.mp4", scene(3, 64, 48))
+    captions = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x20\xff"
+    unit = b"\x06\x04" + bytes([len(captions)]) + captions + b"\x80"
+    with av.open(str(tmp_path / "plain.mp4")) as source, av.open(str(tmp_path / "in.mp4"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                more = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
+                more.pts, more.dts, more.time_base = packet.pts, packet.dts, packet.time_base
+                more.is_keyframe, more.stream = packet.is_keyframe, stream
+                out.mux_one(more)
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", model=soft)
+    assert status == 0 and "in.mp4: its text of closed captions is left out" in lines[0] and len(lines) == 2, lines
+
+
 def test_the_loss_of_3d_is_reported(upscale, soft, tmp_path):
     make_video(tmp_path / "plain.mkv", scene(2, 64, 48))
     subprocess.run(

@@ -97,6 +97,8 @@ class VideoFile:
         self.width, self.height = first.width - left - right, first.height - top - bottom
         self.hdr = read_hdr(first)
         kinds = {data.type.name for data in first.side_data}
+        if "STEREO3D" in kinds and not any(bytes(first.side_data["STEREO3D"])[:4]):  # FFmpeg's number of 2-D
+            kinds.remove("STEREO3D")
         if dolby := re.search(r"DOVI configuration.*?profile: (\d+)", description):
             kinds.add("DOVI_METADATA")
             if dolby[1] == "5":
