@@ -163,7 +163,14 @@ def upscale(argv=None):
         metavar="MODEL",
         help="a .keras, .pth or .safetensors file, a run folder, or the name of a shipped model",
     )
-    add("--scale", type=float, metavar="N", help="how many times as wide and high (default: as the model makes it, 4)")
+    add(
+        "--scale",
+        type=_factor,
+        metavar="N",
+        help="how many times as wide and high: 2, 2x, 2.5 (default: as the model makes it, 4)",
+    )
+    add("--long-side", type=_pixels, metavar="PIXELS", help="in place of --scale: how long the longer side becomes")
+    add("--fit", type=_box, metavar="WxH", help="in place of --scale: as large as fits into so many pixels")
     add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
     add(
         "--pixel-model", metavar="MODEL", help="what --strength blends with (default: the model's pixel-trained sister)"
@@ -226,6 +233,8 @@ def upscale(argv=None):
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
         warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
         _log_to_stderr(logging.ERROR if arguments.quiet else logging.INFO)
+        if sum(bool(each) for each in (arguments.scale, arguments.long_side, arguments.fit)) > 1:
+            raise UsageError("--scale, --long-side and --fit each say how large the result is; give one of them")
         if arguments.output == "-" and (arguments.json or arguments.dry_run):
             raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
         if arguments.output == "-" and sys.stdout.isatty():
@@ -270,6 +279,7 @@ def upscale(argv=None):
                 activation=arguments.activation,
                 value_range=arguments.range,
                 scale=arguments.scale,
+                fit=arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side)),
                 strength=arguments.strength,
                 pixel_model=arguments.pixel_model,
                 alpha=arguments.alpha,
@@ -307,7 +317,25 @@ def _seconds(text):
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
-_seconds.__name__ = "time"  # what argparse calls it
+def _factor(text):
+    """2, 2.5, 2x or x2 as a number."""
+    return float(text.lower().removeprefix("x").removesuffix("x"))
+
+
+def _pixels(text):
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _box(text):
+    """1920x1080 as a pair."""
+    width, height = map(_pixels, text.lower().split("x"))
+    return width, height
+
+
+# What argparse calls them.
+_seconds.__name__, _factor.__name__, _pixels.__name__, _box.__name__ = "time", "scale", "number of pixels", "size"
 
 
 def _log_to_stderr(level=logging.INFO):

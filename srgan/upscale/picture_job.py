@@ -180,6 +180,10 @@ def _compute(task, upscaler, stream_suffix, on_tile):
         _log.info("%s: %s is written in sRGB, to which its colours are converted", task.source, task.kind)
     if task.picture.pixels.itemsize > 1 and task.kind in pictures.OF_8_BITS:
         _log.info("%s: %s has 8 bits, to which its 16 are rounded", task.source, task.kind)
+    if task.sizes[1][0] > upscaler.engine.description.scale * width:
+        _log.info(
+            "%s: is beyond x%d of this model, the rest is bicubic", task.source, upscaler.engine.description.scale
+        )
     task.picture = upscaler(task.picture, on_tile=on_tile)
     if upscaler.palette and task.kind != "PNG":
         _log.info("%s: %s is written without a palette", task.source, task.kind)

@@ -45,6 +45,7 @@ class Upscaler:
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
             reached by resizing its result (bicubic, antialiased).
+        fit: width and height, in place of `scale`: the result is as large as fits into them, in the picture's proportions.
         alpha: "auto": alpha is transparency, and hidden colours never bleed into visible ones. "data": alpha is a plain
             fourth channel, and colours are upscaled regardless of it. Both resize alpha by bicubic interpolation.
             "network": like "auto", but the network upscales alpha. If alpha is only fully on or off, it stays so.
@@ -68,6 +69,7 @@ class Upscaler:
         precision="auto",
         tile=None,
         scale=None,
+        fit=None,
         pixel_model=None,
         strength=1.0,
         alpha="auto",
@@ -83,6 +85,11 @@ class Upscaler:
             raise UsageError(f"tile: {tile!r} is not a whole number of pixels")
         if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
             raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
+        if fit is not None:
+            if scale is not None:
+                raise UsageError("fit: is in place of a scale; give one of them")
+            if len(fit) != 2 or not all(isinstance(side, numbers.Integral) and side > 0 for side in fit):
+                raise UsageError(f"fit: {fit!r} is not a width and a height in pixels")
         if alpha not in ALPHAS:
             raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
         self._arguments = {
@@ -91,6 +98,7 @@ class Upscaler:
             "precision": precision,
             "tile": tile,
             "scale": scale,
+            "fit": fit,
             "pixel_model": pixel_model,
             "strength": strength,
             "alpha": alpha,
@@ -107,7 +115,7 @@ class Upscaler:
             model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength,
             activation=activation, value_range=value_range,
         )  # fmt: skip
-        self.scale = scale or self.engine.description.scale
+        self.scale, self.fit = scale or self.engine.description.scale, fit
         self.overlap = self.engine.description.overlap if overlap is None else overlap
         if tile is not None and self.engine.description.fixed_height:
             raise UsageError("tile: this model takes one size only")
@@ -212,7 +220,8 @@ class Upscaler:
 
     def size(self, width, height):
         """The size of the result for a picture of that size."""
-        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        scale = min(self.fit[0] / width, self.fit[1] / height) if self.fit else self.scale
+        return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""

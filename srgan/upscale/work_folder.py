@@ -49,6 +49,7 @@ def resume_key(source: Path, upscaler, encoding, options: list) -> str:
         ],
         "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile, upscaler.overlap],
         "unsaid": [upscaler.activation, upscaler.value_range],
+        "fit": upscaler.fit,
         "alpha": [upscaler.alpha, upscaler.wrap, upscaler.palette],
         "encoding": str(encoding),
         "options": options,
