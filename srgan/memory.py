@@ -10,6 +10,7 @@ from srgan.errors import SRGANError
 
 _CGROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _NEEDED = 200 * 2**20  # bytes of addresses; with fewer, OpenVINO crashes rather than say so
+_M_ARENA_MAX = -8  # of glibc's mallopt
 _SMALL = 2**24  # bytes; asking takes a millisecond
 _UNLIMITED = 2**60  # cgroup v1 writes a number about that size for "no limit"
 
@@ -47,6 +48,16 @@ def require_addresses() -> None:
             f"not enough memory: {free >> 20} MiB of the address space are left, and {_NEEDED >> 20} MiB are needed; raise "
             "the limit (ulimit -v)"
         )
+
+
+def save_addresses() -> None:
+    """Let threads share one heap where the address space is limited: glibc reserves 64 MiB of addresses for each one's own."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+        import resource
+
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _free(available):

@@ -105,6 +105,7 @@ def test_little_memory_ends_in_one_line_or_in_smaller_tiles(megabytes, tmp_path,
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert "Traceback" not in done.stderr and "()" not in done.stderr, done.stderr
     assert done.returncode == (0 if (tmp_path / "b.png").exists() else 1) and done.stderr.startswith("srgan: ")
+    assert done.returncode == 0 or megabytes < 600, done.stderr
     assert not list(tmp_path.glob(".*"))
 
 
@@ -113,7 +114,7 @@ def test_a_result_that_does_not_fit_stops_only_itself(tmp_path, model):
     """Its result is the first that is too large, not a tile."""
     for name, side in (("1.png", 60), ("2.png", 3000), ("3.png", 60)):
         save(tmp_path / "in" / name, np.zeros((side, side, 3), np.uint8))
-    command = f"ulimit -v 1200000; exec {shlex.join([sys.executable, '-c', CODE, 'in', 'out', '--model', str(model)])}"
+    command = f"ulimit -v 800000; exec {shlex.join([sys.executable, '-c', CODE, 'in', 'out', '--model', str(model)])}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 1 and "Traceback" not in done.stderr

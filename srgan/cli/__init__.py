@@ -134,6 +134,9 @@ def train(argv=None):
 def upscale(argv=None):
     """srgan-upscale"""
     if argv is None:
+        from srgan.memory import save_addresses
+
+        save_addresses()  # before the first thread
         end_on_signals()
     parser = _parser(
         "srgan-upscale",

@@ -150,7 +150,8 @@ def _stage(work):
                 work(task, **options)
                 task.seconds += time.perf_counter() - begun
             except SRGANError as error:
-                task.error, task.picture = error, None
+                # Anew, because the traceback of the one that was raised keeps what it has computed so far in memory.
+                task.error, task.picture = type(error)(str(error)), None
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
