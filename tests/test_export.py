@@ -248,7 +248,6 @@ def test_a_network_made_by_hand_is_written(ending, tmp_path):
         ("Activation", {"activation": "gelu"}),
         ("ReLU", {"threshold": 1.0}),
         ("PReLU", {"shared_axes": [1, 2, 3]}),
-        ("GroupNormalization", {"groups": 2}),
         ("UpSampling2D", {"size": (1, 2)}),
         ("UpSampling2D", {"interpolation": "bicubic"}),
         ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "softplus"}),

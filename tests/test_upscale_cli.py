@@ -260,11 +260,14 @@ def test_a_full_disk_behind_standard_output_is_an_error(tmp_path, model):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
-def test_names_of_files_cannot_write_to_the_terminal(upscale, tmp_path):
+def test_names_of_files_cannot_write_to_the_terminal(model, tmp_path):
+    """In a process of its own: what pytest-xdist captures has to be UTF-8."""
     name = os.fsdecode(b"a\x1b[2J\nb\xff\xe3\x80\x80c.png")
     (tmp_path / name).write_bytes(b"no picture")
-    status, lines = upscale(tmp_path / name, tmp_path / "out.png")
-    assert status == 1 and len(lines) == 2
+    arguments = [sys.executable, "-c", CODE, tmp_path / name, tmp_path / "out.png", "--model", model]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and len(lines) == 2
     assert r"a\x1b[2J\nb\udcff\u3000c.png: cannot be read".replace(r"\u3000", "\u3000") in lines[0]
 
 

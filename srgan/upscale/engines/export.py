@@ -225,7 +225,7 @@ def write_litert(model, file):
         raise ValueError("LiteRT has no PReLU behind 3D convolutions; .onnx and .xml take them")
     with temporary_folder() as folder:
         write_saved_model(model, folder)
-        file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+        file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
 
 
 def load_litert(file):
