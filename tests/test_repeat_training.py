@@ -17,3 +17,21 @@ def test_other_weights_are_noticed(capsys, monkeypatch):
     monkeypatch.setattr(repeat, "_weights", lambda config, changes: next(numbers) // 3)
     assert repeat.main(["--runs", "4", "--config", "coco"]) == 1
     assert capsys.readouterr().out == "coco: 3 of 4 runs ended with the same weights\n"
+
+
+def test_tensorflow_that_was_used_before_is_named(tiny, tmp_path, caplog):
+    import keras
+    import pytest
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("other backends have nothing to set")
+    from tensorflow.python.framework.config import disable_op_determinism
+
+    from srgan.train.run import train
+
+    keras.ops.convert_to_numpy(keras.ops.ones(3) + 1)
+    try:
+        train(tiny("deterministic=true", "pixel.epochs=1", "gan.epochs=0"), tmp_path / "run")
+    finally:
+        disable_op_determinism()
+    assert any("TensorFlow was used before in this process" in message for message in caplog.messages)

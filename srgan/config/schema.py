@@ -30,9 +30,9 @@ class Config(Section):
     """Decides the choice of pictures, the initial weights and all random crops."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """Precision of the computation."""
-    deterministic: bool = True
-    """Compute so that the same command gives the same weights, to the bit, on the same machine. On TensorFlow this may
-    take a little longer, and an operation without a deterministic version is refused."""
+    deterministic: bool = False
+    """Compute so that the same command gives the same weights, to the bit, on the same machine: with a content loss, too. On
+    TensorFlow a step takes longer, and an operation without a deterministic version is refused."""
     distribute: Literal["auto", "none"] = "auto"
     """`auto`: all GPUs, of several machines too, share each batch; `none`: one device."""
     samples: Annotated[int, Field(ge=0)] = 3

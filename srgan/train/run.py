@@ -56,12 +56,9 @@ def train(config: Config, output) -> Path:
             run stopped on another machine.
     """
     output = Path(output)
+    if config.deterministic:
+        _compute_deterministically()
     keras.utils.set_random_seed(config.seed)  # before machines join, or Keras makes them agree on a seed of its own
-    if config.deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Its threads would otherwise add the gradients of several uses of a network in the order in which they end.
-        tf.config.experimental.enable_op_determinism()
     devices = choose_devices(config)
     if not is_first_machine():
         logging.getLogger("srgan").setLevel(logging.ERROR)  # the first machine warns
@@ -79,6 +76,21 @@ def train(config: Config, output) -> Path:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message += "; make room, and the same command goes on from the last checkpoint"
         raise SRGANError(message) from error
+
+
+def _compute_deterministically():
+    """Let TensorFlow compute the same, to the bit, whenever it is given the same; other backends are left alone."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        # On a CPU that is not enough: with several threads the order of additions differs from run to run.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        logging.getLogger("srgan").warning("deterministic: TensorFlow was used before in this process, so that it keeps its "
+                                           "threads, and weights may differ in the last digits")  # fmt: skip
 
 
 def _train(config, output, devices):
