@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from srgan.config.bundled import bundled, find_config
+from srgan.config.reading import RENAMED
 from srgan.config.schema import Config
 from srgan.errors import UsageError
 
@@ -133,6 +134,96 @@ def test_only_the_pictures_have_to_be_named(tmp_path):
         (tmp_path / "x.yaml").write_text(text)
         with pytest.raises(UsageError, match=r"x\.yaml: data(\.pictures)?: missing"):
             Config.load(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text, value", [("010", 10), ("0o10", 8), ("0x10", 16), ("+7", 7), ("12 # a comment", 12), ("!!int 9", 9)]
+)
+def test_whole_numbers_follow_yaml_1_2(text, value, tmp_path):
+    assert Config.load("coco", [f"data.count={text}"]).data.count == value
+    (tmp_path / "x.yaml").write_text(find_config("coco").read_text().replace("count: 800", f"count: {text}", 1))
+    assert Config.load(tmp_path / "x.yaml").data.count == value
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", ".0001", "0.00010", "+1.e-4"])
+def test_numbers_follow_yaml_1_2(text):
+    assert Config.load("coco", [f"pixel.learning_rate={text}"]).pixel.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("pixel.epochs=1:30", "pixel.epochs = '1:30': must be a valid integer"),
+        ("data.count=1_000", "data.count = '1_000': must be a valid integer"),
+        ("batches.augment=yes", "batches.augment = 'yes': must be a valid boolean"),
+        ("batches.augment=off", "batches.augment = 'off': must be a valid boolean"),
+        ("pixel.learning_rate=1_0.5", "pixel.learning_rate = '1_0.5': must be a valid number"),
+        ("data.pictures=null", "data.pictures = None: must be text"),
+        ("data.pictures=", "data.pictures = '': must not be empty"),
+        ("data.annotations=", "data.annotations = '': must not be empty"),
+    ],
+)
+def test_what_only_yaml_1_1_would_take_is_refused(change, message):
+    with pytest.raises(UsageError) as caught:
+        Config.load("coco", [change])
+    assert message in str(caught.value)
+
+
+PATHS = ["my photos #2", "010", "1:30", "yes", "~", "~/photos", "2024-05-01", "1e5", "[a", "a: b", "{x}", "'quoted'",
+         "*", "#1", "a=b", "Null", "0x10", "0o7", " blank ", "\u00e9t\u00e9 \u2600", "- a", "true", ".5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("key", ["data.pictures", "data.annotations", "data.store", "initial_weights", "gan.vgg19"])
+def test_text_is_taken_as_it_stands_and_survives_writing(path, key, tmp_path):
+    config = Config.load("coco", [f"{key}={path}"])
+    assert config.flat()[key] == path
+    (tmp_path / "copy.yaml").write_text(config.to_yaml())
+    assert Config.load(tmp_path / "copy.yaml") == config
+    assert key == "data.annotations" or yaml.safe_load(config.to_yaml()) == config.model_dump(
+        mode="json"
+    )  # in 1.1, too
+
+
+def test_null_is_no_text_where_it_is_allowed(tmp_path):
+    changes = ["data.annotations=null", "gan.vgg19=null", "data.validation_count=null", "initial_weights=null"]
+    config = Config.load("coco", changes)
+    assert (config.data.annotations, config.gan.vgg19, config.initial_weights) == (None, None, None)
+
+
+def test_text_that_looks_like_something_else_is_to_be_quoted_in_a_file(tmp_path):
+    text = find_config("coco").read_text()
+    (tmp_path / "x.yaml").write_text(text.replace("pictures: data/coco/train2017", "pictures: 2017", 1))
+    with pytest.raises(UsageError, match="data.pictures = 2017: must be text; in a file, put it in quotes"):
+        Config.load(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(text.replace("pictures: data/coco/train2017", "pictures: 2017-01-01", 1))
+    assert Config.load(tmp_path / "x.yaml").data.pictures == "2017-01-01"
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "x.yaml").write_text(find_config("coco").read_text(), encoding="utf-8-sig")
+    assert Config.load(tmp_path / "x.yaml") == Config.load("coco")
+
+
+@pytest.mark.parametrize("new, value", [("gan.checkerboard_weight", 7.0), ("batches.clip_share", 0.25)])
+def test_an_old_name_still_works_and_says_so(new, value, tmp_path, caplog):
+    (old,) = [name for name, now in RENAMED.items() if now == new]
+    section, name = old.split(".")
+    caplog.set_level("WARNING", "srgan")
+    tree = yaml.safe_load(find_config("coco").read_text())
+    tree[section][name] = value
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(tree))
+    assert Config.load(tmp_path / "x.yaml").flat()[new] == value
+    assert caplog.messages == [f"{tmp_path / 'x.yaml'}: {old} is called {new} now; the old name still works"]
+    caplog.clear()
+    for changes in ([f"{old}={value}"], [f"{new}=0.5", f"{old}={value}"]):  # the last one counts
+        assert Config.load("coco", changes).flat()[new] == value
+    assert caplog.messages == [f"--set: {old} is called {new} now; the old name still works"] * 2
+    assert Config.load(tmp_path / "x.yaml", [f"{new}=0.5"]).flat()[new] == 0.5
+    tree[section][new.split(".")[1]] = value
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(UsageError, match=f"x.yaml: {old} is the old name of {new}, and both are there: leave it out"):
+        Config.load(tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00", "seed: 1\nseed: 2\n"])
