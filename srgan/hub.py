@@ -6,7 +6,7 @@ from pathlib import Path
 from srgan.errors import SRGANError, UsageError
 
 PREFIX = "hf://"
-_SUFFIXES = (".keras", ".safetensors", ".pth", ".pt", ".onnx")
+SUFFIXES = (".keras", ".safetensors", ".pth", ".pt", ".onnx")  # of model files
 _FORM = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(/(?P<file>[^@]+))?(@(?P<revision>[\w./-]+))?")
 
 
@@ -42,8 +42,8 @@ def fetch(address: str) -> Path:
 
 def _only_model(huggingface_hub, address, repository, revision):
     files = huggingface_hub.HfApi().list_repo_files(repository, revision=revision)
-    models = [file for file in files if file.lower().endswith(_SUFFIXES)]
+    models = [file for file in files if file.lower().endswith(SUFFIXES)]
     if len(models) != 1:
-        have = ", ".join(models[:10]) or f"none of {', '.join(_SUFFIXES)}"
+        have = ", ".join(models[:10]) or f"none of {', '.join(SUFFIXES)}"
         raise UsageError(f"{address}: name one of its files behind it, as in {PREFIX}{repository}/FILE; it has {have}")
     return models[0]

@@ -5,9 +5,8 @@ import os
 from pathlib import Path
 
 from srgan.errors import UsageError
-from srgan.hub import PREFIX, fetch
+from srgan.hub import PREFIX, SUFFIXES, fetch
 
-_SUFFIXES = (".keras", ".pth", ".pt", ".safetensors", ".onnx")
 _log = logging.getLogger("srgan")
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -28,7 +27,7 @@ def own_models() -> dict[str, Path]:
     settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     folder = Path(os.environ.get("SRGAN_MODELS") or Path(settings) / "srgan" / "models")
     files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
-    return {file.stem: file for file in files if file.suffix.lower() in _SUFFIXES}
+    return {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
 
 
 def is_shipped(path: str | Path) -> bool:

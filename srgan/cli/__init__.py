@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +28,22 @@ def _parser(name, description, epilog=None):
     return parser
 
 
-def _run(work):
-    """Run `work()` and return the exit status: its own or 0, or that of the error it raised, said in one line."""
+def _run(work: Callable[[], int | None], at_once: bool = False) -> int:
+    """Run `work()` and return the exit status: its own or 0, or that of the error it raised, said in one line.
+
+    Args:
+        at_once: end the process with that status instead, which skips the interpreter's shutdown: 0.1 s or more.
+    """
+    status = _status_of(work)
+    if at_once:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):  # closed, by us or by who was to read it
+                stream.flush()
+        os._exit(status)
+    return status
+
+
+def _status_of(work):
     if sys.stderr is None:  # closed, and nobody to hear
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -49,15 +64,7 @@ def _run(work):
         return 1
 
 
-def _leave(status):
-    """End this process now. This skips the interpreter's shutdown, which takes 0.1 s or more."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with contextlib.suppress(OSError, ValueError):  # closed, by us or by who was to read it
-            stream.flush()
-    os._exit(status)
-
-
-def train(argv=None):
+def train(argv: list[str] | None = None) -> int:
     """srgan-train"""
     from srgan.config.bundled import bundled, find_config
 
@@ -131,7 +138,7 @@ def train(argv=None):
     return _run(work)
 
 
-def upscale(argv=None):
+def upscale(argv: list[str] | None = None) -> int:
     """srgan-upscale"""
     if argv is None:
         from srgan.memory import save_addresses
@@ -308,8 +315,7 @@ def upscale(argv=None):
             print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
         return 1 if counts["failed"] else 0
 
-    status = _run(work)
-    return _leave(status) if argv is None else status
+    return _run(work, at_once=argv is None)
 
 
 def _seconds(text):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from srgan.cli import _leave, _parser, _run
+from srgan.cli import _parser, _run
 from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
 from srgan.interrupts import end_on_signals
 
@@ -52,5 +52,4 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{Path(arguments.output) / 'index.html'}: {len(report['pictures'])} compared{skipped}")
         return 1 if report["skipped"] else 0
 
-    status = _run(work)
-    return _leave(status) if argv is None else status
+    return _run(work, at_once=argv is None)

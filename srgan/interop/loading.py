@@ -24,7 +24,7 @@ def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Mode
         options: for other people's: what their files do not say.
 
     Returns:
-        "keras.Model": (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3); over time as described in
+        keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3); over time as described in
         `srgan.networks.over_time`.
 
     Raises:
