@@ -280,7 +280,7 @@ def test_a_run_on_two_machines_is_that_on_one_even_if_it_was_stopped(tiny, tmp_p
     assert first[0] == second[0] == 0, (first, second)
     assert_same_run(two_devices[0] / "none", output)
 
-    assert "continuing after epoch 1 of 2" in first[1] and first[1].splitlines()[-1].startswith("done: ")
+    assert "continuing after epoch 1 and 2 steps of 2" in first[1] and first[1].splitlines()[-1].startswith("done: ")
     assert "epoch" not in second[1] and "done" not in second[1]
     assert [len(start["devices"]) for start in json.loads((output / "environment.json").read_text())] == [2, 2]
     assert len(list((output / "samples").iterdir())) == 2 and not list(output.rglob(".*.part*"))

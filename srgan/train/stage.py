@@ -64,6 +64,7 @@ def train_stage(stage, config, output, strategy, generator, features, stores, ex
     after = AfterEpoch(stage, output, checkpoint, snapshot, *examples, config=config, batches=batches,
                        metrics=not replicate_on_tensorflow(strategy))  # fmt: skip
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
+    after.save_within = one_device()(after.save_within)  # the first machine saves alone
     with fit_scope(strategy), StopAtInterrupt(after) as interrupt, _told_what_to_lower(stage, config):
         callbacks = [
             StopAtNaN(stage, output, batches),
