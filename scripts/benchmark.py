@@ -17,7 +17,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-COMMAND = "from srgan.cli import upscale; raise SystemExit(upscale())"
+COMMAND = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
 MAKE_MODEL = """
 import json, sys

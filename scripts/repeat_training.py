@@ -63,7 +63,7 @@ def _weights(config, changes):
     import h5py
 
     with tempfile.TemporaryDirectory() as folder:
-        code = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
+        code = "import sys; from srgan.cli.train import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "--config", config, "--output", f"{folder}/run", "--set", *changes]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -29,7 +29,7 @@ from srgan.files import atomic_path
 from srgan.pictures.arrays import downscale
 from srgan.runtime import load_keras
 
-TRAIN = "import sys; from srgan.cli import train; sys.exit(train(sys.argv[1:]))"
+TRAIN = "import sys; from srgan.cli.train import main; sys.exit(main(sys.argv[1:]))"
 SHOWN = ("psnr_y", "ssim_y", "lpips")
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED_FRAMES = ("srresnet", "srgan")  # shipped models of pictures

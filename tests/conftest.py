@@ -105,11 +105,11 @@ def soft(tmp_path_factory):
 @pytest.fixture
 def upscale(model, capsys):
     """A function that runs srgan-upscale in this process and returns its exit status and the lines it said."""
-    from srgan import cli
+    from srgan.cli import upscale as command
 
     def run(*arguments, model=model):
         try:
-            status = cli.upscale([*map(str, arguments), "--model", str(model)])
+            status = command.main([*map(str, arguments), "--model", str(model)])
         except SystemExit as stop:
             status = stop.code
         said = capsys.readouterr()

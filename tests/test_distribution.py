@@ -229,7 +229,7 @@ def test_several_machines_need_jax_and_their_variables(tiny, monkeypatch):
 # `srgan-train`, with Ctrl-C typed after so many steps; never after 0.
 MACHINE = """
 import os, signal, sys
-from srgan import cli
+from srgan.cli import train
 from srgan.train import callbacks
 
 real, left = callbacks.StopAtNaN.on_train_batch_end, int(sys.argv[1])
@@ -242,7 +242,7 @@ def step(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
 
 callbacks.StopAtNaN.on_train_batch_end = step
-sys.exit(cli.train(sys.argv[2:]))
+sys.exit(train.main(sys.argv[2:]))
 """
 
 

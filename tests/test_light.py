@@ -100,7 +100,7 @@ def test_a_model_of_ones_own_is_converted_and_computes_what_keras_does(own, smal
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
 def test_the_conversion_ends_with_its_command(own, small, tmp_path):
-    code = f"{WITHOUT_FRAMEWORK}\nfrom srgan.cli import upscale; upscale()"
+    code = f"{WITHOUT_FRAMEWORK}\nfrom srgan.cli.upscale import main; main()"
     command = [sys.executable, "-c", code, small, tmp_path / "large.png", "--model", own[0]]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()

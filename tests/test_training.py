@@ -105,7 +105,7 @@ def test_the_same_command_on_a_finished_run_changes_nothing(finished):
 KILLED = """
 import os, signal, sys
 import keras
-from srgan import cli
+from srgan.cli import train
 from srgan.train import callbacks
 
 where, count = sys.argv[1], int(sys.argv[2])
@@ -134,7 +134,7 @@ elif where == "checkpoint":
     keras.Model.save_weights = at(count, keras.Model.save_weights)
 elif where == "after-log":
     callbacks.save_generator = at(count, callbacks.save_generator)
-sys.exit(cli.train(sys.argv[3:]))
+sys.exit(train.main(sys.argv[3:]))
 """
 
 
@@ -175,7 +175,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
     import sys
 
     folder, _ = finished
-    code = "import sys; from srgan.cli import train; sys.exit(train())"
+    code = "import sys; from srgan.cli.train import main; sys.exit(main())"
     arguments = ["--config", folder / "tiny.yaml", "--output", tmp_path / "run", "--set", "pixel.epochs=1000"]
     run = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            text=True, cwd=ROOT)  # fmt: skip

@@ -17,10 +17,10 @@ from helpers import run_command
 from PIL import Image
 from upscaling import photograph
 
-from srgan import cli
+from srgan.cli.upscale import main
 from srgan.upscale.upscaler import Upscaler
 
-CODE = "from srgan.cli import upscale; raise SystemExit(upscale())"
+CODE = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
 
 def save(path, pixels=None, **options):
@@ -86,7 +86,7 @@ def test_targets_are_checked_before_the_model_is_loaded(upscale, tmp_path):
 
 def test_without_a_model_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("srgan.models.WEIGHTS", tmp_path)
-    assert cli.upscale([str(save(tmp_path / "a.png")), str(tmp_path / "b.png")]) == 2
+    assert main([str(save(tmp_path / "a.png")), str(tmp_path / "b.png")]) == 2
     assert re.fullmatch("srgan: no model is shipped yet: pass --model .*\n", capsys.readouterr().err)
 
 

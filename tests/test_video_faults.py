@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from videos import make_video, probe, rgb, scene
 
-from srgan import cli
+from srgan.cli.upscale import _seconds
 from srgan.upscale.clip_planning import split_inputs
 from srgan.upscale.upscaler import Upscaler
 
@@ -212,7 +212,7 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     assert split_inputs([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
     (tmp_path / "v1.0").mkdir()
     assert split_inputs([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
-    assert [cli._seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
+    assert [_seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
     for wrong in ("soon", "1:2:3:4", "-1", "nan"):
         assert upscale("a.mkv", "b.mkv", f"--start={wrong}")[0] == 2
     make_video(tmp_path / "a.mkv", scene(2))
@@ -230,7 +230,7 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
 
 def test_without_pyav_one_line_says_what_to_install(model, tmp_path):
     make_video(tmp_path / "in.mp4", scene(2))
-    code = "import sys; sys.modules['av'] = None; from srgan.cli import upscale; sys.exit(upscale(sys.argv[1:]))"
+    code = "import sys; sys.modules['av'] = None; from srgan.cli.upscale import main; sys.exit(main(sys.argv[1:]))"
     arguments = [tmp_path / "in.mp4", tmp_path / "out.mp4", "--model", model]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False

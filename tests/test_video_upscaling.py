@@ -14,7 +14,7 @@ from skimage import data
 from upscaling import has_bfloat16, make_model, photograph
 from videos import command, make_video, rgb
 
-from srgan import cli
+from srgan.cli.upscale import main
 from srgan.clips.cuts import is_cut
 from srgan.clips.flow import move_memory
 from srgan.errors import SRGANError, UsageError
@@ -186,11 +186,11 @@ def test_a_folder_of_frames_becomes_one_of_larger_frames(models, upscalers, tmp_
     for index, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / f"{index}.png")
     options = ["--model", str(models("recurrent")), "--precision", "float32"]
-    assert cli.upscale([str(folder), str(tmp_path / "clip" / "%03d.png"), *options]) == 0
+    assert main([str(folder), str(tmp_path / "clip" / "%03d.png"), *options]) == 0
     results = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "clip").iterdir())]
     assert largest(results, list(upscalers["recurrent"].clip(frames))) <= 1
     assert "makes a clip of the pictures" not in capsys.readouterr().err
-    assert cli.upscale([str(folder), str(tmp_path / "pictures"), *options]) == 0  # each by itself, and said
+    assert main([str(folder), str(tmp_path / "pictures"), *options]) == 0  # each by itself, and said
     assert "makes a clip of the pictures" in capsys.readouterr().err
 
 

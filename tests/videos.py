@@ -115,7 +115,7 @@ def rgb(path):
 
 SLOW = """
 import sys, time, resource
-from srgan import cli
+from srgan.cli import upscale
 from srgan.clips import segments
 from srgan.upscale import Upscaler
 segments.SEGMENT = 4
@@ -126,7 +126,7 @@ def slow(*arguments, **options):
 Upscaler._upscale = slow
 if {bytes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
-cli.upscale()
+upscale.main()
 """
 
 

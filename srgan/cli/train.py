@@ -1,0 +1,83 @@
+"""srgan-train"""
+
+import os
+import sys
+from pathlib import Path
+
+from srgan.cli import _log_to_stderr, _parser, _run
+from srgan.interrupts import cleaned_up, end_on_signals
+from srgan.runtime import load_keras
+
+
+def main(argv: list[str] | None = None) -> int:
+    """srgan-train"""
+    from srgan.config.bundled import bundled, find_config
+
+    parser = _parser(
+        "srgan-train",
+        "Train a generator: by pixels first, then as a GAN. The same command again continues a stopped run.",
+        "examples:\n"
+        "  srgan-train --config coco.yaml --set data.count=100 --output runs/coco-100\n"
+        "  srgan-train --config coco-cpu --pictures photos/ --output runs/mine\n"
+        "  srgan-train --config coco --print > mine.yaml",
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help=f"a YAML file, a run folder, or a bundled configuration: {', '.join(bundled())}",
+    )
+    parser.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help="train on all pictures of this folder, except some that are held back for validation, not squashed and in "
+        "squares that fit most of them",
+    )
+    parser.add_argument("--print", action="store_true", help="print the configuration and end")
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="override keys, dotted; a value is YAML, or plain text where the key takes text",
+    )
+    parser.add_argument("--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)")
+    arguments = parser.parse_args(argv)
+
+    def work():
+        from srgan.config.schema import Config
+        from srgan.train.initial import network_of
+
+        _log_to_stderr()
+        changes = arguments.changes
+        if arguments.print and not (changes or arguments.pictures):
+            print(find_config(arguments.config).read_text(encoding="utf-8"), end="")  # with its comments
+            return 0
+        if arguments.pictures:
+            from srgan.train.data.own_pictures import for_folder
+
+            changes = for_folder(arguments.config, arguments.pictures, changes) + changes
+        config = Config.load(arguments.config, changes, network_of)
+        if arguments.print:
+            print(config.to_yaml(), end="")
+            return 0
+        source = Path(arguments.config)
+        output = arguments.output or (source if source.is_dir() else f"runs/{source.stem}")
+        if argv is None and (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") == "1":
+            end_on_signals()  # several machines stop together, see `srgan.train.callbacks.StopAtInterrupt`
+        load_keras()
+        from srgan.train.distribution import is_first_machine
+        from srgan.train.run import train
+
+        try:
+            with cleaned_up(lambda: f"the same command goes on from the last checkpoint of {output}"):
+                generator = train(config, output)
+        except KeyboardInterrupt:
+            print(f"\nsrgan: stopped; the same command goes on from the last checkpoint of {output}", file=sys.stderr)
+            return 130
+        if is_first_machine():
+            print(f"done: {generator}")
+
+    return _run(work)

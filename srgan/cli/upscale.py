@@ -1,0 +1,220 @@
+"""srgan-upscale"""
+
+import logging
+import sys
+import warnings
+from collections import Counter
+from functools import cache
+
+from srgan.cli import _log_to_stderr, _parser, _run
+from srgan.errors import UsageError
+from srgan.interrupts import end_on_signals
+
+
+def main(argv: list[str] | None = None) -> int:
+    """srgan-upscale"""
+    if argv is None:
+        from srgan.memory import save_addresses
+
+        save_addresses()  # before the first thread
+        end_on_signals()
+    parser = _parser(
+        "srgan-upscale",
+        "Upscale pictures and clips x4: files, or folders of pictures into a folder.\n"
+        "A clip is a video file, or a folder of numbered frames whose OUTPUT is one. A stopped clip goes on where it was\n"
+        "with the same command: what is finished waits in a hidden folder beside OUTPUT.",
+        "examples:\n"
+        "  srgan-upscale photo.jpg photo-x4.png\n"
+        "  srgan-upscale --recursive --skip-existing photos/ photos-x4/\n"
+        "  srgan-upscale --scale 2 --format jpg *.png large/\n"
+        "  curl -s URL | srgan-upscale - - > large.png\n"
+        "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
+        "  srgan-upscale frames/ video.mkv --fps 24       # a folder of frames to a video\n"
+        "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames\n"
+        "exit status: 0 all done, 1 something failed, 2 the command makes no sense, 130 or 143 ended by a signal",
+    )
+    add = parser.add_argument
+    add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
+    add(
+        "output",
+        metavar="OUTPUT",
+        help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
+        "the frames of a clip, or - for standard output; what is there already is replaced",
+    )
+    add(
+        "--model",
+        metavar="MODEL",
+        help="a .keras, .pth or .safetensors file, a run folder, or the name of a shipped model",
+    )
+    add(
+        "--scale",
+        type=_factor,
+        metavar="N",
+        help="how many times as wide and high: 2, 2x, 2.5 (default: as the model makes it, 4)",
+    )
+    add("--long-side", type=_pixels, metavar="PIXELS", help="in place of --scale: how long the longer side becomes")
+    add("--fit", type=_box, metavar="WxH", help="in place of --scale: as large as fits into so many pixels")
+    add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
+    add(
+        "--pixel-model", metavar="MODEL", help="what --strength blends with (default: the model's pixel-trained sister)"
+    )
+    add("--recursive", action="store_true", help="take the folders in a folder, too")
+    add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
+    add(
+        "--format", metavar="SUFFIX", help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, avif"
+    )
+    add("--quality", type=int, default=95, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
+    add("--lossless", action="store_true", help="write WebP without loss")
+    add("--compression", type=int, default=2, metavar="0..9", help="of PNG, fast to small (default: 2)")
+    add("--alpha", default="auto", metavar="KIND", help="auto (transparency), data (a fourth channel) or network")
+    add("--wrap", action="store_true", help="the picture is a texture that repeats: keep it without a seam")
+    add("--palette", action="store_true", help="write a picture of a palette with the same palette (PNG)")
+    add("--strip-metadata", action="store_true", help="leave out EXIF, XMP, IPTC and texts")
+    add("--keep-time", action="store_true", help="give outputs the time at which their inputs were modified")
+    add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
+    add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
+    add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
+    add("--activation", metavar="KIND", help="what a .pth may not say: relu or leaky_relu (default: as published)")
+    add("--range", type=int, metavar="MAX", help="likewise, the largest value that a model takes: 1 or 255")
+    add("--overlap", type=int, metavar="PIXELS", help="what a piece sees beyond its own (default: as the model needs)")
+    add(
+        "--max-pixels",
+        type=int,
+        default=100_000_000,
+        metavar="N",
+        help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
+    )
+    add("-v", "--verbose", action="store_true", help="a line for each file")
+    add("-q", "--quiet", action="store_true", help="errors only")
+    add("--json", action="store_true", help="an object for each file on standard output: what became of it")
+    add("--dry-run", action="store_true", help="print what would be read and written, and do nothing")
+    add = parser.add_argument_group("clips").add_argument
+    add("--codec", metavar="NAME", help="an encoder of FFmpeg (default: libx264, in WebM libvpx-vp9)")
+    add("--crf", type=float, metavar="N", help="its quality, less is better (default: 18 for libx264)")
+    add("--start", type=_seconds, metavar="TIME", help="where to begin, in seconds or h:mm:ss")
+    add("--end", type=_seconds, metavar="TIME", help="where to stop")
+    add(
+        "--deinterlace",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="make whole frames of frames of two fields: auto (those that the file marks as interlaced, the default), on "
+        "(all) or off",
+    )
+    add("--fps", type=float, metavar="N", help="frames a second of a folder of frames (default: 25)")
+    arguments = parser.parse_intermixed_args(argv)
+
+    def work():
+        from PIL import Image
+
+        from srgan.cli.telling import tell_file, tell_plan
+        from srgan.models import find_model
+        from srgan.upscale import Upscaler
+        from srgan.upscale.clip_planning import split_inputs
+        from srgan.upscale.picture_job import upscale_files
+        from srgan.upscale.picture_planning import check_options, plan, separate
+
+        Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
+        warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
+        _log_to_stderr(logging.ERROR if arguments.quiet else logging.INFO)
+        if sum(bool(each) for each in (arguments.scale, arguments.long_side, arguments.fit)) > 1:
+            raise UsageError("--scale, --long-side and --fit each say how large the result is; give one of them")
+        if arguments.output == "-" and (arguments.json or arguments.dry_run):
+            raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
+        if arguments.output == "-" and sys.stdout.isatty():
+            raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
+        check_options(arguments.quality, arguments.compression)
+        suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
+        times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
+        clips, rest = split_inputs(arguments.input, arguments.output, **times)
+        place = arguments.output + "/" * bool(clips and rest)
+        problems = []
+        folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append}
+        planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
+        for problem in problems + clashes:
+            logging.getLogger("srgan").error("%s", problem)
+        clip_sources = {source for source, _ in clips}
+        pairs = [pair for pair in planned if pair[0] not in clip_sources]
+        clips = [pair for pair in planned if pair[0] in clip_sources]
+
+        if arguments.dry_run:
+            tell_plan(pairs + clips, arguments.skip_existing)
+            return 1 if problems + clashes else 0
+        telling = {"verbose": arguments.verbose, "as_json": arguments.json}
+        if arguments.json:
+            telling["model"] = find_model(arguments.model)
+
+        def on_picture(task, status, number, total):
+            facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
+            tell_file(task.source, task.target, status, number=number, total=total, **facts, **telling)
+
+        def on_clip(source, target, status, error):
+            tell_file(source, target, status, error=error, **telling)
+
+        def make_upscaler():
+            if arguments.model is None:
+                logging.getLogger("srgan").info("model %s; --model picks another", find_model().stem)
+            return Upscaler(
+                arguments.model,
+                engine=arguments.engine,
+                precision=arguments.precision,
+                tile=arguments.tile,
+                overlap=arguments.overlap,
+                activation=arguments.activation,
+                value_range=arguments.range,
+                scale=arguments.scale,
+                fit=arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side)),
+                strength=arguments.strength,
+                pixel_model=arguments.pixel_model,
+                alpha=arguments.alpha,
+                wrap=arguments.wrap,
+                palette=arguments.palette,
+            )
+
+        counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
+        options = {"quality": arguments.quality, "lossless": arguments.lossless, "compression": arguments.compression}
+        options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
+        options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
+        make_upscaler = cache(make_upscaler)
+        if pairs:
+            counts.update(
+                upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, **options)
+            )
+        if clips:
+            from srgan.upscale.clip_job import upscale_clips
+
+            coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
+            counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **coding, **options))
+        if not arguments.quiet:
+            print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
+        return 1 if counts["failed"] else 0
+
+    return _run(work, at_once=argv is None)
+
+
+def _seconds(text):
+    """12.5, 1:02.5 or 1:00:02.5 as seconds."""
+    parts = [float(part) for part in text.split(":")]
+    if len(parts) > 3 or not all(0 <= part < float("inf") for part in parts):
+        raise ValueError
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+def _factor(text):
+    """2, 2.5, 2x or x2 as a number."""
+    return float(text.lower().removeprefix("x").removesuffix("x"))
+
+
+def _pixels(text):
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _box(text):
+    """1920x1080 as a pair."""
+    width, height = map(_pixels, text.lower().split("x"))
+    return width, height
+
+
+# What argparse calls them.
+_seconds.__name__, _factor.__name__, _pixels.__name__, _box.__name__ = "time", "scale", "number of pixels", "size"
