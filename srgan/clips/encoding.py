@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan.clips.colour import FULL, PICTURE_COLOUR, SWSCALE_FLAGS, SWSCALE_MATRIX, Colour
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line
+from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line, usual_priority
 from srgan.clips.hdr import hdr_settings
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures.arrays import resize
@@ -195,7 +195,8 @@ def open_encoder(encoding: Encoding) -> Any:
     context = av.CodecContext.create(encoding.codec, "w")
     _configure(context, encoding)
     try:
-        context.open()
+        with usual_priority():
+            context.open()
     except (FFmpegError, ValueError) as error:
         raise SRGANError(
             f"codec: {encoding.codec} cannot be opened for {encoding.width} x {encoding.height} {encoding.format} "

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "fraction",
     "one_line",
     "packets_until_error",
+    "usual_priority",
     "wrap_write_errors",
 ]
 _OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
@@ -45,6 +47,26 @@ SideDataType._missing_ = staticmethod(_unnamed)  # type: ignore[method-assign, a
 def fraction(value: Any) -> Fraction:
     """FFmpeg's rational number, which PyAV's versions give in different classes, as a Fraction; 0 for none."""
     return Fraction(value.numerator, value.denominator) if value else Fraction(0)
+
+
+@contextlib.contextmanager
+def usual_priority() -> Iterator[None]:
+    """A block in which an encoder is opened, and after which all threads have the priority of before.
+
+    Opened by root, SVT-AV1 gives its threads and the calling one the highest real-time priority, so that nothing else on
+    the machine gets to run.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in map(int, os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ["0"]):
+            with contextlib.suppress(OSError):  # it has ended since
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, parameter)
 
 
 def decoder_of(stream: Any) -> Any:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from srgan.clips.encoding import Encoding, add_video, muxer
-from srgan.clips.ffmpeg import av
+from srgan.clips.ffmpeg import av, usual_priority
 from srgan.clips.reading import FrameFolder, VideoFile
 from srgan.clips.segments import ALPHA, Packet
 from srgan.clips.tracks import STALE_TAGS, Track, add_track, carry_over, chapters, track_packets
@@ -54,6 +54,8 @@ def write_container(
                 _move_timecode(tags, clip, keep_timecode)
             out.set_chapters(chapters(clip, source))
             others = packets_of(clip, source, {track: add_track(out, source, track) for track in tracks})
+        with usual_priority():
+            out.start_encoding()
         for _, packet in heapq.merge(_video_packets(video, stream, encoding), others, key=lambda pair: pair[0]):
             out.mux_one(packet)
 
