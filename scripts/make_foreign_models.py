@@ -235,15 +235,19 @@ def span():
 
 
 def realplksr():
-    for scale, by_pixel in ((2, True), (4, False)):
+    for scale, by_pixel, ending in (
+        *((2, True, ""), (4, False, "")),
+        *((1, True, "dysample-"), (2, True, "dysample-"), (3, True, "dysample-"), (4, False, "dysample-")),
+    ):
         options = {"dim": 8, "n_blocks": 2, "kernel_size": 5, "upscaling_factor": scale, "layer_norm": by_pixel}
+        options["dysample"] = bool(ending)
         model = RealPLKSR(**options).eval()
         names = [name for name, _ in model.named_parameters() if ".norm." in name or "layer_norm" in name]
         model = small(model, gain=0.8)
         for name in names:  # gains around 1, as learnt
             if name.endswith("weight"):
                 model.get_parameter(name).data += 1
-        save(f"realplksr-x{scale}.safetensors", model.state_dict(), model, (12, 11))
+        save(f"realplksr-{ending}x{scale}.safetensors", model.state_dict(), model, (12, 11))
 
 
 if __name__ == "__main__":

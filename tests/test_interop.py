@@ -51,6 +51,7 @@ def test_network_makes_what_the_original_makes(name):
         "edsr-x4",
         "span-x2",
         "realplksr-x2",
+        "realplksr-dysample-x2",
     ],
 )
 @pytest.mark.parametrize("engine", ["openvino", "keras"])

@@ -259,14 +259,16 @@ def _branches(checkpoint, name):
 
 
 def _realplksr(checkpoint, options):
-    if "to_img.init_pos" in checkpoint:
-        raise Unreadable("it ends in DySample, which is not known here: export it as .onnx, which is")
     filters = channels_of(checkpoint, "feats.0.weight")
     last = checkpoint.count(r"feats\.(\d+)\.") - 1
     blocks = blocks_of(checkpoint, r"feats\.(\d+)\.refine\.") - 1
     scale = root_of(channels_of(checkpoint, f"feats.{last}.weight"), f"feats.{last}.weight")
     attention, by_pixel = "feats.1.attn.f.0.weight" in checkpoint, "feats.1.layer_norm.weight" in checkpoint
-    sources = {"head_conv": Source("feats.0"), "tail_conv": Source(f"feats.{last}", shuffle=scale)}
+    groups = channels_of(checkpoint, "to_img.offset.weight") // (2 * scale**2) if "to_img.init_pos" in checkpoint else 0
+    sources = {"head_conv": Source("feats.0")}
+    sources["tail_conv"] = Source(f"feats.{last}", shuffle=1 if groups else scale)
+    if groups:
+        sources["sr"] = Source("to_img", take=_dysample)
     parts = {"mixer1": "channel_mixer.0", "mixer2": "channel_mixer.2", "large": "lk.conv", "refine": "refine"}
     parts |= {"attention": "attn.f.0"} if attention else {}
     for block in range(1, blocks + 1):
@@ -281,8 +283,20 @@ def _realplksr(checkpoint, options):
         "partial_filters": channels_of(checkpoint, "feats.1.lk.conv.weight"),
         "attention": attention,
         "block_normalization": "layer" if by_pixel else "group",
+        "dysample_groups": groups,
     }
     return settings, sources, () if by_pixel else ("4 groups of channels in each normalisation",)
+
+
+def _dysample(checkpoint, name):
+    """The weights of a `DySample`; at scale 1 the original samples without a convolution."""
+    scope, centres = checkpoint.convolution(f"{name}.scope")[0], checkpoint.take(f"{name}.init_pos")
+    offset, offset_bias = checkpoint.convolution(f"{name}.offset")
+    end, end_bias = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
+    if f"{name}.end_conv.weight" in checkpoint:
+        end, end_bias = checkpoint.convolution(f"{name}.end_conv")
+    kernels = [kernel.reshape(kernel.shape[-2:]) for kernel in (offset, scope, end)]
+    return [kernels[0], offset_bias, *kernels[1:], end_bias, centres.reshape(-1)]
 
 
 def _gain_and_offset(checkpoint, name):

@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from srgan.networks.blocks import picture_with_skip
+from srgan.networks.dysample import DySample
 from srgan.networks.layers import PixelShuffle
 
 
@@ -19,8 +20,9 @@ def realplksr(
     partial_filters: int = 16,
     attention: bool = True,
     block_normalization: str = "group",
+    dysample_groups: int = 0,
 ) -> keras.Model:
-    """RealPLKSR with a pixel shuffle at its end (7.4 million parameters at full size).
+    """RealPLKSR with a pixel shuffle or DySample at its end (7.4 million parameters at full size).
 
     Args:
         filters: channels of the body.
@@ -30,6 +32,7 @@ def realplksr(
         partial_filters: channels that it sees; the others pass by.
         attention: whether each block multiplies its values by a gate.
         block_normalization: "group" (4 groups, over the whole picture, so that tiles differ in tone) or "layer" (of each pixel).
+        dysample_groups: groups of channels of `srgan.networks.dysample` at the end; 0: a pixel shuffle is there.
 
     Returns:
         keras.Model: (batch, h, w, 3) float32 in [0, 1] to (batch, scale h, scale w, 3) float32, nominally in [0, 1].
@@ -57,6 +60,9 @@ def realplksr(
             x = layers.GroupNormalization(4, epsilon=1e-5, name=f"{name}_norm")(x)
         x = layers.Add(name=f"{name}_add")([x, before])
     x = convolution(3 * scale**2, 3, "tail_conv")(x)
+    if dysample_groups:
+        x = DySample(scale, dysample_groups, name="sr")([x, inputs])
+        return keras.Model(inputs, x, name="realplksr")
     x = PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
     return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale, signed=False), name="realplksr")
 

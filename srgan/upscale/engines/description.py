@@ -65,6 +65,7 @@ def describe(generator: "keras.Model") -> Description:
     """Describe a Keras generator by its layers alone."""
     from keras import Model, layers, tree
 
+    from srgan.networks.dysample import DySample
     from srgan.networks.files import scale_of
     from srgan.networks.layers import (
         BilinearUpsampling,
@@ -105,6 +106,8 @@ def describe(generator: "keras.Model") -> Description:
                 here = 1 / before
             case LocalDisagreement():
                 here = 1
+            case DySample():
+                here = 4 / before  # its offsets are learned and have no bound
             case DownscaleResidual():
                 here = 2
             case PixelUnshuffle():

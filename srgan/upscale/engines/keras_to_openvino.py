@@ -17,6 +17,7 @@ import openvino as ov
 from keras import layers
 from openvino import opset13 as opset
 
+from srgan.networks.dysample import DySample
 from srgan.networks.layers import (
     BilinearUpsampling,
     FoldFrames,
@@ -29,6 +30,7 @@ from srgan.networks.layers import (
 from srgan.networks.realplksr import PartialConv2D
 from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 from srgan.upscale.engines.backend_errors import Inconvertible
+from srgan.upscale.engines.dysample_to_openvino import dysample
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
 
@@ -130,6 +132,8 @@ def _apply(layer, inputs) -> _Value:
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
             scale = layer.size[0]
             return _Value(opset.concat([x.shuffled().node] * scale**2, 1), scale)
+        case DySample():
+            return _Value(dysample(layer, *(x.shuffled().node for x in inputs)))
         case PartialConv2D():
             node = x.shuffled().node
             part = _convolution(layer, _Value(_slice(node, 0, layer.filters, axis=1))).node
