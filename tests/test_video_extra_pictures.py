@@ -11,12 +11,13 @@ from PIL import Image
 from test_video_tracks import CONTAINERS, complaints, contents, encoders, write
 from videos import make_video, probe, scene
 
+from srgan.clips.ffmpeg import usual_priority
 from srgan.clips.video_file import VideoFile
 
 
 def with_pictures(file, kind, names):
     """Write a clip of three frames with a track by each of some encoders."""
-    with av.open(file, "w", format=kind) as out:
+    with usual_priority(), av.open(file, "w", format=kind) as out:
         tracks = []
         for name in names:
             quiet = {"x265-params": "log-level=none"} if name in ("hevc", "libx265") else {}

@@ -8,7 +8,7 @@ import numpy as np
 from upscaling import photograph
 
 from srgan.clips.colour import SWSCALE_MATRIX
-from srgan.clips.ffmpeg import fraction
+from srgan.clips.ffmpeg import fraction, usual_priority
 from srgan.clips.video_file import VideoFile
 
 RATE = 24
@@ -27,7 +27,7 @@ def make_video(
     aspect, title = options.pop("aspect", None), options.pop("title", None)
     frames = [frame if isinstance(frame, av.VideoFrame) else av.VideoFrame.from_ndarray(frame) for frame in frames]
     times = list(times or range(len(frames)))
-    with av.open(str(path), "w") as out:
+    with usual_priority(), av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=RATE, options={key: str(value) for key, value in options.items()})
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pix_fmt
