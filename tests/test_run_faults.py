@@ -128,6 +128,33 @@ def tabs(file):
     file.write_text(file.read_text().replace(",", "\t"), encoding="utf-16")
 
 
+def rounded(file):
+    """With lines without content at the end, whole numbers as others, and a number as a date."""
+    first, *lines = file.read_text().splitlines()
+    names = first.split(",")
+    for index, line in enumerate(lines):
+        row = dict(zip(names, line.split(",")))
+        row |= {
+            "epoch": f"{row['epoch']}.0",
+            "step": f"{int(row['step']):.2E}",
+            "total_step": f"{row['total_step']}.00",
+        }
+        row["seconds"], row["loss"] = f'"{row["seconds"].replace(".", ",")}"', "01.Feb" if index == 0 else row["loss"]
+        lines[index] = ",".join(row.values())
+    file.write_text("\n".join([first, *lines, "," * (len(names) - 1), ""]))
+
+
+def test_a_log_whose_numbers_a_spreadsheet_wrote_otherwise_goes_on(run, finished, warnings):
+    before = rows(run)
+    rounded(run / "log.csv")
+    assert [row | {"loss": ""} for row in read_log(run / "log.csv")] == [row | {"loss": ""} for row in before]
+    for file in (run / "checkpoint").glob("pixel-000003*"):
+        file.unlink()
+    train(finished[1], run)
+    assert warnings == [] and [row["loss"] for row in rows(run)][0] == "01.Feb" and len(rows(run)) == 3
+    assert equal(saved_weights(run), saved_weights(finished[0])) and (run / "curves.png").exists()
+
+
 @pytest.mark.parametrize("saved", [semicolons, tabs])
 def test_a_log_that_a_spreadsheet_saved_is_read(saved, run):
     before = read_log(run / "log.csv")

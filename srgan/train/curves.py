@@ -1,5 +1,7 @@
 """The curves of a run as a picture: validation scores and losses over all steps."""
 
+import contextlib
+import math
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -27,7 +29,8 @@ def draw_curves(rows: list[dict[str, str]], file: Path) -> None:
     if not panels:
         return
     last = max(step for curves in panels.values() for curve in curves for step, _ in curve)
-    begun = [int(row["total_step"]) - int(row["step"]) for row in rows if row["stage"] == "gan" and row["total_step"]]
+    gan = [row for row in rows if row["stage"] == "gan" and row.get("total_step") and row.get("step")]
+    begun = [int(row["total_step"]) - int(row["step"]) for row in gan]
     picture = Image.new("RGB", (WIDTH, HEIGHT * len(panels)), "white")
     draw = ImageDraw.Draw(picture)
     for index, (title, curves) in enumerate(panels.items()):
@@ -37,8 +40,12 @@ def draw_curves(rows: list[dict[str, str]], file: Path) -> None:
 
 
 def _points(rows, column):
-    """(step, value) pairs, without the lines that lack either."""
-    return [(int(row["total_step"]), float(row[column])) for row in rows if row.get("total_step") and row.get(column)]
+    """(step, value) pairs, without the lines that lack either, or have what a spreadsheet made of it, such as a date."""
+    points = []
+    for row in rows:
+        with contextlib.suppress(KeyError, ValueError):
+            points.append((int(row["total_step"]), float(row[column])))
+    return [point for point in points if math.isfinite(point[1])]
 
 
 def _draw_panel(draw, top, title, curves, last, gan):

@@ -29,6 +29,9 @@ COLUMNS += [
 ]
 
 
+WHOLE = ("epoch", "step", "total_step")  # columns of whole numbers
+
+
 class Log:
     """log.csv, a line per epoch of either stage, and the same for TensorBoard if that is installed.
 
@@ -50,7 +53,7 @@ class Log:
 
     def write(self, row):
         rows = self._rows()
-        before = max((int(each["step"]) for each in rows if each["stage"] != self.stage), default=0)
+        before = max((int(each.get("step") or 0) for each in rows if each["stage"] != self.stage), default=0)
         self._replace([*rows, {"stage": self.stage, "total_step": before + row["step"], **row}])
         self.write_scalars(row["step"], {name: row[name] for name in COLUMNS[4:] if name in row})
 
@@ -80,7 +83,8 @@ class Log:
 
 
 def read_log(path) -> list[dict[str, str]]:
-    """The lines of a log, also of one that a spreadsheet saved: with semicolons or tabs, decimal commas, in UTF-16.
+    """The lines of a log, also of one that a spreadsheet saved: with semicolons or tabs, decimal commas, lines without
+    content, whole numbers as 4.0 or 1E+03, in UTF-16.
 
     Raises:
         FileNotFoundError: there is none.
@@ -94,13 +98,12 @@ def read_log(path) -> list[dict[str, str]]:
     if not {"stage", "epoch"} <= set(reader.fieldnames or ()):
         raise ValueError("no log")
     try:
-        rows = [{key: _number(value or "", delimiter) for key, value in row.items() if key} for row in reader]
+        rows = [{key: (value or "").strip().replace(",", ".") for key, value in row.items() if key} for row in reader]
     except csv.Error as error:
         raise ValueError(str(error)) from error
+    rows = [row for row in rows if any(row.values())]
     for row in rows:
-        row["epoch"] = str(int(float(row["epoch"])))
+        for key in WHOLE:
+            if row.get(key) or key == "epoch":
+                row[key] = str(round(float(row[key])))
     return rows
-
-
-def _number(text, delimiter):
-    return text if delimiter == "," else text.replace(",", ".")
