@@ -8,7 +8,7 @@ import psutil
 
 from srgan.errors import SRGANError
 
-_CGROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _NEEDED = 200 * 2**20  # bytes of addresses; with fewer, OpenVINO crashes rather than say so
 _M_ARENA_MAX = -8  # of glibc's mallopt
 _SMALL = 2**24  # bytes; asking takes a millisecond
@@ -81,14 +81,14 @@ def _free_in_control_groups():
     In a container, the group's path may be the host's and the group itself be mounted at the root: the search ends there.
     """
     with contextlib.suppress(OSError):
-        for line in _OWN_GROUPS.read_text().splitlines():
+        for line in OWN_GROUPS.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers and "memory" not in controllers.split(","):
                 continue
             names = (
                 ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
             )
-            top = _CGROUPS / "memory" if controllers else _CGROUPS
+            top = CGROUPS / "memory" if controllers else CGROUPS
             group = top / path.lstrip("/")
             for folder in [group, *group.parents]:
                 with contextlib.suppress(OSError, ValueError):  # not there, or "max"

@@ -245,11 +245,11 @@ def test_one_odd_photograph_costs_nothing_but_itself(models, tmp_path, capsys, m
 
 
 def test_the_detail_is_where_the_models_differ_most():
-    from srgan.compare.report import _detail
+    from srgan.compare.report import detail_box
 
     low = downscale(data.chelsea()[:300, :448], 4)
     scene = Scene(None, 4, low, {"bicubic": resize_bicubic(low, 448, 300), "model": sharpen(low)})
-    top, left, height, width = _detail(scene)
+    top, left, height, width = detail_box(scene)
     assert (height, width) == (120, 120)
     assert top <= 80 and left <= 120 and top + height >= 120 and left + width >= 160
     assert top % 4 == left % 4 == 0

@@ -18,7 +18,7 @@ from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Tiling, describe
 from srgan.upscale.engines.keras_engine import KerasEngine
 from srgan.upscale.engines.loading import load_engine
-from srgan.upscale.engines.openvino_engine import OpenVINOEngine, _cache_folder
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 
 
 @pytest.fixture(autouse=True)
@@ -155,21 +155,22 @@ def test_another_content_under_the_same_name_is_another_model(tmp_path, lr):
     np.testing.assert_allclose(engine(lr), KerasEngine(path)(lr), atol=1e-4)
 
 
-def test_processes_that_convert_at_once_and_one_that_is_killed(model, lr):
+def test_processes_that_convert_at_once_and_one_that_is_killed(model, lr, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code = "import sys; from srgan.upscale.engines import load_engine; load_engine(sys.argv[1], engine='openvino')"
     processes = [subprocess.Popen([sys.executable, "-c", code, model]) for _ in range(3)]
     with pytest.raises(subprocess.TimeoutExpired):
         processes[0].wait(1.5)
     processes[0].kill()
     assert [process.wait(120) for process in processes[1:]] == [0, 0]
-    folder = _cache_folder(model)
-    assert sorted(path.name for path in (folder / "openvino").iterdir()) == ["generator.bin", "generator.xml"]
+    assert sorted(path.name for path in tmp_path.rglob("openvino/*")) == ["generator.bin", "generator.xml"]
     np.testing.assert_allclose(OpenVINOEngine(model, "float32")(lr), KerasEngine(model)(lr), atol=1e-4)
 
 
-def test_a_damaged_or_foreign_compiled_model_is_compiled_again(model, lr):
+def test_a_damaged_or_foreign_compiled_model_is_compiled_again(model, lr, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     engine = OpenVINOEngine(model, "float32")
-    kept = _cache_folder(model) / "compiled-f32.blob"
+    (kept,) = tmp_path.rglob("compiled-f32.blob")
     good = kept.read_bytes()
     kept.write_bytes(b"another version, another machine\n" + good)
     np.testing.assert_array_equal(OpenVINOEngine(model, "float32")(lr), engine(lr))

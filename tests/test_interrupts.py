@@ -154,9 +154,9 @@ def test_in_a_batch_it_says_what_is_done(count, number, model, tmp_path):
     "case",
     [
         ("out.mp4", "srgan.clips.reading:open_clip"),
-        ("out.mp4", "srgan.upscale.upscaler:Upscaler._upscale"),
+        ("out.mp4", "srgan.upscale.engines.openvino_engine:OpenVINOEngine.__call__"),
         ("out.mp4", "srgan.clips.segments:coded_frame"),
-        ("out/%03d.png", "srgan.upscale.upscaler:Upscaler._upscale"),
+        ("out/%03d.png", "srgan.upscale.engines.openvino_engine:OpenVINOEngine.__call__"),
         ("out/%03d.png", "srgan.pictures.writing:write_png"),
     ],
 )

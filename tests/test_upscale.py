@@ -178,8 +178,8 @@ def test_free_memory_knows_the_control_groups(version, tmp_path, monkeypatch):
         (top / folder / "memory.stat").write_text(f"anon 7\n{kept} {files}\n")
     own = tmp_path / "own"
     own.write_text("3:cpuset:/\n4:memory:/a/b\n0::/\n" if version == 1 else "0::/a/b\n")
-    monkeypatch.setattr("srgan.memory._OWN_GROUPS", own)
-    monkeypatch.setattr("srgan.memory._CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr("srgan.memory.OWN_GROUPS", own)
+    monkeypatch.setattr("srgan.memory.CGROUPS", tmp_path / "groups")
     assert free_memory() == 400
     own.write_text(own.read_text().replace("/a/b", "/a/elsewhere"))  # in a container: the host's name
     assert free_memory() == 400

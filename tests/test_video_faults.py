@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -12,9 +13,8 @@ import pytest
 from PIL import Image
 from videos import make_video, probe, rgb, scene
 
-from srgan.cli.upscale import _seconds
 from srgan.upscale.clip_planning import split_inputs
-from srgan.upscale.upscaler import Upscaler
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 
 
 def test_a_damaged_first_frame_is_that_after_it(upscale, tmp_path):
@@ -113,7 +113,7 @@ def test_what_makes_no_sense_is_refused_before_the_work(arguments, message, upsc
     Image.fromarray(scene(1)[0]).save("a.png")
     Image.fromarray(scene(1)[0]).save("folder/1.png")
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    monkeypatch.setattr(Upscaler, "_upscale", None)
+    monkeypatch.setattr(OpenVINOEngine, "__call__", None)
     status, lines = upscale(*arguments)
     assert status == 2 and len(lines) == 1 and message in lines[0], lines
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
@@ -212,9 +212,12 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     assert split_inputs([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0/") == folder
     (tmp_path / "v1.0").mkdir()
     assert split_inputs([str(tmp_path / "a.mkv")], f"{tmp_path}/v1.0") == folder
-    assert [_seconds(text) for text in ("90", "1:30.5", "1:00:00")] == [90, 90.5, 3600]
     for wrong in ("soon", "1:2:3:4", "-1", "nan"):
         assert upscale("a.mkv", "b.mkv", f"--start={wrong}")[0] == 2
+    make_video(tmp_path / "slow.mkv", scene(2), times=[0, 3_700_000], base=Fraction(1, 1000))
+    for index, (start, count) in enumerate({"3700": 1, "61:39.5": 1, "1:01:39.5": 1, "00:00": 2}.items()):
+        assert upscale(tmp_path / "slow.mkv", tmp_path / f"part{index}.mkv", "--start", start)[0] == 0
+        assert len(rgb(tmp_path / f"part{index}.mkv")) == count
     make_video(tmp_path / "a.mkv", scene(2))
     assert upscale(tmp_path / "a.mkv", tmp_path / "b.mkv", "--max-pixels", 700)[0] == 1
     assert upscale(tmp_path / "a.mkv", tmp_path / "b.mkv")[0] == 0

@@ -265,7 +265,9 @@ def test_data_tracks_are_named_and_left_out(suffix, upscale, tmp_path):
 
 def test_what_cannot_be_written_fails_before_the_work(upscale, tmp_path, monkeypatch):
     make_video(tmp_path / "in.mkv", scene(6), sound=True)
-    monkeypatch.setattr("srgan.upscale.upscaler.Upscaler._upscale", None)  # any work would end in a traceback
+    monkeypatch.setattr(
+        "srgan.upscale.engines.openvino_engine.OpenVINOEngine.__call__", None
+    )  # any work would end in a traceback
 
     def failing(*arguments, **options):
         raise av.error.InvalidDataError(22, "Invalid argument")

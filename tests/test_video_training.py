@@ -20,7 +20,7 @@ from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, resize_bicubic
 from srgan.train.build import build_batches, build_generator, build_model
 from srgan.train.checkpoint import Checkpoint
-from srgan.train.data.motion import Motion, _path, _seen, moving
+from srgan.train.data.motion import Motion, camera_view, moving, smooth_path
 from srgan.train.data.prepare import prepare
 from srgan.train.data.stores import choose_examples, open_stores
 from srgan.train.data.windows import WindowBatches, Windows
@@ -59,7 +59,7 @@ def windows(store, count, motion=None, **options):
 def test_a_pan_shows_the_picture_itself_and_goes_as_fast_as_drawn(store):
     motion, speeds = Motion(**PAN), []
     for seed, (_, hr) in enumerate(windows(store, 12, motion)):
-        path = np.rint(4 * _path(np.arange(-2, 3), np.random.default_rng(seed), motion))
+        path = np.rint(4 * smooth_path(np.arange(-2, 3), np.random.default_rng(seed), motion))
         places = np.stack([place(frame, store.hr[0]) for frame in hr])
         assert np.array_equal(places - places[2], path)
         speeds.append(np.hypot(*(places[-1] - places[0]) / 4) / 4)
@@ -83,7 +83,7 @@ def test_turning_and_zooming_are_about_the_middle_of_the_middle_frame(store):
     square = resize_bicubic(store.lr[0], 128, 128)  # soft, so that it matters little how it is interpolated
     pan = np.array([[3.5, -2.0], [0.0, 0.0], [-3.5, 2.0]])
     turns, zooms = np.array([-0.05, 0, 0.05]), np.array([0.04, 0, -0.04])
-    before, middle, after = _seen(square, pan, turns, zooms, 64, np.random.default_rng(0))
+    before, middle, after = camera_view(square, pan, turns, zooms, 64, np.random.default_rng(0))
     top, left = place(middle, square)
     for frame, (y, x), turn, zoom in zip((before, after), pan[[0, 2]], turns[[0, 2]], zooms[[0, 2]]):
         to_middle = AffineTransform(translation=(-31.5, -31.5))  # of the pixels' centres

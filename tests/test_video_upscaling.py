@@ -363,7 +363,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same(name, kind, models, upscale, tm
     monkeypatch.setattr("srgan.clips.segments.SEGMENT", 4)
     source = make_video(tmp_path / "in.mkv", pan(10) + pan(10, picture=data.coffee()))
     assert upscale(source, tmp_path / "whole" / name, model=models(kind))[0] == 0
-    quick, kept, stops = Upscaler._upscale, [], (2, 7, 5, None)  # after so many frames
+    quick, kept, stops = OpenVINOEngine.__call__, [], (2, 7, 5, None)  # after so many frames
     for stop in stops:
         calls = itertools.count()
 
@@ -372,7 +372,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same(name, kind, models, upscale, tm
                 raise KeyboardInterrupt
             return quick(*arguments, **options)
 
-        monkeypatch.setattr(Upscaler, "_upscale", stopping)
+        monkeypatch.setattr(OpenVINOEngine, "__call__", stopping)
         status, lines = upscale(source, tmp_path / name, model=models(kind))
         assert status == (130 if stop else 0), lines
         kept.append(int(next((re.findall(r"after (\d+) frames", line) for line in lines if "goes on" in line), [0])[0]))

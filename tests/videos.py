@@ -117,13 +117,13 @@ SLOW = """
 import sys, time, resource
 from srgan.cli import upscale
 from srgan.clips import segments
-from srgan.upscale import Upscaler
+from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 segments.SEGMENT = 4
-quick = Upscaler._upscale
+quick = OpenVINOEngine.__call__
 def slow(*arguments, **options):
     time.sleep({seconds})
     return quick(*arguments, **options)
-Upscaler._upscale = slow
+OpenVINOEngine.__call__ = slow
 if {bytes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
 upscale.main()

@@ -81,7 +81,7 @@ def compare(
     pixels = page.pixels_each(len(paths), len(methods) + len(made) + (1 if low else 2))
 
     def finish(scene):
-        scores, detail = scene.scores(), _detail(scene)
+        scores, detail = scene.scores(), detail_box(scene)
         target = output / "sheets" / f"{names[scene.path]}.png"
         with _writing(target), atomic_path(target) as temporary:
             draw_sheet(scene, scores, detail).save(temporary, compress_level=3)
@@ -126,7 +126,7 @@ def _names(paths):
     return [unique(path.stem, taken) for path in paths]
 
 
-def _detail(scene, size=120):
+def detail_box(scene, size=120):
     """(top, left, height, width) of the window where the models differ most from bicubic, on the low grid's lines."""
     scale, bicubic = scene.scale, metrics.luma(scene.enlarged[BICUBIC])
     others = [pixels for label, pixels in scene.enlarged.items() if label != BICUBIC]

@@ -52,19 +52,19 @@ def moving(square, other, *, crop, frames, scale, random, turning=True, motion=M
     """
     margin = MARGIN * scale
     times = np.arange(frames) - frames // 2
-    pan = scale * _path(times, random, motion)
+    pan = scale * smooth_path(times, random, motion)
     turn = zoom = 0.0
     if turning and random.random() < motion.turning:
         turn, zoom = random.uniform(-1, 1, 2) * (motion.turn, motion.zoom)
-    hr = _seen(square, pan, times * turn, times * zoom, crop + 2 * margin, random)
+    hr = camera_view(square, pan, times * turn, times * zoom, crop + 2 * margin, random)
     if random.random() < motion.foreground:
-        path = np.rint(scale * _path(times, random, motion)).astype(int)
+        path = np.rint(scale * smooth_path(times, random, motion)).astype(int)
         _put_in_front(hr, *_piece(other, crop, random, motion), path, margin, random)
     lr = np.stack([downscale(frame, scale)[MARGIN:-MARGIN, MARGIN:-MARGIN] for frame in hr])
     return lr, hr[:, margin:-margin, margin:-margin]
 
 
-def _path(times, random, motion):
+def smooth_path(times, random, motion):
     """Where something is at each time, (times, 2) in LR pixels: a smooth path through (0, 0) at time 0."""
     if random.random() < motion.still:
         return np.zeros((len(times), 2))
@@ -74,7 +74,7 @@ def _path(times, random, motion):
     return np.stack([v_y * times + a_y * times**2 / 2, v_x * times + a_x * times**2 / 2], axis=1)
 
 
-def _seen(square, pan, turns, zooms, side, random):
+def camera_view(square, pan, turns, zooms, side, random):
     """What the camera sees, (times, side, side, 3), at a random place in which all of it lies in the square."""
     half, size, turning = side / 2, len(square), turns.any() or zooms.any()
     while True:
