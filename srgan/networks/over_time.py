@@ -29,7 +29,6 @@ from srgan.networks.layers import (
 from srgan.networks.recurrent import MoveAlong, blend_with_memory
 
 FUSIONS = ("early", "late", "slow", "3d", "recurrent")
-TEMPORAL_LAYERS = ("merge", "recall", "remember")  # prefixes of the names of layers that a still-image generator lacks
 BLOCKS_3D = 2  # how many of the residual blocks, from the first, have 3D convolutions
 
 
@@ -131,6 +130,23 @@ def frames_of(generator: keras.Model) -> int:
     return shape[1] if len(shape) == 5 else 1
 
 
+def temporal_layers(generator: keras.Model) -> set[str]:
+    """The names of the layers with weights that a still-image generator lacks.
+
+    They are the convolutions that merge frames, known by their initializer, which files of version 0.1 may lack; in a
+    recurrent generator, all behind the enlarged frame.
+    """
+    if not is_recurrent(generator):
+        return {
+            layer.name
+            for layer in generator.layers
+            if isinstance(getattr(layer, "kernel_initializer", None), MiddleFrameInitializer)
+        }
+    enlarged = next(layer.input for layer in generator.layers if isinstance(layer, PixelUnshuffle))
+    still = keras.Model(generator.inputs[0], enlarged)
+    return {layer.name for layer in generator.layers} - {layer.name for layer in still.layers}
+
+
 def over_frames(generator: keras.Model, frames: int) -> keras.Model:
     """The model to train: the generator itself, or a recurrent one unrolled over `frames` successive frames.
 
@@ -170,8 +186,9 @@ def start_from_picture(generator: keras.Model, picture_generator: keras.Model, s
     """
     misfit = f"{source}: does not fit the network of the configuration"
     theirs = {variable.path: variable for variable in picture_generator.variables}
+    temporal = temporal_layers(generator)
     for variable in generator.variables:
-        if variable.path.startswith(TEMPORAL_LAYERS):
+        if variable.path.split("/")[0] in temporal:
             continue
         other = theirs.pop(variable.path, None)
         if other is None:

@@ -7,14 +7,12 @@ import keras
 from srgan.config.schema import Config
 from srgan.networks.discriminators import DISCRIMINATORS
 from srgan.networks.generators import GENERATORS
-from srgan.networks.over_time import TEMPORAL_LAYERS, over_frames, video_srresnet
+from srgan.networks.over_time import over_frames, temporal_layers, video_srresnet
 from srgan.networks.vgg19 import vgg19_features
 from srgan.train.checkpoint import STAGES
 from srgan.train.data.batches import Batches
 from srgan.train.data.windows import WindowBatches
-from srgan.train.distribution import (
-    machine,
-)
+from srgan.train.distribution import machine
 from srgan.train.objective import SRGAN
 from srgan.train.optimizers import OPTIMIZERS, Schedule
 
@@ -48,8 +46,10 @@ def build_features(options):
 def build_model(stage: str, config: Config, generator: keras.Model, features=None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
+    frozen = getattr(options, "freeze", "none") == "picture"
+    trained = temporal_layers(generator) if frozen else ()
     for layer in generator.layers:
-        layer.trainable = getattr(options, "freeze", "none") == "none" or layer.name.startswith(TEMPORAL_LAYERS)
+        layer.trainable = not frozen or layer.name in trained
     if config.fusion == "recurrent":
         generator = over_frames(generator, config.network.frames)
     if stage == "pixel":
