@@ -5,12 +5,14 @@ import inspect
 import keras
 
 from srgan.config.schema import Config
+from srgan.config.stages import GanStage
 from srgan.networks.discriminators import DISCRIMINATORS
 from srgan.networks.generators import GENERATORS
 from srgan.networks.over_time import over_frames, temporal_layers, video_srresnet
 from srgan.networks.vgg19 import vgg19_features
 from srgan.train.checkpoint import STAGES
 from srgan.train.data.batches import Batches
+from srgan.train.data.prepare import Store
 from srgan.train.data.windows import WindowBatches
 from srgan.train.distribution import machine
 from srgan.train.objective import SRGAN
@@ -34,7 +36,7 @@ def build_discriminator(config: Config) -> keras.Model:
     )
 
 
-def build_features(options):
+def build_features(options: GanStage) -> keras.Model | None:
     """The VGG19 features of the content loss, or None where it is not used."""
     if not (options.epochs and options.content_weight):
         return None
@@ -43,7 +45,7 @@ def build_features(options):
     )
 
 
-def build_model(stage: str, config: Config, generator: keras.Model, features=None) -> SRGAN:
+def build_model(stage: str, config: Config, generator: keras.Model, features: keras.Model | None = None) -> SRGAN:
     """The model of a stage, compiled. `features` are those of the content loss, from srgan.networks.vgg19."""
     options = getattr(config, stage)
     frozen = getattr(options, "freeze", "none") == "picture"
@@ -98,7 +100,7 @@ def use_xla() -> bool:
     return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
 
 
-def build_batches(stage, config, stores):
+def build_batches(stage: str, config: Config, stores: dict[str, Store]) -> keras.utils.PyDataset:
     """The batches of a stage; `stores` are named by the keys of their pictures or clips in the configuration."""
     options = {
         "size": config.batches.size,

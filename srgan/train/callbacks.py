@@ -4,8 +4,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -152,7 +154,7 @@ def _finite(model):
 
 
 @contextmanager
-def averaged_weights(model: keras.Model):
+def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Within the block the model has the moving average of its weights, if its optimizer keeps one."""
     if not model.optimizer.use_ema:
         yield
@@ -260,7 +262,7 @@ class StopAtInterrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def stopped_by_nan(what, stage, epoch, output, step=None):
+def stopped_by_nan(what: str, stage: str, epoch: int, output: Path, step: int | None = None) -> str:
     place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch + 1}"
     kept = (
         f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}" if epoch else "no epoch was done yet"

@@ -11,12 +11,16 @@ import sys
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path
 from srgan.interrupts import cleaned_up
+
+if TYPE_CHECKING:
+    import keras
 
 STAGES = ("pixel", "gan")
 KEPT = 2  # so that a damaged one can be replaced
@@ -83,7 +87,7 @@ class Checkpoint:
         """How many epochs are done."""
         return self.state().epoch
 
-    def require_whole(self):
+    def require_whole(self) -> None:
         """Require that there is a whole file, if there is any.
 
         Raises:
@@ -95,7 +99,7 @@ class Checkpoint:
                 f"--set initial_weights={self.folder.parent} to begin with what was learnt"
             )
 
-    def save(self, model, state):
+    def save(self, model: "keras.Model", state: State) -> None:
         """Write the state of `model`, which `state` describes.
 
         Raises:
@@ -131,7 +135,7 @@ class Checkpoint:
             if file not in map(_facts_file, kept):
                 file.unlink()
 
-    def load(self, model):
+    def load(self, model: "keras.Model") -> None:
         newest = self._newest()
         try:
             model.load_weights(newest)

@@ -21,8 +21,10 @@ between epochs or before the first. If a machine dies otherwise or never joins, 
 import json
 import os
 import zlib
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 import keras
 import numpy as np
@@ -108,7 +110,7 @@ def gather(value: int) -> list[int]:
 
 
 @contextmanager
-def all_machines_or_none():
+def all_machines_or_none() -> Iterator[None]:
     """A block that succeeds on all machines or fails on all: each waits for the others at its end.
 
     Raises:
@@ -123,7 +125,7 @@ def all_machines_or_none():
         raise SRGANError("another machine of this run stopped; it says why")
 
 
-def require_equal(value, problem):
+def require_equal(value: object, problem: str) -> None:
     """Require that `value` is the same on all machines.
 
     Raises:
@@ -133,7 +135,7 @@ def require_equal(value, problem):
         raise SRGANError(problem)
 
 
-def strategy_over(devices):
+def strategy_over(devices: Sequence[str]) -> Any:
     """The tf.distribute strategy or keras.distribution that trains on `devices`; None for one device."""
     return None if len(devices) == 1 else _strategy_over(tuple(devices))
 
@@ -152,18 +154,18 @@ def replicate_on_tensorflow(strategy) -> bool:
     return strategy is not None and keras.backend.backend() == "tensorflow"
 
 
-def build_scope(strategy):
+def build_scope(strategy: Any) -> AbstractContextManager:
     """The block in which networks, optimizer and metrics are created."""
     return strategy.scope() if strategy else nullcontext()
 
 
-def fit_scope(strategy):
+def fit_scope(strategy: Any) -> AbstractContextManager:
     """The block in which `fit` is called, on a model that was created in `build_scope`."""
     # On TensorFlow the model remembers where it was built, and what callbacks compute in here is not to be mirrored.
     return strategy.scope() if strategy and keras.backend.backend() == "jax" else nullcontext()
 
 
-def as_fit_input(batches, strategy):
+def as_fit_input(batches: keras.utils.PyDataset, strategy: Any) -> Any:
     """The input of `fit` for `batches`, of srgan.train.data.batches, and a model created under `strategy`."""
     if not strategy or keras.backend.backend() == "jax":
         return batches
@@ -186,7 +188,7 @@ def as_fit_input(batches, strategy):
 
 
 @contextmanager
-def one_device():
+def one_device() -> Iterator[None]:
     """A block within `fit_scope` that computes on one device, because a single picture cannot be shared."""
     if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
         yield
@@ -208,7 +210,7 @@ def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def batch_mean(x, axis=None):
+def batch_mean(x: keras.KerasTensor, axis: int | tuple[int, ...] | None = None) -> keras.KerasTensor:
     """The mean of `x` over the whole batch, in a replica too; `axis` includes the first axis, None means all."""
     mean = ops.mean(x, axis)
     if replicas() == 1:
@@ -218,12 +220,12 @@ def batch_mean(x, axis=None):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, mean)
 
 
-def scale_for_replica(loss):
+def scale_for_replica(loss: keras.KerasTensor) -> keras.KerasTensor:
     """The loss that a replica returns, given the mean over its own pictures: Keras sums the gradients of all replicas."""
     return loss if replicas() == 1 else loss / replicas()
 
 
-def share_statistics(network):
+def share_statistics(network: keras.Model) -> None:
     """Let batch normalisation use the whole batch if replicas train `network`. Call it within `build_scope`."""
     if replicas() > 1:
         for layer in network.layers:

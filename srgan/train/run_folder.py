@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
+from pathlib import Path
 
 import keras
 from filelock import FileLock
@@ -16,6 +18,7 @@ from srgan.errors import SRGANError, UsageError
 from srgan.files import atomic_path, set_aside
 from srgan.interrupts import cleaned_up
 from srgan.train.checkpoint import STAGES, Checkpoint, State
+from srgan.train.data.prepare import Store
 from srgan.train.validation import bicubic_one, validation_psnr_y
 
 # What may change from one start of a run to the next. Digests tell whether moved pictures are the same.
@@ -46,7 +49,7 @@ PACKAGES = ("srgan", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "
 
 
 @contextmanager
-def own_folder(output):
+def own_folder(output: Path) -> Iterator[None]:
     """Create the run folder and lock it for the block; remove it if no run began."""
     output.mkdir(parents=True, exist_ok=True)
 
@@ -80,7 +83,7 @@ def _epochs_logged(output):
     return len(file.read_bytes().splitlines()) - 1 if file.exists() else 0
 
 
-def refuse_other_runs(config, output):
+def refuse_other_runs(config: Config, output: Path) -> None:
     """Require that the folder is free, or holds a run of this configuration, or one that has no checkpoint yet.
 
     A run whose checkpoint was deleted is refused, too: its generator would be overwritten.
@@ -155,7 +158,7 @@ def _digests(stores):
     return {key: store.digest for key, store in stores.items()}
 
 
-def refuse_other_pictures(output, stores):
+def refuse_other_pictures(output: Path, stores: dict[str, Store]) -> None:
     """Require that the pictures are those of the epochs that are done."""
     now = _digests(stores)
     before = next(
@@ -169,7 +172,7 @@ def refuse_other_pictures(output, stores):
         )
 
 
-def describe_start(config, output, devices, stores, examples):
+def describe_start(config: Config, output: Path, devices: list[str], stores: dict[str, Store], examples: tuple) -> None:
     """Print what is about to happen, and add an entry for this start to environment.json."""
     starts = _starts(output)
     if starts:

@@ -1,14 +1,18 @@
 """Training one stage, from wherever it was left."""
 
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import keras
 
+from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError, is_out_of_memory
 from srgan.networks.files import load_generator, save_generator
 from srgan.train.build import build_batches, build_generator, build_model, use_xla
 from srgan.train.callbacks import AfterEpoch, Progress, StopAtInterrupt, StopAtNaN, averaged_weights
 from srgan.train.checkpoint import STAGES, Checkpoint
+from srgan.train.data.prepare import Store
 from srgan.train.distribution import (
     all_machines_or_none,
     as_fit_input,
@@ -21,7 +25,16 @@ from srgan.train.distribution import (
 from srgan.train.weights import copy_weights, start_discriminator_from
 
 
-def train_stage(stage, config, output, strategy, generator, features, stores, examples):
+def train_stage(
+    stage: str,
+    config: Config,
+    output: Path,
+    strategy: Any,
+    generator: keras.Model,
+    features: keras.Model | None,
+    stores: dict[str, Store],
+    examples: tuple,
+) -> None:
     """Train one stage, or what is left of it. Of a finished stage only the generator is loaded."""
     options, steps = getattr(config, stage), config.batches.steps_per_epoch
     checkpoint = Checkpoint(output / "checkpoint", stage)

@@ -53,7 +53,7 @@ def upscale_one(generator: "keras.Model", lr: np.ndarray) -> np.ndarray:
     return to_uint8(np.asarray(sr, np.float32)[0])
 
 
-def bicubic_one(lr, size):
+def bicubic_one(lr: np.ndarray, size: int) -> np.ndarray:
     """A picture, or the middle frame of a window, enlarged by bicubic interpolation: uint8 (size, size, 3)."""
     return resize_bicubic(middle_frame(lr), size, size)
 

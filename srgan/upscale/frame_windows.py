@@ -29,7 +29,7 @@ def scenes(frames: Iterable[np.ndarray], is_cut: Callable[[np.ndarray, np.ndarra
         yield scene, frame
 
 
-def windows(numbered, reach):
+def windows(numbered: Iterable[tuple], reach: int) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Yield each frame's scene and the 2 reach + 1 frames around it.
 
     A neighbour that is missing or from another scene is replaced by the nearest frame of the same scene.
@@ -37,11 +37,12 @@ def windows(numbered, reach):
     Args:
         numbered: pairs of a scene's number and a frame; taken `reach` ahead.
     """
-    near = deque(maxlen=2 * reach + 1)
+    count = 2 * reach + 1
+    near: deque[tuple] = deque(maxlen=count)
     beyond = [(None, None)] * reach
     for pair in itertools.chain(beyond, numbered, beyond):
         near.append(pair)
-        if len(near) < near.maxlen:
+        if len(near) < count:
             continue
         scene, middle = near[reach]
         before, after = [middle], [middle]

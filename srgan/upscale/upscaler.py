@@ -190,7 +190,13 @@ class Upscaler:
         for result, _ in self.steps(frames):
             yield result
 
-    def steps(self, frames, skip=0, memory=None, tile=None):
+    def steps(
+        self,
+        frames: Iterable[np.ndarray],
+        skip: int = 0,
+        memory: np.ndarray | None = None,
+        tile: TileSize | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Upscale a clip as `clip` does, for those who stop and go on in the middle.
 
         Args:
@@ -205,7 +211,8 @@ class Upscaler:
         description, tile = self.engine.description, tile or TileSize(self.tile)
         if description.memory:
             from srgan.clips.flow import move_memory  # which needs OpenCV
-        last, before, previous = 0, (), None
+        last, previous = 0, None
+        before: list[np.ndarray] = []
         numbered = scenes(frames, is_cut if description.over_time else lambda before, after: False)
         for index, (scene, window) in enumerate(windows(numbered, description.frames // 2)):
             if index >= skip:
@@ -218,7 +225,7 @@ class Upscaler:
                 yield result, memory
             last, previous = scene, window[0]
 
-    def size(self, width, height):
+    def size(self, width: int, height: int) -> tuple[int, int]:
         """The size of the result for a picture of that size."""
         scale = min(self.fit[0] / width, self.fit[1] / height) if self.fit else self.scale
         return max(1, round(width * scale)), max(1, round(height * scale))

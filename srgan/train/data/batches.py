@@ -1,5 +1,6 @@
 """Batches of aligned crops, each a function of (seed, epoch, step) and of nothing else."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import keras
@@ -12,7 +13,7 @@ MARGIN = 4  # LR pixels around a crop that are degraded with it, so that filters
 BLOCK = 8  # pixels a side of a JPEG block
 
 
-def endless_order(count, seed):
+def endless_order(count: int, seed: tuple[int, ...]) -> Callable[[int], int]:
     """A function that maps 0, 1, 2... to the integers below `count`, in a new random order for each pass."""
     # One permutation is kept, and not drawn anew for every crop: it is as long as the store.
     order = lru_cache(2)(lambda turn: np.random.default_rng([*seed, turn]).permutation(count))

@@ -19,8 +19,10 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from http.client import HTTPException
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,7 +41,7 @@ class Unfinished(Exception):
     """An attempt ended before the file did; the message says why."""
 
 
-def archives(splits, output, base_url):
+def archives(splits: Iterable[str], output: Path, base_url: str) -> list[tuple[str, str, Path]]:
     """What is not there yet, as (folder name, URL, path of the archive); says what is."""
     wanted = []
     for split in splits:
@@ -57,11 +59,11 @@ def archives(splits, output, base_url):
     return wanted
 
 
-def gigabytes(size):
+def gigabytes(size: float) -> str:
     return f"{size / 1e9:,.2f} GB"
 
 
-def require_space(folder, needed):
+def require_space(folder: Path, needed: int) -> None:
     """Raise SRGANError if the disk of `folder` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -70,7 +72,7 @@ def require_space(folder, needed):
         )
 
 
-def space_needed(wanted, keep):
+def space_needed(wanted: Iterable[tuple[str, str, Path]], keep: bool) -> int:
     """Bytes that downloading and unpacking all of `wanted` takes at its peak; archives of unknown size count as 0."""
     left, sizes, unpacked = 0, [0], 0
     for folder, url, archive in wanted:
@@ -87,7 +89,7 @@ def space_needed(wanted, keep):
     return unpacked + (left if keep else min(left, max(sizes)))
 
 
-def patiently(url, attempt, length_now=lambda: 0):
+def patiently(url: str, attempt: Callable[[], Any], length_now: Callable[[], int] = lambda: 0) -> Any:
     """Return what `attempt()` returns, waiting and trying again while it fails for a reason that may pass.
 
     Gives up after len(BACK_OFF) attempts in a row that did not raise `length_now()` above its highest yet.
@@ -119,7 +121,7 @@ def patiently(url, attempt, length_now=lambda: 0):
         failures += 1
 
 
-def remote_size(url):
+def remote_size(url: str) -> int | None:
     """The size of the file at `url` in bytes, or None if the server does not say."""
 
     def attempt():
@@ -135,20 +137,20 @@ def remote_size(url):
     return size if size >= 0 else None
 
 
-def part_of(archive):
+def part_of(archive: Path) -> Path:
     return archive.with_name(archive.name + ".part")
 
 
-def notes_of(part):
+def notes_of(part: Path) -> Path:
     """The JSON file that records which server file `part` is a partial download of."""
     return part.with_name(part.name + ".json")
 
 
-def length(path):
+def length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def read_notes(part, url):
+def read_notes(part: Path, url: str) -> dict | None:
     """The notes on `part` if they are about `url`, else None: then what `part` holds is of no use."""
     try:
         notes = json.loads(notes_of(part).read_text())
@@ -157,7 +159,7 @@ def read_notes(part, url):
         return None
 
 
-def describe(url, response):
+def describe(url: str, response: HTTPResponse) -> dict:
     """The notes on the file that `response` brings, whole (200) or from some byte on (206)."""
     headers = response.headers
     if response.status == 206:
@@ -172,13 +174,13 @@ def describe(url, response):
     }
 
 
-def same_file(notes, found):
+def same_file(notes: dict, found: dict) -> bool:
     """Whether two notes can be about the same file; an answer to If-Range may leave out a validator."""
     known = (notes["etag"], found["etag"]), (notes["last_modified"], found["last_modified"])
     return notes["size"] == found["size"] and all(a == b for a, b in known if a and b)
 
 
-def continue_part(url, part, bar):
+def continue_part(url: str, part: Path, bar: tqdm) -> None:
     """Make one request for what `part` lacks and add what comes.
 
     Raises:
@@ -227,7 +229,7 @@ def continue_part(url, part, bar):
         raise Unfinished("the connection was cut")
 
 
-def download(url, archive):
+def download(url: str, archive: Path) -> None:
     """Fetch `url` to `archive`, which appears only when it is whole."""
     part = part_of(archive)
     with tqdm(desc=archive.name, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
@@ -236,7 +238,7 @@ def download(url, archive):
     notes_of(part).unlink(missing_ok=True)
 
 
-def members_below(content, folder, archive):
+def members_below(content: zipfile.ZipFile, folder: str, archive: Path) -> list[zipfile.ZipInfo]:
     """The files of the open zip `content` that lie in its `folder`.
 
     Raises:
@@ -255,7 +257,7 @@ def members_below(content, folder, archive):
     return members
 
 
-def unpack(archive, folder, output):
+def unpack(archive: Path, folder: str, output: Path) -> int:
     """Unpack `folder` of `archive` into `output`, where it appears only when all of it is there; return the file count.
 
     Reading a member to its end compares its checksum, so a damaged archive never gets into place.
@@ -277,7 +279,7 @@ def unpack(archive, folder, output):
     return len(members)
 
 
-def put_in_place(made, target):
+def put_in_place(made: Path, target: Path) -> None:
     """Move the folder `made` to `target`; where one is already, as with other years' annotations, file by file."""
     if target.is_dir() and any(target.iterdir()):
         for path in sorted(made.iterdir()):
@@ -288,7 +290,7 @@ def put_in_place(made, target):
     os.rename(made, target)
 
 
-def fetch(splits, output, base_url=BASE_URL, keep=False):
+def fetch(splits: Iterable[str], output: Path, base_url: str = BASE_URL, keep: bool = False) -> None:
     """Bring `splits` (of SPLITS) and the annotations to the folder `output`, as far as they are not there.
 
     Args:

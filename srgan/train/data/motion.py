@@ -33,7 +33,17 @@ class Motion:
     foreground_edge: Range = (1.5, 6.0)  # HR pixels over which its edge fades
 
 
-def moving(square, other, *, crop, frames, scale, random, turning=True, motion=Motion()):
+def moving(
+    square: np.ndarray,
+    other: np.ndarray,
+    *,
+    crop: int,
+    frames: int,
+    scale: int,
+    random: np.random.Generator,
+    turning: bool = True,
+    motion: Motion = Motion(),
+) -> tuple[np.ndarray, np.ndarray]:
     """A window of successive frames, cut at random from a still picture.
 
     Args:
@@ -64,7 +74,7 @@ def moving(square, other, *, crop, frames, scale, random, turning=True, motion=M
     return lr, hr[:, margin:-margin, margin:-margin]
 
 
-def smooth_path(times, random, motion):
+def smooth_path(times: np.ndarray, random: np.random.Generator, motion: Motion) -> np.ndarray:
     """Where something is at each time, (times, 2) in LR pixels: a smooth path through (0, 0) at time 0."""
     if random.random() < motion.still:
         return np.zeros((len(times), 2))
@@ -74,7 +84,9 @@ def smooth_path(times, random, motion):
     return np.stack([v_y * times + a_y * times**2 / 2, v_x * times + a_x * times**2 / 2], axis=1)
 
 
-def camera_view(square, pan, turns, zooms, side, random):
+def camera_view(
+    square: np.ndarray, pan: np.ndarray, turns: np.ndarray, zooms: np.ndarray, side: int, random: np.random.Generator
+) -> np.ndarray:
     """What the camera sees, (times, side, side, 3), at a random place in which all of it lies in the square."""
     half, size, turning = side / 2, len(square), turns.any() or zooms.any()
     while True:

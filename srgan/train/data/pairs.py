@@ -53,7 +53,7 @@ def _name(path):
     return re.sub(r"[-_. ]?x[234]$", "", path.stem, flags=re.IGNORECASE)
 
 
-def pair_squares(hr, path, *, size, scale):
+def pair_squares(hr: np.ndarray, path: Path, *, size: int, scale: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The (hr, lr) pairs of a picture whose low resolution is the file `path`, as both are.
 
     Args:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +155,7 @@ def make_store(files, root, settings, build) -> Store:
 
 
 @contextmanager
-def new_store(folder, content, label):
+def new_store(folder: Path, content: dict, label: str) -> Iterator[Callable]:
     """Write a store: the block is given a function of a name, (hr, lr) pairs from it, and None or what was wrong with
     it. `content` goes to store.json as it is at the end of the block.
 
@@ -199,7 +199,9 @@ def squares(pixels: np.ndarray, *, size: int, scale: int, fit: str = "squash", s
             yield hr, lr
 
 
-def all_squares(pixels, *, size, scale, fit="squash", shrink=1.0):
+def all_squares(
+    pixels: np.ndarray, *, size: int, scale: int, fit: str = "squash", shrink: float = 1.0
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """As `squares`, those of one colour too, so that pictures of one size have as many at the same places.
 
     The low resolution is made of the whole picture, so that a square's borders are as true as its middle.
@@ -246,7 +248,7 @@ def _key(pictures, settings):
     return digest.hexdigest()[:24]
 
 
-def check_room(root, pixels, scale, label):
+def check_room(root: Path, pixels: int, scale: int, label: str) -> None:
     """See that there is room for so many pixels of high resolution and what belongs to them.
 
     Raises:

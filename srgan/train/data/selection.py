@@ -78,7 +78,7 @@ def _take(pictures, count, folder, key):
     return pictures[:count]
 
 
-def without_copies(pictures, others):
+def without_copies(pictures: list[Path], others: list[Path]) -> list[Path]:
     """The files `pictures` without those whose bytes are also in `others`. Only files of equal size are read."""
     sizes = {}
     for other in others:
@@ -247,7 +247,7 @@ def _large_enough(pictures, minimum_side, cache):
     return [path for path, is_large in zip(pictures, large) if is_large]
 
 
-def shorter_side(path):
+def shorter_side(path: Path) -> int | None:
     """Pixels, or None where the header cannot be read: preparing will report that file."""
     try:
         with Image.open(path) as picture:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from srgan.config.schema import Config
 from srgan.errors import SRGANError
 from srgan.train.data.degradation import degraded
 from srgan.train.data.pairs import match_low
@@ -73,7 +74,7 @@ def _judge_sizes(store, key, data):
     _log.warning("%s and are enlarged by bicubic; %s", fact, remedy)
 
 
-def choose_examples(config, stores):
+def choose_examples(config: Config, stores: dict[str, Store]) -> tuple:
     """The training pictures for the sheets, and the validation pictures: stores, or a few windows of frames."""
     shown = []
     for index, kind in enumerate(("pictures", "validation_pictures")):

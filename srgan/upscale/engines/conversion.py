@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import temporary_folder
@@ -20,10 +21,13 @@ from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.backend_errors import Inconvertible
 from srgan.upscale.engines.description import Description, describe, description_to_info
 
+if TYPE_CHECKING:
+    import openvino
+
 _KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError}
 
 
-def convert(path, options=DEFAULTS):
+def convert(path: str | Path, options: Options = DEFAULTS) -> "openvino.Model":
     """The generator in a model file as an OpenVINO model, with its `Description` as runtime information.
 
     Args:
@@ -44,7 +48,7 @@ def convert(path, options=DEFAULTS):
         return core.read_model(target)
 
 
-def save_openvino(model, path, half=False):
+def save_openvino(model: "openvino.Model", path: Path, half: bool = False) -> None:
     """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin), in float32 or `half` of that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     load_openvino().save_model(model, path, compress_to_fp16=half)
@@ -97,7 +101,7 @@ def _convert_in_a_process(path, target, options):
         raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({said[0]}); is there enough memory?") from None
 
 
-def main(path, target, options="[null, null]"):
+def main(path: str, target: str, options: str = "[null, null]") -> int:
     """Convert a `.keras` file in this process and return the exit status; a failure goes to stdout as JSON."""
     load_openvinos_keras()
     try:

@@ -109,7 +109,7 @@ def _placed(output):
                     written.rename(temporary)
 
 
-def load_float32(model):
+def load_float32(model: str | Path) -> "keras.Model":
     """The generator, computing in float32 whatever it was trained in."""
     keras = load_keras() if has_framework() else load_openvinos_keras()
     from srgan.interop.loading import load_generator
@@ -147,7 +147,7 @@ def largest_difference(run: Callable, generator: "keras.Model") -> float:
 # --- the formats: `write(model, file)` from a .keras file, `load(file)` as a function from pictures to pictures --------
 
 
-def write_onnx(model, file):
+def write_onnx(model: str | Path, file: Path) -> None:
     """By Keras, through TensorFlow and tf2onnx, with an input `lr` and an output `sr`."""
     import keras
     import onnx
@@ -165,7 +165,7 @@ def write_onnx(model, file):
     onnx.save(written, file)
 
 
-def load_onnx(file):
+def load_onnx(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # errors only
@@ -173,18 +173,18 @@ def load_onnx(file):
     return lambda pictures: session.run(["sr"], {"lr": pictures})[0]
 
 
-def write_openvino(model, file):
+def write_openvino(model: str | Path, file: Path) -> None:
     save_openvino(convert(model), file)
 
 
-def load_openvino(file):
+def load_openvino(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     import openvino
 
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda pictures: compiled(pictures)[0]
 
 
-def write_saved_model(model, folder):
+def write_saved_model(model: str | Path, folder: Path) -> None:
     _traceable(load_float32(model)).export(folder, format="tf_saved_model", verbose=False)
 
 
@@ -209,14 +209,14 @@ def _traceable(generator):
     return copy
 
 
-def load_saved_model(folder):
+def load_saved_model(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(folder)
     return lambda pictures: loaded.serve(pictures).numpy()
 
 
-def write_litert(model, file):
+def write_litert(model: str | Path, file: Path) -> None:
     """From a SavedModel, with LiteRT's own operations only."""
     import keras
     import tensorflow as tf
@@ -228,7 +228,7 @@ def write_litert(model, file):
         file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
 
 
-def load_litert(file):
+def load_litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file))

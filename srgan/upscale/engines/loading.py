@@ -9,6 +9,7 @@ threads at once.
 """
 
 import logging
+from pathlib import Path
 
 from srgan.errors import SRGANError, UsageError
 from srgan.interop.architectures import Options
@@ -25,8 +26,16 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _log = logging.getLogger("srgan")
 
 
-def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None, strength=1.0, activation=None,
-                value_range=None):  # fmt: skip
+def load_engine(
+    model: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    pixel_model: str | None = None,
+    strength: float = 1.0,
+    activation: str | None = None,
+    value_range: float | None = None,
+) -> OpenVINOEngine | KerasEngine:
     """The generator `model` (see `find_model`) as a function from pictures to pictures.
 
     Args:
@@ -59,7 +68,7 @@ def load_engine(model=None, *, engine="auto", precision="auto", pixel_model=None
         raise UsageError(f"activation: {activation!r} is none of prelu, relu, leaky_relu")
     if value_range not in (None, 1, 255):
         raise UsageError(f"value_range: {value_range!r} is neither 1 nor 255")
-    options = Options(activation, value_range and str(value_range))
+    options = Options(activation, str(value_range) if value_range else None)
     path = find_model(model)
     pixel_path = pixel_trained(path, pixel_model) if strength < 1 else None
     loaded = _load(path, engine, precision, pixel_path, strength, options)
