@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from srgan.errors import UsageError
@@ -12,8 +13,15 @@ _log = logging.getLogger("srgan")
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-# The first that is there is the default: most pictures are JPEGs, whose artifacts the others enlarge.
-SHIPPED = ("srgan-photo", "srresnet", "srgan", "srgan-video")
+# What each is for. The first that is there is the default: most pictures are JPEGs, whose artifacts the others enlarge.
+SHIPPED = {
+    "srgan-photo": "photographs from phones and the web",
+    "srresnet": "clean pictures, the most faithful",
+    "srgan": "clean pictures, crisper, with invented texture",
+    "srgan-video": "clips, with the frames before",
+}
+FOR_LOSSLESS = "srresnet"  # what lossless files suit: it enlarges what is there, and takes nothing for an artifact
+LOSSLESS = {".png", ".gif", ".bmp", ".tga", ".dds"}  # suffixes of what is no photograph, most likely
 
 
 def shipped_models() -> dict[str, Path]:
@@ -28,6 +36,30 @@ def own_models() -> dict[str, Path]:
     folder = Path(os.environ.get("SRGAN_MODELS") or Path(settings) / "srgan" / "models")
     files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
     return {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
+
+
+def list_models() -> list[str]:
+    """A line for each model that can be given by its name: the shipped ones and what they are for, then the user's own."""
+    own = own_models()
+    about = {name: SHIPPED[name] for name in shipped_models()}
+    about |= {name: str(file) for name, file in own.items() if name not in about}
+    width = max(map(len, about), default=0)
+    return [f"{name:{width}}  {text}" for name, text in about.items()]
+
+
+def default_notice(sources: Iterable[str | Path]) -> str:
+    """What is said where no model was chosen: which one is taken, what it is for, and which suits lossless files better.
+
+    Args:
+        sources: the inputs. Where all of them have a suffix of `LOSSLESS`, they are taken for sprites or drawings.
+    """
+    name = find_model().stem
+    notice = f"model {name}, for {SHIPPED[name]}; --model picks another"
+    suffixes = {Path(source).suffix.lower() for source in sources}
+    if suffixes and suffixes <= LOSSLESS and FOR_LOSSLESS in shipped_models() and name != FOR_LOSSLESS:
+        kinds = ", ".join(sorted(suffix[1:].upper() for suffix in suffixes))
+        notice += f", and --model {FOR_LOSSLESS} suits what was never a JPEG, as most {kinds} files"
+    return notice
 
 
 def is_shipped(path: str | Path) -> bool:

@@ -16,7 +16,6 @@ ONLY_READ = {
     "HEIC": [".heic", ".heif"],
     "JPEG 2000": [".jp2"],
     "PNM": [".pbm", ".pgm", ".pnm", ".ppm"],
-    "TGA": [".tga"],
 }
 ALSO_READ = {"JPEG": [".jpe", ".jfif"]}
 NO, YES = "–", "yes"
@@ -72,7 +71,7 @@ def read_bits(kind):
         file = io.BytesIO()
         pillow_heif.encode("RGB;16", (64, 64), deep.tobytes(), file, quality=-1)
         return str(8 * read_picture(file.getvalue()).pixels.itemsize)
-    name = {"GIF": "gif", "JPEG 2000": "jp2-deep", "PNM": "pnm-deep", "TGA": "tga"}[kind]
+    name = {"GIF": "gif", "JPEG 2000": "jp2-deep", "PNM": "pnm-deep"}[kind]
     return str(8 * read_picture(seeds[name]).pixels.itemsize)
 
 

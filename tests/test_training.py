@@ -32,6 +32,15 @@ def logged(folder, tag):
     return [float(event.tensor_proto.float_val[0]) for event in events.Tensors(tag)]
 
 
+def sheets_logged(folder):
+    """The files of the pictures that TensorBoard reads."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    return [event.tensor_proto.string_val[2] for event in events.Tensors("samples")]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run that was never stopped, and its configuration file."""
@@ -68,6 +77,9 @@ def test_a_run_leaves_what_it_promises(finished):
     assert Image.open(output / "samples" / "gan-0002.png").width > 4 * 64
     assert Image.open(output / "curves.png").height == 3 * 240  # PSNR-Y, LPIPS and the loss
     if find_spec("tensorboard"):
+        assert sheets_logged(output / "tensorboard" / "gan") == [
+            (output / "samples" / f"gan-{epoch:04}.png").read_bytes() for epoch in (1, 2)
+        ]
         assert logged(output / "tensorboard" / "gan", "validation/psnr_y") == pytest.approx(
             [float(row["validation/psnr_y"]) for row in rows(output)[2:]]
         )

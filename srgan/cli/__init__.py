@@ -14,8 +14,26 @@ from srgan import __version__
 from srgan.errors import SRGANError, is_out_of_memory, printable
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says a usage error in two lines, and completes what a shell asks for where argcomplete is installed."""
+
+    _completing = False
+
+    def error(self, message):
+        self.exit(2, f"srgan: {printable(message)}\nusage: {self.prog} --help shows what there is\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        if "_ARGCOMPLETE" in os.environ and not self._completing:
+            self._completing = True  # argcomplete parses what was typed so far
+            with contextlib.suppress(ImportError):
+                import argcomplete
+
+                argcomplete.autocomplete(self)
+        return super().parse_known_args(args, namespace)
+
+
 def _parser(name, description, epilog=None):
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=name, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"{name} {__version__}")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from srgan.errors import printable
@@ -43,6 +44,67 @@ def tell_file(
         facts = {"source": str(source), "target": str(target), "status": status, "error": error and str(error)}
         facts |= {"source_size": before, "target_size": after, "model": model and str(model), "seconds": seconds}
         print(json.dumps(facts), flush=True)
+
+
+def tell_left_out(others: Counter) -> None:
+    """Say how many files of folders are no pictures, from their number by suffix."""
+    from srgan.upscale.picture_planning import kinds
+
+    if count := others.total():
+        _log.info("%d file%s of other kinds left out (%s)", count, "s" * (count > 1), kinds(others))
+
+
+def tell_changed_formats(pairs: list[tuple]) -> None:
+    """Say which inputs become files of another format because their own is not written."""
+    from srgan import pictures
+    from srgan.upscale.picture_planning import kinds
+
+    changed: dict[str, Counter] = {}
+    for source, target in pairs:
+        before, after = Path(source).suffix.lower(), Path(target).suffix.lower()
+        if before in pictures.READABLE and before not in pictures.WRITABLE and after in pictures.WRITABLE:
+            changed.setdefault(pictures.WRITABLE[after], Counter())[before] += 1
+    for kind, suffixes in changed.items():
+        count = suffixes.total()
+        what = "picture becomes" if count == 1 else "pictures become"
+        _log.info("%d %s %s (%s): the own format is not written", count, what, kind, kinds(suffixes))
+
+
+_OF_CLIPS = ("codec", "crf", "start", "end", "fps")
+_OF_FORMATS = {
+    "quality": {"JPEG", "WebP", "AVIF", "JPEG XL"},
+    "lossless": {"WebP", "JPEG XL"},
+    "compression": {"PNG"},
+}
+
+
+def tell_without_effect(arguments, pairs: list[tuple], clips: list[tuple]) -> None:
+    """Say which of the options that were given do nothing for these inputs, outputs and this model.
+
+    Args:
+        arguments: of the command; an option that was not given is None or False.
+        pairs, clips: (source, target) of pictures and of clips.
+    """
+    from srgan import pictures
+    from srgan.models import find_model
+
+    suffixes = {Path(target).suffix.lower() for _, target in pairs + clips if target != "-"}
+    streams = any(target == "-" for _, target in pairs)
+    suffixes |= {"." + (arguments.format or "png").lower().lstrip(".")} if streams else set()
+    written = {pictures.WRITABLE[suffix] for suffix in suffixes if suffix in pictures.WRITABLE}
+    if not clips:
+        for name in _OF_CLIPS:
+            if getattr(arguments, name) is not None:
+                _log.info("--%s has no effect: it is for clips", name)
+        if arguments.deinterlace != "auto":
+            _log.info("--deinterlace has no effect: it is for clips")
+    for name, takers in _OF_FORMATS.items():
+        if getattr(arguments, name) not in (None, False) and not takers & written:
+            _log.info("--%s has no effect: it is for %s", name, ", ".join(sorted(takers)))
+    if find_model(arguments.model).suffix.lower() in (".keras", ".onnx"):
+        for name in ("activation", "range"):
+            if getattr(arguments, name) is not None:
+                _log.info("--%s has no effect: the model's file says all that there is to know", name)
 
 
 def tell_plan(pairs: list[tuple], skip_existing: bool) -> None:

@@ -1,5 +1,6 @@
 """srgan-upscale"""
 
+import argparse
 import logging
 import sys
 import warnings
@@ -9,6 +10,7 @@ from functools import cache
 from srgan.cli import _log_to_stderr, _parser, _run
 from srgan.errors import UsageError
 from srgan.interrupts import end_on_signals
+from srgan.models import SHIPPED, default_notice, find_model, list_models
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +20,19 @@ def main(argv: list[str] | None = None) -> int:
 
         save_addresses()  # before the first thread
         end_on_signals()
+    parser = _upscale_parser()
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.named_output is not None:
+        arguments.input += [arguments.output] if arguments.output is not None else []
+        arguments.output = arguments.named_output
+    elif arguments.output is None:
+        arguments.output = arguments.input.pop()
+    if not arguments.input:
+        parser.error("give an INPUT and an OUTPUT")
+    return _run(lambda: _upscale(arguments), at_once=argv is None)
+
+
+def _upscale_parser():
     parser = _parser(
         "srgan-upscale",
         "Upscale pictures and clips x4: files, or folders of pictures into a folder.\n"
@@ -31,23 +46,27 @@ def main(argv: list[str] | None = None) -> int:
         "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
         "  srgan-upscale frames/ video.mkv --fps 24       # a folder of frames to a video\n"
         "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames\n"
+        f"models:\n{_models()}\n"
         "exit status: 0 all done, 1 something failed, 2 the command makes no sense, 130 or 143 ended by a signal",
     )
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
     add(
         "output",
+        nargs="?",
         metavar="OUTPUT",
         help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
         "the frames of a clip, or - for standard output; what is there already is replaced",
     )
+    add("-o", "--output", dest="named_output", metavar="OUTPUT", help="OUTPUT, where it is not the last argument")
     add(
-        "--model",
+        *("-m", "--model"),
         metavar="MODEL",
         help="a .keras, .pth or .safetensors file, a run folder, or the name of a shipped model",
     )
+    add("--list-models", action=_ListModels, nargs=0, help="print the names that --model takes, and end")
     add(
-        "--scale",
+        *("-s", "--scale"),
         type=_factor,
         metavar="N",
         help="how many times as wide and high: 2, 2x, 2.5 (default: as the model makes it, 4)",
@@ -58,14 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     add(
         "--pixel-model", metavar="MODEL", help="what --strength blends with (default: the model's pixel-trained sister)"
     )
-    add("--recursive", action="store_true", help="take the folders in a folder, too")
+    add("-r", "--recursive", action="store_true", help="take the folders in a folder, too")
     add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
     add(
-        "--format", metavar="SUFFIX", help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, avif"
+        "--format",
+        metavar="SUFFIX",
+        help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, tga, dds, avif, jxl",
     )
-    add("--quality", type=int, default=95, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
+    add("--quality", type=int, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
     add("--lossless", action="store_true", help="write WebP without loss")
-    add("--compression", type=int, default=2, metavar="0..9", help="of PNG, fast to small (default: 2)")
+    add("--compression", type=int, metavar="0..9", help="of PNG, fast to small (default: 2)")
     add("--alpha", default="auto", metavar="KIND", help="auto (transparency), data (a fourth channel) or network")
     add("--wrap", action="store_true", help="the picture is a texture that repeats: keep it without a seam")
     add("--palette", action="store_true", help="write a picture of a palette with the same palette (PNG)")
@@ -101,94 +122,108 @@ def main(argv: list[str] | None = None) -> int:
         "(all) or off",
     )
     add("--fps", type=float, metavar="N", help="frames a second of a folder of frames (default: 25)")
-    arguments = parser.parse_intermixed_args(argv)
+    return parser
 
-    def work():
-        from PIL import Image
 
-        from srgan.cli.telling import tell_file, tell_plan
-        from srgan.models import find_model
-        from srgan.upscale import Upscaler
-        from srgan.upscale.clip_planning import split_inputs
-        from srgan.upscale.picture_job import upscale_files
-        from srgan.upscale.picture_planning import check_options, plan, separate
+class _ListModels(argparse.Action):
+    def __call__(self, parser, *_):
+        print("\n".join(list_models()))
+        parser.exit()
 
-        Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
-        warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
-        _log_to_stderr(logging.ERROR if arguments.quiet else logging.INFO)
-        if sum(bool(each) for each in (arguments.scale, arguments.long_side, arguments.fit)) > 1:
-            raise UsageError("--scale, --long-side and --fit each say how large the result is; give one of them")
-        if arguments.output == "-" and (arguments.json or arguments.dry_run):
-            raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
-        if arguments.output == "-" and sys.stdout.isatty():
-            raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
-        check_options(arguments.quality, arguments.compression)
-        suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
-        times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
-        clips, rest = split_inputs(arguments.input, arguments.output, **times)
-        place = arguments.output + "/" * bool(clips and rest)
-        problems = []
-        folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append}
-        planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
-        for problem in problems + clashes:
-            logging.getLogger("srgan").error("%s", problem)
-        clip_sources = {source for source, _ in clips}
-        pairs = [pair for pair in planned if pair[0] not in clip_sources]
-        clips = [pair for pair in planned if pair[0] in clip_sources]
 
-        if arguments.dry_run:
-            tell_plan(pairs + clips, arguments.skip_existing)
-            return 1 if problems + clashes else 0
-        telling = {"verbose": arguments.verbose, "as_json": arguments.json}
-        if arguments.json:
-            telling["model"] = find_model(arguments.model)
+def _models():
+    return "\n".join(f"  {name:12} {about}" for name, about in SHIPPED.items())
 
-        def on_picture(task, status, number, total):
-            facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
-            tell_file(task.source, task.target, status, number=number, total=total, **facts, **telling)
 
-        def on_clip(source, target, status, error):
-            tell_file(source, target, status, error=error, **telling)
+def _upscale(arguments):
+    from PIL import Image
 
-        def make_upscaler():
-            if arguments.model is None:
-                logging.getLogger("srgan").info("model %s; --model picks another", find_model().stem)
-            return Upscaler(
-                arguments.model,
-                engine=arguments.engine,
-                precision=arguments.precision,
-                tile=arguments.tile,
-                overlap=arguments.overlap,
-                activation=arguments.activation,
-                value_range=arguments.range,
-                scale=arguments.scale,
-                fit=arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side)),
-                strength=arguments.strength,
-                pixel_model=arguments.pixel_model,
-                alpha=arguments.alpha,
-                wrap=arguments.wrap,
-                palette=arguments.palette,
-            )
+    from srgan.cli.telling import tell_changed_formats, tell_file, tell_left_out, tell_plan, tell_without_effect
+    from srgan.upscale import Upscaler
+    from srgan.upscale.clip_planning import split_inputs
+    from srgan.upscale.picture_job import upscale_files
+    from srgan.upscale.picture_planning import check_options, plan, separate
 
-        counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
-        options = {"quality": arguments.quality, "lossless": arguments.lossless, "compression": arguments.compression}
-        options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
-        options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
-        make_upscaler = cache(make_upscaler)
-        if pairs:
-            counts.update(
-                upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, **options)
-            )
-        if clips:
-            from srgan.upscale.clip_job import upscale_clips
+    Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
+    warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
+    _log_to_stderr(logging.ERROR if arguments.quiet else logging.INFO)
+    if sum(bool(each) for each in (arguments.scale, arguments.long_side, arguments.fit)) > 1:
+        raise UsageError("--scale, --long-side and --fit each say how large the result is; give one of them")
+    if arguments.output == "-" and (arguments.json or arguments.dry_run):
+        raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
+    if arguments.output == "-" and sys.stdout.isatty():
+        raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
+    quality = 95 if arguments.quality is None else arguments.quality
+    compression = 2 if arguments.compression is None else arguments.compression
+    check_options(quality, compression)
+    suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
+    times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
+    clips, rest = split_inputs(arguments.input, arguments.output, **times)
+    place = arguments.output + "/" * bool(clips and rest)
+    problems, others = [], Counter()
+    folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append, "others": others}
+    planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
+    for problem in problems + clashes:
+        logging.getLogger("srgan").error("%s", problem)
+    clip_sources = {source for source, _ in clips}
+    pairs = [pair for pair in planned if pair[0] not in clip_sources]
+    clips = [pair for pair in planned if pair[0] in clip_sources]
 
-            coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
-            counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **coding, **options))
-        if not arguments.quiet:
-            print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
-        return 1 if counts["failed"] else 0
+    tell_left_out(others)
+    if not suffix:
+        tell_changed_formats([pair for pair in pairs if str(pair[1]) != arguments.output])
+    tell_without_effect(arguments, pairs, clips)
+    if arguments.dry_run:
+        tell_plan(pairs + clips, arguments.skip_existing)
+        return 1 if problems + clashes else 0
+    telling = {"verbose": arguments.verbose, "as_json": arguments.json}
+    if arguments.json:
+        telling["model"] = find_model(arguments.model)
 
-    return _run(work, at_once=argv is None)
+    def on_picture(task, status, number, total):
+        facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
+        tell_file(task.source, task.target, status, number=number, total=total, **facts, **telling)
+
+    def on_clip(source, target, status, error):
+        tell_file(source, target, status, error=error, **telling)
+
+    def make_upscaler():
+        if arguments.model is None:
+            logging.getLogger("srgan").info("%s", default_notice(source for source, _ in pairs + clips))
+        return Upscaler(
+            arguments.model,
+            engine=arguments.engine,
+            precision=arguments.precision,
+            tile=arguments.tile,
+            overlap=arguments.overlap,
+            activation=arguments.activation,
+            value_range=arguments.range,
+            scale=arguments.scale,
+            fit=arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side)),
+            strength=arguments.strength,
+            pixel_model=arguments.pixel_model,
+            alpha=arguments.alpha,
+            wrap=arguments.wrap,
+            palette=arguments.palette,
+        )
+
+    counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
+    options = {"quality": quality, "lossless": arguments.lossless, "compression": compression}
+    options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
+    options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
+    make_upscaler = cache(make_upscaler)
+    if pairs:
+        counts.update(
+            upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, **options)
+        )
+    if clips:
+        from srgan.upscale.clip_job import upscale_clips
+
+        coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
+        counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **coding, **options))
+    if not arguments.quiet:
+        print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
+    return 1 if counts["failed"] else 0
 
 
 def _seconds(text):

@@ -17,6 +17,7 @@ from srgan.compare.scenes import BICUBIC, UNDAMAGED, pipelined, read_clip, read_
 from srgan.compare.scores import FLAT_NOISE, OVER_TIME, WITH_ORIGINAL, flat_scores, mean_scores
 from srgan.compare.strip import Strip, draw_strip
 from srgan.errors import SRGANError, UsageError
+from srgan.progress import Bar
 
 SHOWN = ("psnr_y", "ssim_y", "lpips", "lattice")
 SCORES = {key: WITH_ORIGINAL[key] for key in SHOWN} | OVER_TIME  # those that clips have
@@ -177,7 +178,7 @@ def measure_clips(
             )
             if drawn:
                 scenes = map(drawn.seen, scenes)
-            with tqdm(score_frames(scenes, SHOWN), desc=name, total=total, unit="frame", disable=None) as bar:
+            with Bar(score_frames(scenes, SHOWN), desc=name, total=total, unit="frame", leave=True) as bar:
                 scored = [{"scores": scores} for scores in bar]
             if not scored:
                 raise SRGANError(f"{path}: no frames in that time")

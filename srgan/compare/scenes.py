@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from srgan.compare.damage import Damage
 from srgan.compare.predictions import read_prediction
@@ -29,6 +28,7 @@ from srgan.pictures import (
     to_8_bits,
 )
 from srgan.pictures.arrays import is_flat
+from srgan.progress import Bar
 
 UNDAMAGED = Damage()
 LOW, BICUBIC, ORIGINAL = "low", "bicubic", "original"
@@ -158,7 +158,7 @@ def pipelined(paths: Iterable, make: Callable, finish: Callable) -> Iterator[tup
     paths = list(paths)
     workers = max(2, min(4, os.cpu_count() or 1))
     with (
-        tqdm(total=len(paths), unit="picture", disable=None) as bar,
+        Bar(total=len(paths), unit="picture", leave=True) as bar,
         cleaned_up(bar.close),
         ThreadPoolExecutor(workers) as pool,
     ):

@@ -15,15 +15,17 @@ WRITABLE = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".tga": "TGA",
+    ".dds": "DDS",
     ".avif": "AVIF",
     ".jxl": "JPEG XL",
 }
 WITHOUT_ALPHA = {"JPEG", "BMP"}
-OF_8_BITS = {"JPEG", "WebP", "BMP"}
-IN_SRGB = {"JPEG XL", "BMP"}  # have no profile
-WITHOUT_METADATA = {"BMP"}
-WITHOUT_IPTC = {"WebP", "AVIF", "JPEG XL", "BMP"}
-READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
+OF_8_BITS = {"JPEG", "WebP", "BMP", "TGA", "DDS"}
+IN_SRGB = {"JPEG XL", "BMP", "TGA", "DDS"}  # have no profile
+WITHOUT_METADATA = {"BMP", "TGA", "DDS"}
+WITHOUT_IPTC = {"WebP", "AVIF", "JPEG XL", *WITHOUT_METADATA}
+READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2"}
 
 _MOST_PIXELS_A_SIDE = {
     "JPEG": 65500,
@@ -31,6 +33,8 @@ _MOST_PIXELS_A_SIDE = {
     "AVIF": 65535,
     "JPEG XL": 2**18,
     "BMP": 2**31 - 1,
+    "TGA": 65535,
+    "DDS": 2**31 - 1,
     "PNG": 10**6,
     "TIFF": 10**7,
 }
@@ -55,8 +59,8 @@ def output_format(suffix: str, width: int, height: int) -> str:
         raise SRGANError(
             f"{kind} holds {limit} pixels a side, and the result would be {width} x {height}; use .png or .tif"
         )
-    if kind == "BMP" and width * height * 4 >= 2**32:
-        raise SRGANError(f"BMP holds 4 GiB, and the result would be {width} x {height}; use .png or .tif")
+    if kind in ("BMP", "DDS") and width * height * 4 >= 2**32:
+        raise SRGANError(f"{kind} holds 4 GiB, and the result would be {width} x {height}; use .png or .tif")
     return kind
 
 
@@ -70,6 +74,7 @@ _BEGINNINGS = {
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
     b"BM": "BMP",
+    b"DDS ": "DDS",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",

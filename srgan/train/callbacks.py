@@ -12,12 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path, copy_file
 from srgan.networks.files import save_generator
 from srgan.pictures.sheets import sheet
+from srgan.progress import Bar
 from srgan.train.checkpoint import STAGES, State
 from srgan.train.curves import draw_curves
 from srgan.train.distribution import all_machines_or_none, gather, is_first_machine
@@ -145,8 +145,10 @@ class AfterEpoch(keras.callbacks.Callback):
             folder = self.output / "samples"
             folder.mkdir(exist_ok=True)
             name = "GAN" if self.stage == "gan" else "pixels"
-            with atomic_path(folder / f"{self.stage}-{epoch + 1:04d}.png") as temporary:
+            file = folder / f"{self.stage}-{epoch + 1:04d}.png"
+            with atomic_path(file) as temporary:
                 sheet(rows, ["low", "bicubic", name, "high"]).save(temporary)
+            self.log.write_picture((epoch + 1) * self.steps, "samples", file)
 
 
 def _finite(model):
@@ -184,8 +186,8 @@ class Progress(keras.callbacks.Callback):
             before = sum(epochs[stage] for stage in STAGES[: STAGES.index(self.stage)])
             done = (before + epoch) * self.batches.steps + self.batches.start
             total = sum(epochs.values()) * self.batches.steps
-            self.bar = tqdm(total=total // self.config.batches.accumulate, initial=done // self.config.batches.accumulate,
-                            desc=self.stage, unit="step", disable=None, leave=False, dynamic_ncols=True)  # fmt: skip
+            accumulate = self.config.batches.accumulate
+            self.bar = Bar(total=total // accumulate, initial=done // accumulate, desc=self.stage, unit="step")
 
     def on_train_batch_end(self, batch, logs=None):
         if (self.batches.start + batch + 1) % self.config.batches.accumulate == 0:

@@ -3,7 +3,10 @@
 import csv
 import io
 import logging
+import time
 from importlib.util import find_spec
+
+from PIL import Image
 
 from srgan.files import atomic_path, set_aside
 
@@ -42,9 +45,9 @@ class Log:
         self.path, self.stage = output / "log.csv", stage
         self.writer = None
         if find_spec("tensorboard"):
-            from tensorboard.summary import Writer
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-            self.writer = Writer(str(output / "tensorboard" / stage))
+            self.writer = EventFileWriter(str(output / "tensorboard" / stage))
 
     def cut(self, epoch):
         """Drop this stage's lines after `epoch`: these epochs are about to be repeated."""
@@ -60,9 +63,21 @@ class Log:
     def write_scalars(self, step, values):
         """Give TensorBoard the values by their names."""
         if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, step)
-            self.writer.flush()
+            self._add(step, *({"tag": name, "simple_value": value} for name, value in values.items()))
+
+    def write_picture(self, step, name, file):
+        """Give TensorBoard a picture file."""
+        if self.writer:
+            with Image.open(file) as image:
+                width, height = image.size
+            content = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": file.read_bytes()}
+            self._add(step, {"tag": name, "image": content})
+
+    def _add(self, step, *values):
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.writer.add_event(Event(wall_time=time.time(), step=step, summary={"value": values}))
+        self.writer.flush()
 
     def _rows(self):
         try:

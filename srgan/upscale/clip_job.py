@@ -15,13 +15,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from srgan import pictures
 from srgan.clips.formats import RATE, WRITABLE
 from srgan.errors import SRGANError, UsageError
 from srgan.files import copy_time
 from srgan.interrupts import cleaned_up
+from srgan.progress import Bar
 from srgan.upscale.clip_planning import first_file
 from srgan.upscale.picture_job import MAX_PIXELS
 
@@ -63,6 +62,17 @@ def upscale_clips(
             unusable.append(error)
             raise
 
+    def left():
+        count = counts.total() - counts["frames"] - counts["replaced"]
+        rest = "the same command with --skip-existing does the rest"
+        return f"{count} of {len(pairs)} clips done, {len(pairs) - count} left; {rest}" if len(pairs) > 1 else ""
+
+    with cleaned_up(left):
+        _upscale_each(pairs, make, counts, unusable, skip_existing, keep_time, on_file, options)
+    return counts
+
+
+def _upscale_each(pairs, make, counts, unusable, skip_existing, keep_time, on_file, options):
     for source, target in pairs:
         if skip_existing and os.path.exists(first_file(target)):
             counts["skipped"] += 1
@@ -84,7 +94,6 @@ def upscale_clips(
             counts["failed"] += 1
             _log.error("%s: %s", error.filename or source, error.strerror or error)
             on_file(source, target, "failed", error)
-    return counts
 
 
 def upscale_clip(
@@ -185,9 +194,7 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
     begin, memory = memories.last() if description.memory else (writer.kept, None)
     around = min(begin, max(description.frames // 2, int(description.memory > 0)))  # frames before it that still count
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(
-            tqdm(total=clip.count, initial=writer.kept, unit="frame", disable=None, leave=False, smoothing=0.1)
-        )
+        bar = stack.enter_context(Bar(total=clip.count, initial=writer.kept, unit="frame", smoothing=0.1))
         # Decoding, the network and, in this thread, encoding go on side by side, each at most two frames ahead.
         read = stack.enter_context(contextlib.closing(ahead(_read(clip, begin - around, keep_alpha, counts))))
         steps = enlarged(read, upscaler, around, memory, memories.keep, tile)

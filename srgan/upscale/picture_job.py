@@ -118,7 +118,11 @@ def upscale_files(
 def _left(counts, total):
     """What is said when the command is interrupted."""
     done = counts["done"] + counts["failed"]
-    return f"{done} of {total} pictures done; the same command with --skip-existing does the rest" if total > 1 else ""
+    return (
+        f"{done} of {total} pictures done, {total - done} left; the same command with --skip-existing does the rest"
+        if total > 1
+        else ""
+    )
 
 
 def _ahead(pool: Executor, stage: Callable, tasks: Iterable, others: Callable = lambda task: 1) -> Iterator:
@@ -257,9 +261,9 @@ class _Bar:
         if total == 1:
             return
         if self._bar is None:
-            from tqdm import tqdm
+            from srgan.progress import Bar
 
-            self._bar = tqdm(total=total, unit=self._unit, disable=None, leave=False)
+            self._bar = Bar(total=total, unit=self._unit)
         if self._bar.total != total:  # when memory runs out there are more tiles
             self._bar.reset(total)
         self._bar.update(done - self._bar.n)

@@ -17,6 +17,7 @@ def plan(
     recursive: bool = False,
     suffix: str | None = None,
     on_problem: Callable[[str], None] | None = None,
+    others: Counter | None = None,
 ) -> list[tuple]:
     """The pairs (source, target) of a command: paths, or "-" for standard input and output.
 
@@ -28,6 +29,7 @@ def plan(
         recursive: also take what is in the folders of an input folder.
         suffix: of files written into a folder; None: the input's own, or .png where that is not written.
         on_problem: called with a line on each folder that cannot be read; None: an error ends it.
+        others: counts the files in folders that are no pictures, by their suffixes in lower case.
 
     Raises:
         UsageError: the output is no place for these inputs, or no picture was found.
@@ -51,6 +53,7 @@ def plan(
         raise UsageError(f"{output}: several inputs need a folder as the last argument")
     else:
         pairs, problems = [], []
+        others = Counter() if others is None else others
 
         def report(error):
             if on_problem is None:
@@ -59,19 +62,20 @@ def plan(
             on_problem(f"{error.filename}: {error.strerror}; what is in it is left out")
 
         for name in dict.fromkeys(inputs):
-            for source, place in _pictures_of(Path(name), Path(output), recursive, report):
+            for source, place in _pictures_of(Path(name), Path(output), recursive, report, others):
                 own = source.suffix if source.suffix.lower() in pictures.WRITABLE else ".png"
                 pairs.append((source, Path(output) / place.with_suffix(suffix or own)))
         if problems and not pairs:
             return []
     if not pairs:
+        found = f" ({kinds(others)})" if others else ""
         raise UsageError(
-            f"{', '.join(inputs)}: no pictures there" + ("" if recursive else "; --recursive looks deeper")
+            f"{', '.join(inputs)}: no pictures there{found}" + ("" if recursive else "; --recursive looks deeper")
         )
     return pairs
 
 
-def _pictures_of(path, output, recursive, on_error):
+def _pictures_of(path, output, recursive, on_error, others):
     """Pairs of a picture and its place below the output folder."""
     if not path.is_dir():
         yield path, Path(path.name)
@@ -82,8 +86,17 @@ def _pictures_of(path, output, recursive, on_error):
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
         for name in sorted(files):
-            if Path(name).suffix.lower() in pictures.READABLE and not name.startswith(".") and _is_file(folder / name):
+            if name.startswith(".") or not _is_file(folder / name):
+                continue
+            if Path(name).suffix.lower() in pictures.READABLE:
                 yield folder / name, (folder / name).relative_to(path)
+            else:
+                others[Path(name).suffix.lower()] += 1
+
+
+def kinds(suffixes: Counter) -> str:
+    """Counted suffixes in words: 2 mov, 1 cr2."""
+    return ", ".join(f"{count} {suffix[1:] or 'without a suffix'}" for suffix, count in suffixes.most_common())
 
 
 def _is_file(path):

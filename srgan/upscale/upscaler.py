@@ -16,6 +16,7 @@ from srgan import pictures
 from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.memory import require_addresses, require_memory
+from srgan.models import find_model
 from srgan.pictures import Picture
 from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
@@ -126,6 +127,9 @@ class Upscaler:
         self.tile = tile
         self._exact_engine = None
         self._lock = threading.Lock()
+
+    def __repr__(self):
+        return f"<Upscaler {find_model(self._arguments['model']).stem}, x{self.scale:g}, {self.engine.name}>"
 
     def __getstate__(self):
         return self._arguments

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from srgan.clips.cuts import is_cut
 from srgan.clips.formats import RATE, READABLE, WRITABLE
@@ -11,6 +10,7 @@ from srgan.clips.reading import frame_files, open_clip
 from srgan.errors import SRGANError
 from srgan.pictures import on_white, to_8_bits
 from srgan.pictures.arrays import is_flat
+from srgan.progress import Bar
 from srgan.train.data.prepare import FORMAT, Store, all_squares, check_room, make_store, new_store
 from srgan.train.data.selection import without_copies
 
@@ -95,7 +95,7 @@ def prepare_clips(clips, root, *, frames, size, scale, fit="squash", shrink=1.0,
         content = {**settings, "enlarged": enlarged, "read": len(found)}
         with (
             new_store(part, content, f"{len(clips)} {label}") as write,
-            tqdm(total=total, desc=f"preparing {label}", unit=" frames", disable=None, leave=False) as bar,
+            Bar(total=total, desc=f"preparing {label}", unit=" frames") as bar,
         ):
             for path, (clip, problem) in zip(clips, opened):
                 used = False

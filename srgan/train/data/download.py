@@ -27,6 +27,7 @@ from typing import Any
 from tqdm import tqdm
 
 from srgan.errors import SRGANError, UsageError
+from srgan.progress import Bar
 
 BASE_URL = "http://images.cocodataset.org"
 SPLITS = ("train2017", "val2017")
@@ -232,7 +233,7 @@ def continue_part(url: str, part: Path, bar: tqdm) -> None:
 def download(url: str, archive: Path) -> None:
     """Fetch `url` to `archive`, which appears only when it is whole."""
     part = part_of(archive)
-    with tqdm(desc=archive.name, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
+    with Bar(desc=archive.name, unit="B", unit_scale=True, unit_divisor=1000, leave=True) as bar:
         patiently(url, lambda: continue_part(url, part, bar), lambda: length(part))
     os.replace(part, archive)
     notes_of(part).unlink(missing_ok=True)
@@ -268,7 +269,7 @@ def unpack(archive: Path, folder: str, output: Path) -> int:
         with zipfile.ZipFile(archive) as content:
             members = members_below(content, folder, archive)
             require_space(output, sum(member.file_size for member in members))
-            for member in tqdm(members, desc=f"{folder}: unpacking", unit=" files", disable=None):
+            for member in Bar(members, desc=f"{folder}: unpacking", unit=" files", leave=True):
                 content.extract(member, temporary)
         put_in_place(temporary / folder, output / folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from PIL import Image
-from tqdm import tqdm
 
 from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
+from srgan.progress import Bar
 from srgan.train.data.degradation_photograph import noise_level
 from srgan.train.data.pairs import pair_squares
 
@@ -285,7 +285,7 @@ def _prepare_all(pictures, settings, cut, label, write):
         except SRGANError as error:
             return [], str(error)
 
-    with tqdm(total=len(pictures), desc=f"preparing {label}", unit=" pictures", disable=None, leave=False) as bar:
+    with Bar(total=len(pictures), desc=f"preparing {label}", unit=" pictures") as bar:
         for path, (pairs, problem) in zip(pictures, _parallel(work, pictures)):
             write(path.name, pairs, problem)
             bar.update()

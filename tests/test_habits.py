@@ -1,0 +1,119 @@
+"""The commands by the habits of their users: what is listed, left out, of no effect, and said of a mistake."""
+
+import os
+
+import numpy as np
+import pytest
+from helpers import ROOT, import_main, run_command, run_python
+from PIL import Image
+from upscaling import photograph
+
+from srgan.models import SHIPPED, shipped_models
+from srgan.pictures import read_picture
+
+
+def save(path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photograph(20, 30)).save(path, **options)
+    return path
+
+
+def test_help_and_a_list_name_the_models_and_what_they_are_for(tmp_path):
+    (tmp_path / "mine.pth").touch()
+    shown = run_command("upscale", "--help").stdout
+    listed = run_command("upscale", "--list-models", env={"SRGAN_MODELS": str(tmp_path)}).stdout.splitlines()
+    for name in shipped_models():
+        assert f"{name:12} {SHIPPED[name]}" in shown
+        assert any(line.split(maxsplit=1) == [name, SHIPPED[name]] for line in listed)
+    assert listed[-1].split() == ["mine", str(tmp_path / "mine.pth")]
+
+
+@pytest.mark.parametrize(("names", "hint"), [(["a.png", "b.tga"], True), (["a.png", "b.jpg"], False), ([], False)])
+def test_the_notice_of_the_default_says_what_it_is_for(names, hint):
+    from srgan.models import default_notice
+
+    notice = default_notice(names)
+    assert notice.startswith("model srgan-photo, for photographs")
+    assert ("--model srresnet suits what was never a JPEG, as most PNG, TGA files" in notice) == hint
+
+
+def test_kinds_that_are_no_pictures_are_counted(upscale, tmp_path):
+    save(tmp_path / "in" / "a.jpg")
+    for name in ("b.mov", "c.CR2", "d.cr2", "README"):
+        (tmp_path / "in" / name).touch()
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 0
+    assert lines[0] == "srgan: 4 files of other kinds left out (2 cr2, 1 mov, 1 without a suffix)" or sorted(
+        lines[0].split("(")[1].rstrip(")").split(", ")
+    ) == ["1 mov", "1 without a suffix", "2 cr2"]
+    (tmp_path / "in" / "a.jpg").unlink()
+    assert "no pictures there (2 cr2" in upscale(tmp_path / "in", tmp_path / "out")[1][0]
+
+
+@pytest.mark.parametrize("suffix", [".tga", ".dds", ".bmp"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_textures_keep_their_format(suffix, channels, upscale, tmp_path):
+    pixels = np.dstack([photograph(20, 30), np.full((20, 30), 255, np.uint8)])[..., :channels]
+    pixels[:9, :9, -1] = 0
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels.squeeze()).save(tmp_path / "in" / f"a{suffix}")
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and lines[-1] == "srgan: 1 done, 0 skipped, 0 failed"
+    result = read_picture(tmp_path / "out" / f"a{suffix}").pixels
+    before = read_picture(tmp_path / "in" / f"a{suffix}").pixels
+    assert result.shape == (80, 120, before.shape[2] if suffix != ".bmp" else min(before.shape[2], 3))
+    small = np.asarray(Image.fromarray(result.squeeze()).resize((30, 20), Image.Resampling.BOX), int)
+    if channels != 4:
+        assert np.abs(small - before.squeeze()).mean() < 12
+
+
+def test_options_without_effect_are_said(upscale, tmp_path):
+    source = save(tmp_path / "a.png")
+    status, lines = upscale(source, tmp_path / "b.png", "--crf", 20, "--quality", 90, "--range", 255)
+    assert status == 0 and [line.split(": ")[1].split(" has")[0] for line in lines[:3]] == [
+        "--crf",
+        "--quality",
+        "--range",
+    ]
+    assert len(upscale(source, tmp_path / "b.jpg", "--quality", 90)[1]) == 1
+    lines = upscale(source, tmp_path / "b.jpg", "--compression", 9)[1]
+    assert lines[0] == "srgan: --compression has no effect: it is for PNG"
+
+
+def test_short_options(model, tmp_path):
+    source = save(tmp_path / "in" / "deep" / "a.png")
+    done = run_command("upscale", "-m", model, "-s", "2", "-r", "-v", "-o", tmp_path / "out", tmp_path / "in")
+    target = tmp_path / "out" / "deep" / "a.png"
+    assert done.returncode == 0 and done.stderr.splitlines()[0] == f"srgan: 1/1 {source} -> {target}"
+    assert Image.open(target).size == (60, 40)
+    quiet = run_command("upscale", "-q", "-m", model, source, target)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--scale", "big", "a", "b"], ["--colour", "a", "b"], ["a.png"], []])
+def test_a_usage_error_is_two_lines(arguments):
+    done = run_command("upscale", *arguments)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and len(lines) == 2 and lines[0].startswith("srgan: ")
+    assert lines[1] == "usage: srgan-upscale --help shows what there is"
+
+
+def test_a_shell_completes_options(tmp_path):
+    pytest.importorskip("argcomplete")
+    line = "srgan-upscale --list"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    asked |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer")}
+    run_python("-c", f"{import_main('upscale')}\nmain()", env=asked)
+    assert (tmp_path / "answer").read_text().split() == ["--list-models"]
+
+
+def test_an_upscaler_says_what_it_is(model):
+    from srgan import Upscaler
+
+    assert repr(Upscaler(model, scale=2.5)).startswith("<Upscaler generator, x2.5, ")
+
+
+def test_formats_and_suffixes_that_are_not_written_have_one_exit_code(upscale, tmp_path):
+    source = save(tmp_path / "a.png")
+    assert upscale(source, tmp_path / "out.xyz")[0] == upscale(source, f"{tmp_path}/out/", "--format", "xyz")[0] == 2
+    assert os.listdir(tmp_path) == ["a.png"] and ROOT.is_dir()
