@@ -145,6 +145,7 @@ def test_a_name_as_long_as_the_file_system_takes(letter, pictures, upscale, tmp_
     [
         ((1, 2, 3, 5, 8, 9), (3, 4)),
         ((8, 9, 11), (1, 10)),
+        ((1, 2, 3, 4, 40, 41), (35, 5)),
         ((1, 2, 3), None),
         ((10, 20, 30), None),
         ((98, 99, 100), None),

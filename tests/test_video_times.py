@@ -108,6 +108,58 @@ def test_a_part_begins_where_it_is_asked_to_in_streams_that_begin_late(tmp_path)
         np.testing.assert_array_equal(part.pixels(frame), expected)
 
 
+def with_moved_sound(path, target, moved):
+    """Copy a transport stream with other time stamps of its sound alone.
+
+    Args:
+        moved: gives the seconds to add, by the share of the sound that lies before.
+    """
+    data, places = bytearray(path.read_bytes()), []
+    for begin in range(0, len(data), 188):
+        header = begin + 4 + (1 + data[begin + 4] if data[begin + 3] & 0x20 else 0)
+        if data[begin + 1] & 0x40 and data[header : header + 3] == b"\0\0\1" and data[header + 3] & 0xE0 == 0xC0:
+            places.append(header + 9)
+    for index, at in enumerate(places):
+        mark, *rest = data[at : at + 5]  # 33 bits, with a bit set after the 3rd, the 18th and the last
+        time = (mark >> 1 & 7) << 30 | rest[0] << 22 | rest[1] >> 1 << 15 | rest[2] << 7 | rest[3] >> 1
+        time = (time + round(moved(index / len(places)) * 90000)) % 2**33
+        data[at : at + 5] = [mark & 0xF0 | time >> 30 << 1 | 1, time >> 22 & 255, time >> 15 << 1 & 254 | 1, time >> 7 & 255,
+                             time << 1 & 254 | 1]  # fmt: skip
+    target.write_bytes(data)
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("seconds", [10800, 30, -0.5, -5, -10800])
+def test_sound_that_jumps_alone_stays_in_step(seconds, back, upscale, soft, tmp_path):
+    source = f"-f lavfi -i testsrc2=s=32x24:r={RATE}:d=3 -f lavfi -i sine=d=3:r=48000 -pix_fmt yuv420p"
+    coding = "-c:v mpeg2video -g 5 -c:a mp2 -b:a 192k -output_ts_offset 20000"
+    subprocess.run(["ffmpeg", "-v", "error", *f"{source} {coding}".split(), tmp_path / "whole.ts"], check=True)
+    with_moved_sound(tmp_path / "whole.ts", tmp_path / "in.ts",
+                     lambda place: seconds if place > 1 / 3 and not (back and place > 2 / 3) else 0)  # fmt: skip
+    for suffix in (".mp4", ".mkv"):
+        status, lines = upscale(tmp_path / "in.ts", tmp_path / f"out{suffix}", model=soft)
+        jumps = "2 times" if back else "once"
+        assert (
+            status == 0 and f"in.ts: the time stamps of its sound jump {jumps} where those of its frames" in lines[0]
+        ), lines
+        times = [time for time, _ in packets(tmp_path / f"out{suffix}", "audio")]
+        np.testing.assert_allclose(np.diff(times), 0.024, atol=0.002)
+        assert len(times) == 125 and len(probe(tmp_path / f"out{suffix}")["times"]) == 75
+
+
+def test_a_pause_of_the_sound_stays(upscale, soft, tmp_path):
+    source = f"-f lavfi -i testsrc2=s=32x24:r={RATE}:d=14 -f lavfi -i sine=d=14:r=48000 -pix_fmt yuv420p"
+    pause = "aselect=lt(t\\,1)+gt(t\\,13)"
+    coding = ["-af", pause, *["-c:v", "mpeg2video", "-g", "5", "-c:a", "mp2"]]
+    subprocess.run(["ffmpeg", "-v", "error", *source.split(), *coding, tmp_path / "in.ts"], check=True)
+    wanted = [time for time, _ in packets(tmp_path / "in.ts", "audio")]
+    status, lines = upscale(tmp_path / "in.ts", tmp_path / "out.mkv", model=soft)
+    assert status == 0 and len(lines) == 1, lines
+    times = [time for time, _ in packets(tmp_path / "out.mkv", "audio")]
+    assert np.diff(times).max() == pytest.approx(np.diff(wanted).max(), abs=0.01)
+    assert len(times) == len(wanted) and np.diff(wanted).max() > 11
+
+
 @pytest.mark.parametrize("seconds", [4, 14, 45])
 def test_a_pause_of_the_frames_while_the_sound_goes_on_stays(seconds, upscale, soft, tmp_path):
     """A still that is shown for long, and is no frame a moment."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,10 @@ class FrameFolder:
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
-        if missing := _missing_numbers(self.files):
+        missing, number = _missing_numbers(self.files)
+        if missing:
             notice(
-                f"{path}: {len(missing)} numbers are missing between its frames, the first is {missing[0]}: what comes after "
+                f"{path}: {missing} numbers are missing between its frames, the first is {number}: what comes after "
                 "them follows without a gap, and is early"
             )
         first = next((picture for picture in map(_read, self.files) if picture is not None), None)
@@ -108,10 +110,16 @@ def _by_number(path):
 
 
 def _missing_numbers(files):
-    """The numbers left out between names that are numbered one by one, by the last number in each; most must be there."""
+    """How many numbers are left out between names that are numbered one by one, by the last number in each, and the first.
+
+    They are where most numbers are there, or follow the one before.
+    """
     found = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem) for file in files]
     if not all(found) or len({(match[1], match[3]) for match in found}) > 1:
-        return []
-    numbers = {int(match[2]) for match in found}
-    missing = [number for number in range(min(numbers), max(numbers)) if number not in numbers]
-    return missing if len(missing) < len(numbers) else []
+        return 0, None
+    numbers = sorted({int(match[2]) for match in found})
+    count = numbers[-1] - numbers[0] + 1 - len(numbers)
+    following = sum(after == before + 1 for before, after in pairwise(numbers))
+    if not count or count >= len(numbers) and 2 * following < len(numbers) - 1:
+        return 0, None
+    return count, next(before + 1 for before, after in pairwise(numbers) if after > before + 1)

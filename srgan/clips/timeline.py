@@ -6,7 +6,7 @@ and frames keep their order and distance, and sound its place beside them.
 """
 
 import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -34,14 +34,30 @@ class Part(NamedTuple):
     shift: Fraction = Fraction(0)
 
 
+class Break(NamedTuple):
+    """Where the time of a stream of sound jumps.
+
+    Attributes:
+        position: of the first packet after it in the file, in bytes.
+        before, after: when its next sound was to be heard, and when it is, in seconds as the file says them.
+        shown: when the last frame before it in the file is shown.
+    """
+
+    position: int
+    before: Fraction
+    after: Fraction
+    shown: Fraction
+
+
 class Timeline:
     """Moves packets onto one timeline.
 
     Args:
         parts: in the order of the file, without their `shift`.
+        breaks: of each stream of sound by its index, in the order of the file.
     """
 
-    def __init__(self, parts: Iterable[Part] = ()):
+    def __init__(self, parts: Iterable[Part] = (), breaks: Mapping[int, Iterable[Break]] | None = None):
         self.parts: list[Part] = []
         for part in parts:
             shift = Fraction(0)
@@ -50,11 +66,18 @@ class Timeline:
                 shift = before.end + before.shift - part.begin
             self.parts.append(part._replace(shift=shift))
         self._positions = [part.position for part in self.parts]
+        # Where sound jumps and frames do not: from which position on, and how many seconds are added there.
+        self._sound = {index: self._own_jumps(found) for index, found in (breaks or {}).items()}
 
     @property
     def jumps(self) -> int:
         """How often the time stamps jump."""
         return max(len(self.parts) - 1, 0)
+
+    @property
+    def sound_jumps(self) -> int:
+        """How often the time stamps of sound jump where those of the frames do not."""
+        return sum(len(jumps) for jumps in self._sound.values())
 
     @property
     def length(self) -> Fraction:
@@ -68,14 +91,41 @@ class Timeline:
         def move(packet):
             position = positions[packet.stream.index] = packet.pos or positions.get(packet.stream.index, 0)
             time = packet.dts if packet.pts is None else packet.pts
-            if not self.jumps or time is None:
+            if time is None or not (self.jumps or self.sound_jumps):
                 return
             base = fraction(packet.time_base)
-            shift = round(self._part(time * base, position).shift / base)
+            seconds = self._sound_shift(packet.stream.index, position)
+            shift = round((seconds + self._part(time * base + seconds, position).shift) / base)
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
 
         return move
+
+    def _own_jumps(self, breaks):
+        """The (position, seconds to add) of those breaks at which the frames do not jump, too."""
+        jumps, shift = [], Fraction(0)
+        for position, before, after, shown in breaks:
+            index = max(bisect.bisect_right(self._positions, position) - 1, 0)
+            near = self.parts[max(index - 1, 0) : index + 2]
+            if any(
+                abs(one.end - before - shift) <= _NEAR and abs(other.begin - after) <= _NEAR
+                for one, other in zip(near, near[1:])
+            ):
+                new = Fraction(0)  # recordings were joined
+            elif after > before and (abs(after - shown) <= _AHEAD or after - before < _AHEAD):
+                # A pause, or the sound is back beside the frames.
+                new = min(Fraction(0), shift, key=lambda seconds: abs(after + seconds - shown))
+            else:
+                new = before + shift - after
+            if new != shift:
+                jumps.append((position, new))
+                shift = new
+        return jumps
+
+    def _sound_shift(self, index, position):
+        jumps = self._sound.get(index, [])
+        place = bisect.bisect_right(jumps, position, key=lambda jump: jump[0])
+        return jumps[place - 1][1] if place else Fraction(0)
 
     def _part(self, seconds, position):
         """The part that a packet belongs to: by its place, but near a jump, where streams are mixed, by its time."""
@@ -100,6 +150,8 @@ def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
     parts: list[Part] = []
     last, position = None, 0
     heard: dict[int, Fraction] = {}  # when each stream of sound was last, in this part
+    ends: dict[int, Fraction] = {}  # when its next packet is due
+    breaks: dict[int, list[Break]] = {}
     for packet in packets_until_error(container, stream, *container.streams.audio):
         decoded = packet.pts if packet.dts is None else packet.dts
         shown = packet.dts if packet.pts is None else packet.pts
@@ -108,6 +160,11 @@ def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
         base = fraction(packet.time_base)
         decoded, shown = decoded * base, shown * base
         if packet.stream.index != stream.index:
+            index = packet.stream.index
+            due = ends.get(index)
+            if due is not None and parts and abs(decoded - due) > _BACK:
+                breaks.setdefault(index, []).append(Break(packet.pos or position, due, decoded, last))
+            ends[index] = decoded + (packet.duration or 0) * base
             before = heard.get(packet.stream.index, last)
             if before is not None and abs(decoded - before) < _AHEAD:
                 heard[packet.stream.index] = decoded
@@ -124,7 +181,7 @@ def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
             part = parts[-1]
             parts[-1] = part._replace(begin=min(part.begin, shown), end=max(part.end, shown + duration))
         last = decoded
-    return Timeline(parts)
+    return Timeline(parts, breaks)
 
 
 def may_jump(container: Any) -> bool:

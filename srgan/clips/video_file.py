@@ -82,6 +82,11 @@ class VideoFile:
                 f"{path}: its time stamps jump {_times(self.timeline.jumps)}: what comes after is shown without a gap, and "
                 "whether something is missing there cannot be known"
             )
+        if self.timeline.sound_jumps:
+            notice(
+                f"{path}: the time stamps of its sound jump {_times(self.timeline.sound_jumps)} where those of its frames do "
+                "not: what comes after is heard without a gap, and may be early or late"
+            )
         with self.open() as container:  # again: all of it may have been read
             stream = self.video_stream(container)
             first = self._first_frame(container, stream)
