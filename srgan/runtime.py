@@ -67,6 +67,11 @@ def load_openvinos_keras():
     return keras
 
 
+def allow_tensorflow():
+    """Undo what `load_openvinos_keras` does to imports of TensorFlow, for tools that ask whether it is installed."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _NoTensorFlow)]
+
+
 class _NoTensorFlow:
     """Keeps Keras from loading TensorFlow, where it is installed, only to compare types: that takes seconds."""
 

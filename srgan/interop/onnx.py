@@ -48,8 +48,17 @@ def read_onnx(path: str | Path, options: Options = DEFAULTS) -> tuple[Any, Measu
     """
     core = load_openvino().Core()
     core.set_property({"ENABLE_MMAP": False})
+    return _read(path, core, lambda: core.read_model(path), options)
+
+
+def read_graph(path: str | Path, model: Any, options: Options = DEFAULTS) -> tuple[Any, Measured]:
+    """As `read_onnx`, of an OpenVINO model that was made of the file `path` elsewhere."""
+    return _read(path, load_openvino().Core(), lambda: model, options)
+
+
+def _read(path, core, read, options):
     try:
-        return _read(core, core.read_model(path), options)
+        return _measured(core, read(), options)
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error
     except RuntimeError as error:
@@ -60,7 +69,7 @@ def read_onnx(path: str | Path, options: Options = DEFAULTS) -> tuple[Any, Measu
         raise SRGANError(f"{path}: OpenVINO cannot read or run it ({said})") from error
 
 
-def _read(core, model, options):
+def _measured(core, model, options):
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise Unreadable(
             f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs, where one of each is supported"

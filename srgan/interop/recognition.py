@@ -9,6 +9,11 @@ from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.reading import read_tensors
 from srgan.interop.tensors import Unreadable
 
+
+class UnknownNetwork(SRGANError):
+    """A file holds tensors of a network that is none of ARCHITECTURES."""
+
+
 _COUNTERS = r"(^|\.)num_batches_tracked$"  # of batch normalisation in training
 
 
@@ -22,11 +27,14 @@ def read_network(path: str | Path, options: Options = DEFAULTS) -> Network:
         The generator's name in `srgan.networks.generators`, its settings, and the weights of its layers.
 
     Raises:
-        SRGANError: the file cannot be read, its network is none of the known ones, or a tensor is missing or left over.
+        SRGANError: the file cannot be read, its network is none of the known ones (then an
+            `UnknownNetwork`), or a tensor is missing or left over.
     """
     checkpoint = Checkpoint(read_tensors(path))
     try:
         return _network(checkpoint, options)
+    except UnknownNetwork as error:
+        raise UnknownNetwork(f"{path}: {error}") from error
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error
 
@@ -50,6 +58,7 @@ def _network(checkpoint, options):
         return Network(name, settings, weights, names, assumed)
     found = ", ".join(f"{name} {tuple(values.shape)}" for name, values in list(checkpoint.tensors.items())[:3])
     titles = ", ".join(architecture.title for architecture in ARCHITECTURES.values())
-    raise Unreadable(
-        f"its network is not known here: {len(checkpoint.tensors)} tensors ({found} ...); known are {titles}"
+    raise UnknownNetwork(
+        f"its network is not known here: {len(checkpoint.tensors)} tensors ({found} ...); known are {titles}, and for "
+        "upscaling what spandrel knows, where it is installed: pip install '.[torch]'"
     )

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import temporary_folder
+from srgan.interop import spandrel
 from srgan.interop.architectures import DEFAULTS, Options
 from srgan.interop.onnx import is_onnx, read_onnx
+from srgan.interop.recognition import UnknownNetwork
 from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.backend_errors import Inconvertible
@@ -57,22 +59,32 @@ def save_openvino(model: "openvino.Model", path: Path, half: bool = False) -> No
 def _convert(path, options=DEFAULTS):
     load_openvino()
     if is_onnx(path):
-        model, measured = read_onnx(path, options)
-        facts = measured._asdict()
-        assumed = facts.pop("assumed")
-        description = Description(receptive_field=measured.overlap, **facts)
+        model, description, assumed = _of_graph(*read_onnx(path, options))
     else:
         from srgan.interop.loading import load_generator
         from srgan.upscale.engines import keras_to_openvino
 
-        generator = load_generator(path, options)
-        model, description = keras_to_openvino.from_keras(generator), describe(generator)
-        assumed = getattr(generator, "assumed", "")
+        try:
+            generator = load_generator(path, options)
+        except UnknownNetwork:
+            if not spandrel.is_installed():
+                raise
+            model, description, assumed = _of_graph(*spandrel.read_with_spandrel(path))
+        else:
+            model, description = keras_to_openvino.from_keras(generator), describe(generator)
+            assumed = getattr(generator, "assumed", "")
     for key, value in description_to_info(description).items():
         model.set_rt_info(value, ["srgan", key])
     if assumed:
         model.set_rt_info(assumed, ["srgan", "assumed"])
     return model
+
+
+def _of_graph(model, measured):
+    """The model, its description, and what was assumed of it."""
+    facts = measured._asdict()
+    assumed = facts.pop("assumed")
+    return model, Description(receptive_field=measured.overlap, **facts), assumed
 
 
 def _convert_in_a_process(path, target, options):
