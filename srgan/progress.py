@@ -1,5 +1,7 @@
 """The progress bar of the commands."""
 
+import os
+
 from tqdm import tqdm
 
 NARROW = 60  # columns; in fewer there is no room for a bar beside the numbers
@@ -10,6 +12,17 @@ class Bar(tqdm):
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **{"disable": None, "leave": False, "dynamic_ncols": True, **options})
+
+    @staticmethod
+    def status_printer(file):
+        if os.name == "nt":
+            return tqdm.status_printer(file)
+
+        def show(text):  # tqdm would pad it to the length of the one before, which a narrower terminal wraps
+            file.write(f"\r{text}\x1b[K")
+            file.flush()
+
+        return show
 
     @staticmethod
     def format_meter(n, total, elapsed, ncols=None, bar_format=None, postfix=None, **more):

@@ -57,7 +57,7 @@ def shown(name, arguments, widths, bar, before=""):
     os.close(leader)
     assert process.returncode == 0, seen
     assert len(seen) == len(widths)
-    return [re.split("[\\r\\n]+", part.decode()) for part in seen]
+    return [re.split(r"[\r\n]+", part.decode().replace("\x1b[K", "")) for part in seen]
 
 
 @WIDTHS

@@ -29,16 +29,16 @@ def logged(folder, tag):
 
     events = EventAccumulator(str(folder))
     events.Reload()
-    return [float(event.tensor_proto.float_val[0]) for event in events.Tensors(tag)]
+    return [event.value for event in events.Scalars(tag)]
 
 
 def sheets_logged(folder):
     """The files of the pictures that TensorBoard reads."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events = EventAccumulator(str(folder), size_guidance={"images": 0})
     events.Reload()
-    return [event.tensor_proto.string_val[2] for event in events.Tensors("samples")]
+    return [event.encoded_image_string for event in events.Images("samples")]
 
 
 @pytest.fixture(scope="module")
