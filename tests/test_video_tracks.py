@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from videos import make_video, packets, probe, scene
 
 from srgan.clips.encoding import choose_encoding
@@ -261,6 +262,25 @@ def test_data_tracks_are_named_and_left_out(suffix, upscale, tmp_path):
         status, lines = upscale(tmp_path / "camera.mov", tmp_path / f"out{suffix}")
         assert status == 0 and "data stream 1" in lines[0] and "is left out" in lines[0], lines
         assert probe(tmp_path / f"out{suffix}")["others"] == [] and complaints(tmp_path / f"out{suffix}") == set()
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_chapters_attachments_and_covers_beside_one_another(suffix, upscale, tmp_path):
+    """Each is carried, or named as left out."""
+    make_video(tmp_path / "plain.mkv", scene(24), title="A walk")  # with a chapter and a font
+    Image.fromarray(scene(1)[0]).save(tmp_path / "cover.jpg")
+    cover = ["-i", tmp_path / "cover.jpg", "-map", "0:v", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "plain.mkv", *cover, tmp_path / "in.mp4"], check=True)
+    for source in ("plain.mkv", "in.mp4"):
+        target = tmp_path / f"out{suffix}"
+        status, lines = upscale(tmp_path / source, target)
+        named = [line for line in lines if "cannot be copied and is left out" in line]
+        assert status == 0 and len(lines) == 1 + len(named) and not any("data stream" in line for line in named), lines
+        with av.open(str(target)) as container:
+            assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["Out of doors"]
+            assert sum(stream.type != "data" for stream in container.streams) == 2 - len(named)
+        # FFmpeg's own words on the chapters of any MP4, which are a track there
+        assert complaints(target) <= complaints(tmp_path / source) | {"Unsupported codec with id # for input stream #"}
 
 
 def test_what_cannot_be_written_fails_before_the_work(upscale, tmp_path, monkeypatch):

@@ -104,6 +104,12 @@ def choose_tracks(
         }
         candidates = [stream.index for stream in streams if stream.type != "data"]
         conversions = {stream.index: conversion_of(stream, suffix) for stream in streams}
+        # The titles of the chapters, which are carried, are a track in MP4.
+        titles = {
+            stream.index
+            for stream in streams
+            if stream.type == "data" and stream.name == "bin_data" and stream.frames == len(source.chapters()) > 0
+        }
         timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
 
     def left_out(index, problem, becomes="is left out"):
@@ -116,8 +122,8 @@ def choose_tracks(
     picture, samples = _picture(encoding), _samples(clip, [Track(index) for index in candidates])
     has_timecode &= not _problem(suffix, encoding, picture, clip, (), {}, keep_timecode=True)
     for index in names:
-        if index in timecodes and has_timecode:
-            continue  # the container makes a track of the tag
+        if index in titles or index in timecodes and has_timecode:
+            continue  # the container makes a track of the chapters, and of the tag
         elif index not in candidates:
             left_out(index, f"{suffix[1:]} holds no such data")
         else:
@@ -191,15 +197,19 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
                 yield time, _copy(packet, stream)
 
     file = file or io.BytesIO()
+    attachments = set()
+    if clip is not None and tracks:
+        with clip.open() as source:
+            attachments = {track for track in tracks if source.streams[track.source_index].type == "attachment"}
     try:
         write_container(
             file, suffix, encoding, picture, clip, tracks, keep_timecode=keep_timecode, packets_of=packets_of
         )
         file.seek(0)
-        complaints, counts = _read(file)
+        complaints, whole = _read(file)
     except _PROBLEMS as error:
         return one_line(error)
-    if tracks and samples[tracks[0]] and not counts[1]:
+    if not whole and any(samples[track] or track in attachments for track in tracks):
         return "nothing of it can be read again"
     if complaints and clip is not None:
         complaints -= _read(str(clip.path.absolute()))[0]
@@ -207,12 +217,13 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
 
 
 def _read(file):
-    """What FFmpeg complains of when it reads the begin of a file, and the number of packets by stream."""
+    """What FFmpeg complains of when it reads the begin of a file, and whether more than the frames and data is in it."""
     counts = defaultdict(int)
     level = av.logging.get_level()
     av.logging.set_level(av.logging.WARNING)
     try:
         with av.logging.Capture() as logs, av.open(file, metadata_errors="replace") as container:
+            kinds = {stream.index: stream.type for stream in container.streams}
             for packet in container.demux():
                 if packet.size:
                     counts[packet.stream.index] += 1
@@ -221,7 +232,10 @@ def _read(file):
     finally:
         av.logging.set_level(level)
     complaints = {" ".join(re.sub(r"0x[0-9a-f]+|\d+", "#", message).split()) for _, _, message in logs}
-    return complaints - _HARMLESS, counts
+    others = {
+        index for index, kind in kinds.items() if index and (kind == "attachment" or kind != "data" and counts[index])
+    }
+    return complaints - _HARMLESS, bool(others)
 
 
 def _copy(packet, stream):

@@ -162,7 +162,7 @@ def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
         if packet.stream.index != stream.index:
             index = packet.stream.index
             due = ends.get(index)
-            if due is not None and parts and abs(decoded - due) > _BACK:
+            if due is not None and last is not None and abs(decoded - due) > _BACK:
                 breaks.setdefault(index, []).append(Break(packet.pos or position, due, decoded, last))
             ends[index] = decoded + (packet.duration or 0) * base
             before = heard.get(packet.stream.index, last)
