@@ -145,7 +145,14 @@ def test_the_terminal_prints_the_table(models, folder, tmp_path, capsys):
     printed = capsys.readouterr()
     report = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
     head, bicubic, first, last = printed.out.splitlines()
-    titles = [("PSNR-Y", "↑"), ("SSIM-Y", "↑"), ("LPIPS", "↓"), ("Lattice", "↓"), ("PSNR-RGB", "↑"), ("SSIM-RGB", "↑")]
+    titles = [
+        ("PSNR-Y", "↑"),
+        ("SSIM-Y", "↑"),
+        ("LPIPS", "↓"),
+        ("Checkerboard", "↓"),
+        ("PSNR-RGB", "↑"),
+        ("SSIM-RGB", "↑"),
+    ]
     assert head.split() == [word for title in titles for word in title]
     figures = report["means"]["first"]
     expected = ["first", f"{figures['psnr_y']:.2f}", f"{figures['ssim_y']:.4f}", f"{figures['lpips']:.3f}"]

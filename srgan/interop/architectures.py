@@ -9,7 +9,7 @@ import numpy as np
 from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.tensors import Unreadable
 
-_MOST_CHANNELS, _MOST_BLOCKS = 4096, 1000  # beyond, it is no network but a trap
+_MOST_CHANNELS, _MOST_BLOCKS = 4096, 1000  # a file that asks for more is malicious or damaged
 
 
 class Network(NamedTuple):

@@ -1,4 +1,4 @@
-"""Models in .onnx, run by OpenVINO as they are, behind the form that this project's own have.
+"""Models in .onnx, run unchanged by OpenVINO behind the inputs and outputs of this project's own models.
 
 What is not in the file is measured: the scale, of which numbers a picture's sides must be multiples, how far the network
 sees, and whether values are in [0, 1] or [0, 255].

@@ -15,7 +15,7 @@ from srgan.interop import torch_pickle
 from srgan.interop.tensors import DTYPES, Unreadable
 from srgan.interop.torch_pickle import Storage
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")  # what such files are called
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")  # their suffixes
 
 # Where a state dict lies in what was saved; the first that is there: weights averaged over training come first.
 _WRAPPERS = (
@@ -72,7 +72,7 @@ def _mapped(file) -> Iterator[Any]:
     try:
         yield content
     finally:
-        with contextlib.suppress(BufferError):  # an error's traceback may still hold an array: closed with that
+        with contextlib.suppress(BufferError):  # a traceback may still hold an array; the map closes with it
             content.close()
 
 
@@ -115,7 +115,7 @@ def _member(archive, name):
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > info.compress_size:
         raise Unreadable("it is a zip file, but compressed, which PyTorch's are not")
-    return archive.read(info)  # which checks the checksum
+    return archive.read(info)  # which verifies the checksum
 
 
 def _as_array(values, storage):

@@ -1,8 +1,8 @@
 """The pickles inside of PyTorch's files, read by an interpreter of its own that can make tensors and containers only.
 
 A pickle is a program, and Python's own reader calls whatever function the program names. This one calls none: a name is
-looked up in the small table below, and any other is refused before anything is made of it. `pickletools` takes the
-program apart; it runs nothing and reads no more than there is.
+looked up in the small table below, and any other is refused before an object is made. `pickletools` takes the
+program apart; it runs nothing and stays within the file.
 """
 
 import pickletools

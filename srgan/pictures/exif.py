@@ -25,7 +25,7 @@ _KEPT = {
     *(269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 531, 18246, 18249, 33432),
     *(40091, 40092, 40093, 40094, 40095),
 }
-_OF_THE_FILE = {282, 283, 296, 531}  # kept for their readers' sake, but no reason to keep them alone
+_OF_THE_FILE = {282, 283, 296, 531}  # kept beside others, but not worth an EXIF block of their own
 _EXIF, _GPS, _INTEROP, _XMP, _IPTC = 0x8769, 0x8825, 0xA005, 700, 33723
 _MAKER_NOTE, _OFFSET_SCHEMA = 0x927C, 0xEA1D
 _WIDTH, _HEIGHT, _SUBJECT_AREA, _SUBJECT_LOCATION = 0xA002, 0xA003, 0x9214, 0xA214

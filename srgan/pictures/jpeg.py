@@ -1,4 +1,4 @@
-"""JPEG's segments (ITU-T T.81, annex B): what Pillow does not tell of them, and metadata that are larger than one."""
+"""JPEG's segments (ITU-T T.81, annex B): what Pillow does not report, and metadata that are larger than one segment."""
 
 import hashlib
 import logging
@@ -12,7 +12,7 @@ from srgan.pictures.exif import Exif
 
 LARGEST_SEGMENT = 65400  # bytes of metadata in one
 
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 
 # What libjpeg warns of where pixels are lost. Its other warnings are about versions and parameters.
 _LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
@@ -58,7 +58,7 @@ def jpeg_bits(data: bytes) -> int:
 
 
 def refuse_lost_pixels(data: bytes) -> None:
-    """Raise ValueError for a JPEG file in whose pixels libjpeg notices damage, of which Pillow does not tell."""
+    """Raise ValueError for a JPEG file in whose pixels libjpeg finds damage that Pillow does not report."""
     import pyvips
 
     pyvips.vips_lib.vips_error_clear()

@@ -43,7 +43,7 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
 def encode_jxl(pixels: np.ndarray, quality: int, lossless: bool, exif: bytes | None, xmp: bytes | None) -> bytes:
     """The file's bytes; `pixels` are sRGB, as in a `Picture`, `quality` is 1 to 100.
 
-    Of 16 bits imagecodecs says that they are linear, and so they are made.
+    imagecodecs marks samples of 16 bits as linear, so they are converted to linear light.
     """
     import imagecodecs
 

@@ -20,7 +20,7 @@ _XMP_SIZES = re.compile(
 
 
 def or_none(work: Callable[[], Any]) -> Any:
-    """What `work` returns, or None if it fails: damaged metadata are no reason to refuse a picture."""
+    """What `work` returns, or None if it fails: a picture with damaged metadata is still read."""
     with contextlib.suppress(Exception):
         return work()
     return None

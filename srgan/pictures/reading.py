@@ -144,7 +144,7 @@ def _decode_png(data, kind, refuse_large):
 def _png_of_16_bits(chunks):
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
+    pyvips.vips_lib.vips_error_clear()  # else its messages about an earlier file would be taken for this one's
     image = pyvips.Image.new_from_buffer(chunks.pixels, "", fail_on="error")
     return image.numpy().reshape(image.height, image.width, -1)
 

@@ -1,6 +1,6 @@
 """Reading TIFF files: tifffile decodes them, libvips what tifffile cannot; the colours are converted here.
 
-A file is read right or refused: a strip that is missing or damaged is an error in both decoders.
+A file is read correctly or refused: a strip that is missing or damaged is an error in both decoders.
 """
 
 import io
@@ -14,7 +14,7 @@ import numpy as np
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its remarks on odd files would go to stderr
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -122,7 +122,7 @@ def _decode(page, data):
         raise ValueError("inks other than cyan, magenta, yellow and black are not supported")
     if page.is_tiled and page.tilewidth * page.tilelength > max(2**26, 4 * page.imagewidth * page.imagelength):
         raise ValueError("its tiles are larger than the picture")
-    is_packed = bits == 1 and samples > 1 and page.planarconfig == 1  # of which tifffile makes something else
+    is_packed = bits == 1 and samples > 1 and page.planarconfig == 1  # which tifffile decodes wrongly
     if is_packed or bits not in {_YCBCR: (8,), _CIELAB: (8, 16), _ICCLAB: (8, 16)}.get(kind, (bits,)):
         raise ValueError(f"{_kind_name(page)} of {bits} bits is not supported")
     compression = _value(page.compression)
@@ -194,7 +194,7 @@ def _samples(page, data, kind):
 def _with_vips(data):
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
+    pyvips.vips_lib.vips_error_clear()  # else its messages about an earlier file would be taken for this one's
     try:
         image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
         return image.numpy().reshape(image.height, image.width, -1)

@@ -19,7 +19,7 @@ def hardened(alpha: np.ndarray) -> np.ndarray:
 
 
 def hidden_colour(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
-    """The colour, (channels,), that all pixels have where alpha is 0; None if there are several, which mean something."""
+    """The colour, (channels,), that all pixels have where alpha is 0; None if there are several, which are then meant to be kept."""
     hidden = colour[alpha[..., 0] == 0]
     if not len(hidden):
         return np.zeros(colour.shape[2], colour.dtype)

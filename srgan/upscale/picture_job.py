@@ -25,7 +25,7 @@ from srgan.interrupts import cleaned_up
 from srgan.memory import require_memory
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
-_SMALL = 2**18  # pixels; two pictures of that size at once are no question of memory
+_SMALL = 2**18  # pixels; two pictures of that size always fit into memory
 
 _log = logging.getLogger("srgan")
 
@@ -154,7 +154,7 @@ def _stage(work):
                 work(task, **options)
                 task.seconds += time.perf_counter() - begun
             except SRGANError as error:
-                # Anew, because the traceback of the one that was raised keeps what it has computed so far in memory.
+                # A new exception: the traceback of the original would keep its intermediate arrays in memory.
                 task.error, task.picture = type(error)(str(error)), None
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -207,7 +207,7 @@ def _write(task, keep_time, **options):
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
-    if task.kind != "PNG":  # the others' encoders have a copy of the whole
+    if task.kind != "PNG":  # the encoders of the other formats copy the whole picture
         height, width = picture.pixels.shape[:2]
         require_memory(
             height * width * 4 * picture.pixels.itemsize, f"writing {width} x {height} pixels as {task.kind}"
@@ -242,7 +242,7 @@ def _report(task):
 
 
 class _Bar:
-    """The progress over the pictures, or over the tiles of one. Of a single tile there is none: tqdm is not imported."""
+    """The progress over the pictures, or over the tiles of one. For a single tile no bar is shown and none is imported."""
 
     def __init__(self, unit):
         self._unit, self._bar = unit, None
@@ -264,6 +264,6 @@ class _Bar:
             from srgan.progress import Bar
 
             self._bar = Bar(total=total, unit=self._unit)
-        if self._bar.total != total:  # when memory runs out there are more tiles
+        if self._bar.total != total:  # their number grows when memory runs out
             self._bar.reset(total)
         self._bar.update(done - self._bar.n)

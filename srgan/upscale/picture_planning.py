@@ -100,7 +100,7 @@ def kinds(suffixes: Counter) -> str:
 
 
 def _is_file(path):
-    """Whether it is no pipe, socket or device, from which a read may never end; links that lead nowhere are reported."""
+    """Whether it is a regular file. Reading a pipe, socket or device might never end. Broken links are reported."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -118,7 +118,7 @@ def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
     """If inputs share an output name, keep the input's extension in it: a.gif becomes a.gif.png beside a.png.
 
     Returns:
-        The pairs that are left, and a line for each input whose output is another's, too.
+        The pairs that are left, and a line for each input whose output another input has already.
 
     Raises:
         UsageError: an output is an input.

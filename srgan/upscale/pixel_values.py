@@ -25,7 +25,7 @@ def levels_of(dtype: np.dtype) -> int:
 
 def quantised(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Floats in [0, 1], clipped, as a picture of another type."""
-    values = np.clip(values, 0.0, 1.0)  # a copy, on which the rest can work in place
+    values = np.clip(values, 0.0, 1.0)  # a copy, which the following steps change in place
     if dtype.kind == "u":
         values *= levels_of(dtype)
         np.rint(values, out=values)

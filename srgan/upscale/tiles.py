@@ -134,7 +134,7 @@ def _spans(length, tile, overlap, step, multiple):
     if length <= tile:
         return [((0, length), (0, length))]
     tile = tile // step * step
-    overlap += step - 1  # which what is rounded down may take away
+    overlap += step - 1  # rounding down may take off as much
     count = math.ceil((length - 2 * overlap) / (tile - 2 * overlap))
     size = math.ceil((length + 2 * overlap * (count - 1)) / count)
     size = min(math.ceil(size / multiple) * multiple, tile)

@@ -138,7 +138,7 @@ class Upscaler:
         self.__init__(**arguments)
 
     def __call__(self, picture, *, on_tile=lambda done, total: None):
-        """Upscale one picture. For a generator over time it stands for all the frames that this looks at.
+        """Upscale one picture. A generator over time gets it as each of the frames that it looks at.
 
         Args:
             picture: a Pillow picture; or an array (h, w), (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
@@ -201,7 +201,7 @@ class Upscaler:
         memory: np.ndarray | None = None,
         tile: TileSize | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Upscale a clip as `clip` does, for those who stop and go on in the middle.
+        """Upscale a clip as `clip` does, for callers that stop and resume in the middle.
 
         Args:
             frames: see `clip`.
@@ -244,7 +244,7 @@ class Upscaler:
         require_memory(max(new_width * new_height, width * height * self.engine.description.scale**2) * value, what)
         try:
             return self._upscale_wrapped(frames, memory, tile, on_tile, new_width, new_height)
-        except MemoryError as error:  # of the result; a tile's is dealt with
+        except MemoryError as error:  # of the result; that of a tile is handled in _upscale_tiles
             raise SRGANError(f"not enough memory for {what}") from error
 
     def _upscale_wrapped(self, frames, memory, tile, on_tile, new_width, new_height):

@@ -1,4 +1,4 @@
-"""The hidden folder beside a clip's target, in which what is finished waits for a run that was stopped to go on.
+"""The hidden folder beside a clip's target, which keeps the finished part until a stopped run resumes.
 
 Its name has a hash of all that the result depends on: the file that is read, the model and how it is run, the options and
 the versions. Other options start anew, in their own folder.
@@ -25,7 +25,7 @@ from srgan.upscale.engines.description import Tiling
 from srgan.upscale.tiles import TileSize, affordable_tile
 
 _MEMORY = "memory-"  # the prefix of the names of saved memories
-_FORMAT = 5  # of the segments; raise it when the same frames come out of the same clip as something else
+_FORMAT = 5  # of the segments; raise it when the same clip and options give other frames
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
 
@@ -68,7 +68,7 @@ def work_folder(target: Path, key: str) -> Iterator[Path]:
 
     place = target.resolve()
     folder = place.parent / f".{_short(place.name)}-{key}.part"
-    lock = FileLock(folder / "lock", thread_local=False)  # a signal's thread releases it
+    lock = FileLock(folder / "lock", thread_local=False)  # the thread that handles a signal releases it
     with wrap_write_errors(target):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def work_folder(target: Path, key: str) -> Iterator[Path]:
     def clean():
         lock.release()
         with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
-            # Nothing is finished.
+            # It holds no finished part.
             if all(file.name in ("lock", "tile") or file.name.startswith(_MEMORY) for file in folder.iterdir()):
                 _remove(folder)
 
@@ -91,7 +91,7 @@ def work_folder(target: Path, key: str) -> Iterator[Path]:
 
 
 def remove_work_folders(target: Path) -> None:
-    """Remove the hidden folders beside `target`, whatever the options, but for those that another process is at work in."""
+    """Remove the hidden folders beside `target`, whatever the options, except those that another process is using."""
     place = target.resolve()
     for folder in place.parent.glob(f".{glob.escape(_short(place.name))}-{'?' * 16}.part"):
         _remove(folder)
@@ -130,7 +130,7 @@ class Memories:
 
     def __init__(self, writer):
         self._writer = writer
-        self._number = 0  # of frames that are behind what is remembered
+        self._number = 0  # older than the memory to resume with
         for part in writer.folder.glob(f".{_MEMORY}*"):
             part.unlink()  # left by a process that was killed while it wrote
 
@@ -182,7 +182,7 @@ def _identity(source):
     for file in frame_files(source) if source.is_dir() else [source]:
         try:
             facts = file.stat()
-        except OSError:  # a link that leads nowhere: a damaged frame
+        except OSError:  # a broken link: a damaged frame
             identity.append(file.name)
         else:
             identity.append((file.name, facts.st_size, facts.st_mtime_ns))
@@ -190,7 +190,7 @@ def _identity(source):
 
 
 def _remove(folder):
-    """Remove a hidden folder, but for one that another process is at work in."""
+    """Remove a hidden folder, unless another process is using it."""
     from filelock import FileLock, Timeout
 
     with contextlib.suppress(Timeout, OSError), FileLock(folder / "lock", timeout=0):

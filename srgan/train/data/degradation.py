@@ -67,7 +67,7 @@ class Degradation:
         quality=(60, 95),
     )
     two_rounds: float = 0.5
-    second: Round = Round(  # its JPEG is the last step of all, also where there is one round
+    second: Round = Round(  # its JPEG is the very last step, even with a single round
         blur=0.4,
         sigma=(0.05, 0.5),
         shrink=0.3,
@@ -100,7 +100,7 @@ REALISTIC = Degradation()
 
 
 def degrade(hr: np.ndarray, scale: int, random: np.random.Generator, ranges: Degradation = REALISTIC) -> np.ndarray:
-    """The low resolution of a picture as a person could have it. It lies exactly where the bicubic one does.
+    """A realistic low resolution of a picture. It lies exactly where the bicubic one does.
 
     Args:
         hr: uint8 (h, w, 3), h and w multiples of `scale`.

@@ -31,7 +31,7 @@ from srgan.progress import Bar
 
 BASE_URL = "http://images.cocodataset.org"
 SPLITS = ("train2017", "val2017")
-BACK_OFF = (1, 2, 5, 10, 30, 60)  # seconds before each new attempt; an attempt that brought something starts it over
+BACK_OFF = (1, 2, 5, 10, 30, 60)  # seconds before each new attempt; starts over after an attempt that brought data
 TIMEOUT = 60  # seconds of silence after which a connection counts as cut
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another attempt
 NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
@@ -86,7 +86,7 @@ def space_needed(wanted: Iterable[tuple[str, str, Path]], keep: bool) -> int:
         unpacked += math.ceil(
             size * (3.5 if folder == "annotations" else 1.05)
         )  # JPEGs hardly shrink in a zip, JSON does
-    # Without --keep each archive goes before the next comes, so the largest decides.
+    # Without --keep each archive is deleted before the next is fetched, so the largest one counts.
     return unpacked + (left if keep else min(left, max(sizes)))
 
 
@@ -201,14 +201,14 @@ def continue_part(url: str, part: Path, bar: tqdm) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # the file has become shorter than what we have of it
+        if error.code == 416 and start:  # the file on the server has become shorter than the part here
             part.unlink()
             raise Unfinished("has changed on the server, so it starts again") from error
         raise
     with response:
         found = describe(url, response)
         if response.status == 206:
-            # Not every server heeds If-Range, and a proxy may send another range: believe only what matches.
+            # Some servers ignore If-Range, and a proxy may send another range: use only what matches.
             begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             if not (begins and same_file(notes, found)):
                 part.unlink()

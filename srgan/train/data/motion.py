@@ -3,7 +3,7 @@
 The camera pans, at times it also turns and zooms, and something else may move in front of it. Frames are cut out with
 the surroundings that the bicubic kernel sees, so that the low resolution is true up to its borders. The middle frame is
 the picture itself, whatever the motion, and in a pure pan so are all: it goes by whole pixels of the high resolution,
-which are fractions of the low one's. Speeds are smooth, and slow ones are likelier than fast ones, as in films.
+which are fractions of the low one's. Speeds are smooth, and slow ones are likelier than fast ones, as in real videos.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Pairs of pictures: low resolutions that are files of their own, of the same name as the high ones."""
+"""Pairs of pictures: low-resolution files given by the user, named as the high-resolution ones."""
 
 import logging
 import re

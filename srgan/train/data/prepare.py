@@ -113,7 +113,7 @@ def prepare(
         SRGANError: no picture can be used, or the disk has too little room.
     """
     settings = {"format": FORMAT, "size": size, "scale": scale, "fit": fit, "shrink": shrink}
-    if maximum_noise is not None:  # a store without has the key that it always had
+    if maximum_noise is not None:  # without it, a store keeps the key of earlier versions
         settings["maximum_noise"] = maximum_noise
     files = list(pictures)
     if low is not None:
@@ -141,7 +141,7 @@ def make_store(files, root, settings, build) -> Store:
     folder = root / _key(files, settings)
     if not folder.is_dir():
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{folder.name}.lock"):  # a second process waits, and finds the store made
+        with FileLock(root / f".{folder.name}.lock"):  # a second process waits and then finds the finished store
             if not folder.is_dir():
                 part = root / f".{folder.name}.part"
                 shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
@@ -192,7 +192,7 @@ def new_store(folder: Path, content: dict, label: str) -> Iterator[Callable]:
 def squares(pixels: np.ndarray, *, size: int, scale: int, fit: str = "squash", shrink: float = 1.0) -> Iterator:
     """The (hr, lr) pairs of one picture: uint8 (size, size, 3) and (size / scale, size / scale, 3).
 
-    Of tiles, those of one colour are left out: they teach nothing and have no PSNR.
+    Tiles of a single colour are left out: nothing can be learned from them, and their PSNR is undefined.
     """
     for hr, lr in all_squares(pixels, size=size, scale=scale, fit=fit, shrink=shrink):
         if fit != "tile" or not is_flat(hr):
@@ -249,7 +249,7 @@ def _key(pictures, settings):
 
 
 def check_room(root: Path, pixels: int, scale: int, label: str) -> None:
-    """See that there is room for so many pixels of high resolution and what belongs to them.
+    """Check that the disk has room for so many high-resolution pixels and their low resolution.
 
     Raises:
         SRGANError: there is not.
@@ -295,7 +295,7 @@ def _prepare_all(pictures, settings, cut, label, write):
 
 
 def _parallel(work, items):
-    """Like map over threads (Pillow lets go of the interpreter), with few results waiting so that memory stays flat."""
+    """Like map over threads (Pillow releases the GIL), with few results waiting so that memory stays flat."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         items = iter(items)

@@ -1,4 +1,4 @@
-"""The prepared pictures and clips of a configuration, and what is said about them."""
+"""The prepared pictures and clips of a configuration, and the messages about them."""
 
 import logging
 from pathlib import Path
@@ -64,7 +64,7 @@ def open_stores(config) -> dict[str, Store]:
 
 
 def _judge_sizes(store, key, data):
-    """Warn if pictures had to be enlarged, because what bicubic made is easy to restore; fail if more than half were."""
+    """Warn if pictures had to be enlarged, because pixels that bicubic interpolation made are easy to restore; fail if more than half were."""
     if not store.enlarged:
         return
     fact = f"{key}: {store.enlarged} of {store.read} are smaller than data.size = {data.size}"

@@ -12,7 +12,7 @@ from srgan.train.data.batches import Batches, endless_order
 from srgan.train.data.motion import moving
 
 # Error added to the estimated motion, in HR pixels. Synthetic motion is too easy to estimate: the previous frame, warped
-# along it, is within 49 dB of the frame, against 33 and 36 dB in two films. Without this error a recurrent generator
+# along it, is within 49 dB of the frame, against 33 and 36 dB in two real videos. Without this error a recurrent generator
 # trusts its memory too much: its gain over single frames fell from 0.26 dB after 100 steps to 0.19 dB after 200.
 MOTION_ERROR = 0.3
 
@@ -21,7 +21,7 @@ class WindowBatches(Batches):
     """Batches for a generator over time: lr is uint8 (size, frames, h, w, 3), and hr the middle frame, (size, H, W, 3).
 
     A window has motion that srgan.train.data.motion makes from a picture of `store`, or is a crop of one of `clips`,
-    which stays on its place over time. As for pictures each batch is a function of (seed, epoch, step), and the crops
+    at the same place in all frames. As for pictures each batch is a function of (seed, epoch, step), and the crops
     have random flips and quarter turns; time may also run backwards.
 
     Args:
@@ -52,7 +52,7 @@ class WindowBatches(Batches):
         return (lr, np.stack([self._origins(first + place, frames) for place, frames in enumerate(lr)])), hr
 
     def _origins(self, index, frames):
-        """Where each pixel was in the frame before, for all frames but the first, and somewhat wrong."""
+        """Where each pixel was in the frame before, for all frames but the first, with some error added."""
         random = np.random.default_rng([*self.seed, 3, index])
         found = np.stack([self._origin(*pair, self.store.scale) for pair in pairwise(frames)])
         size = abs(random.normal(0, MOTION_ERROR))
@@ -61,7 +61,7 @@ class WindowBatches(Batches):
     def _crop(self, index):
         random = np.random.default_rng([*self.seed, 1, index])
         quarter_turns, flip, backwards = random.integers(4), random.integers(2), random.integers(2)
-        # The share is kept by counting, and of either store all is seen before something is seen again.
+        # Counting keeps the share exact; each store is gone through whole before a picture repeats.
         cut = int(index * self.share_of_clips)
         if int((index + 1) * self.share_of_clips) > cut:
             lr, hr = self._cut(cut, random)
@@ -113,7 +113,7 @@ class Windows:
         Those of one colour, which have no PSNR, are passed over.
 
         Raises:
-            SRGANError: there are hardly any others.
+            SRGANError: too few of the windows have more than one colour.
         """
         options = {"frames": frames, "share_of_clips": 1.0, "augment": False}
         batches = WindowBatches(store, clips, size=1, crop=crop, steps=20 * count, seed=seed, **options)

@@ -1,4 +1,4 @@
-"""What goes wrong in an engine, in words of our own."""
+"""The errors of all backends as the exceptions of this package."""
 
 from srgan.errors import SRGANError, is_out_of_memory
 
@@ -8,7 +8,7 @@ class Inconvertible(Exception):
 
 
 def translate_backend_error(error: Exception) -> Exception:
-    """The MemoryError or SRGANError that an engine's error stands for: every backend has its own."""
+    """Translate a backend's error, of whatever type, into a MemoryError or an SRGANError."""
     said = str(error)
     if is_out_of_memory(error):
         return MemoryError(said)

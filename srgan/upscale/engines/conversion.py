@@ -39,11 +39,11 @@ def convert(path: str | Path, options: Options = DEFAULTS) -> "openvino.Model":
         Inconvertible: it has a layer that cannot be converted, or the result computes something else.
         SRGANError: it cannot be loaded.
     """
-    onnx = is_onnx(path)  # other people's graphs are parsed where they can do no harm
+    onnx = is_onnx(path)  # an untrusted graph is parsed in a process of its own, which may crash
     if "keras" in sys.modules and not onnx:
         return _convert(path, options)
     core = load_openvino().Core()
-    core.set_property({"ENABLE_MMAP": False})  # the file goes before the model
+    core.set_property({"ENABLE_MMAP": False})  # the temporary file is deleted while the model is in use
     with temporary_folder() as folder:
         target = folder / "generator.xml"
         _convert_in_a_process(path, target, options)

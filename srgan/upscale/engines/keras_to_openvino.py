@@ -232,7 +232,7 @@ def _convolution(layer, x):
         )
     kernel = _weight(layer.kernel)
     bias = _weight(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
-    # Matrix units compute 16 output channels at once: with 3 of them used, most of the work would be lost.
+    # Matrix units compute 16 output channels at once; with only 3 in use, most of their work would be wasted.
     if x.shuffle > 1 and layer.filters * x.shuffle**2 <= 16:
         kernel, bias = _weight(shuffled_kernel(kernel, x.shuffle)), np.tile(bias, x.shuffle**2)
     else:

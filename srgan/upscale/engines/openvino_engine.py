@@ -21,7 +21,7 @@ from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
 
 _log = logging.getLogger("srgan")
-_CACHE_FORMAT = "2"  # raise it when ir.py builds something else from the same generator
+_CACHE_FORMAT = "2"  # raise it when keras_to_openvino.py builds another graph from the same generator
 
 
 class OpenVINOEngine:
@@ -73,7 +73,7 @@ class OpenVINOEngine:
         }
         hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
         self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
-        self._request = None  # has buffers as large as its largest picture
+        self._request = None  # it keeps buffers as large as the largest picture so far
         self._lock = threading.Lock()  # one picture takes all cores
 
     def __call__(self, *inputs):
@@ -84,7 +84,7 @@ class OpenVINOEngine:
                 results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
                 return results if len(results) > 1 else results[0]
             except RuntimeError as error:
-                self._request = None  # its buffers are of no use
+                self._request = None  # its buffers cannot be reused
                 raise translate_backend_error(error) from error
 
 
@@ -112,7 +112,9 @@ def _openvino_model(core, path, folder, options):
             save_openvino(model, whole / "generator.xml")
             with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
                 whole.rename(kept)
-        return core.read_model(kept / "generator.xml")  # what every later call gets, to the order of its operations
+        return core.read_model(
+            kept / "generator.xml"
+        )  # read back, so that this call computes in the same order as later ones
     except OSError as error:
         _log.info("%s: cannot be kept (%s)", kept, error)
     return model
