@@ -149,7 +149,7 @@ def test_the_terminal_prints_the_table(models, folder, tmp_path, capsys):
         ("PSNR-Y", "↑"),
         ("SSIM-Y", "↑"),
         ("LPIPS", "↓"),
-        ("Checkerboard", "↓"),
+        ("Checker", "↓"),
         ("PSNR-RGB", "↑"),
         ("SSIM-RGB", "↑"),
     ]

@@ -163,7 +163,7 @@ def test_a_terminals_table_fits_80_columns():
     for groups in (GROUPS, {"": {"short": GROUPS["Set5"]["bicubic"], "other": GROUPS["Set5"][LONG]}}):
         text = as_text(Table(groups, "Set", comparable=True))
         assert max(map(len, text.splitlines())) <= 80
-        for title in ("PSNR-Y", "SSIM-Y", "LPIPS", "Checkerboard", "Flat noise, luma", "Flat noise, chroma"):
+        for title in ("PSNR-Y", "SSIM-Y", "LPIPS", "Checker", "Flat noise, luma", "Flat noise, chroma"):
             assert text.count(f"{title} ") == 1
     lines = as_text(Table(GROUPS, "Set", comparable=True)).splitlines()
     assert lines[0] == "Set5"

@@ -99,7 +99,7 @@ def test_predictions_are_measured_like_models(benchmark, own, capsys):
     printed = capsys.readouterr().out
     assert status == 0
     rows = rows_of(printed)
-    scores = ["PSNR-Y", "SSIM-Y", "LPIPS", "Checkerboard", "Flat noise, luma", "Flat noise, chroma"]
+    scores = ["PSNR-Y", "SSIM-Y", "LPIPS", "Checker", "Flat noise, luma", "Flat noise, chroma"]
     assert list(rows) == [("Set2", score) for score in scores]
     assert list(rows["Set2", "PSNR-Y"]) == ["bicubic", "mine", "same", "noisy"]
     for row in rows.values():
@@ -237,7 +237,7 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
     assert list(of_clips) == [
         (name, score)
         for name in ("clip", "pictures", "mean")
-        for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Checkerboard", "Flicker")
+        for score in ("PSNR-Y", "SSIM-Y", "LPIPS", "Checker", "Flicker")
     ]  # fmt: skip
     assert list(of_clips["clip", "Flicker"]) == ["bicubic", "mine"]
     originals = [read_rgb(footage / "frames" / f"{number}.png")[:64, :96] for number in range(1, 5)]
@@ -247,13 +247,13 @@ def test_clips_are_measured_frame_by_frame_and_along_their_motion(footage, own, 
         "PSNR-Y": np.mean([psnr_y(*pair) for pair in pairs]),
         "SSIM-Y": np.mean([ssim_y(*pair) for pair in pairs]),
         "LPIPS": np.mean([lpips(*pair) for pair in pairs]),
-        "Checkerboard": np.mean([lattice(*pair) for pair in pairs]),
+        "Checker": np.mean([lattice(*pair) for pair in pairs]),
         "Flicker": np.mean([
             flicker(follow(*originals[index : index + 2]), *results[index : index + 2]) for index in range(3)
         ]),
     }  # fmt: skip
     for score, value in expected.items():
-        rounding = 0.051 if score == "Checkerboard" else 0.0051
+        rounding = 0.051 if score == "Checker" else 0.0051
         for name in ("clip", "pictures", "mean"):
             printed_value = float(of_clips[name, score]["bicubic"].strip("*"))
             assert printed_value == pytest.approx(value, abs=rounding), (name, score)

@@ -43,7 +43,7 @@ WITH_ORIGINAL = {
     "ssim_y": Metric("SSIM-Y", "", 4, True, f"the same luma and border, {_GAUSSIAN}"),
     "lpips": Metric("LPIPS", "", 3, False, "AlexNet, version 0.1, whole picture: how different it looks"),
     "lattice": Metric(
-        "Checkerboard", "dB", 1, False,
+        "Checker", "dB", 1, False,
         "checkerboard artifacts: level of the frequencies of the upscaling grid over their neighbours, luma, windows of "
         "64 pixels, beyond the original's: visible from about 3",
     ),

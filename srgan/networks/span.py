@@ -140,21 +140,3 @@ class BranchedConv2D(keras.layers.Conv2D):
     def get_config(self):
         config = super().get_config()
         return {key: config[key] for key in ("name", "trainable", "dtype", "filters")} | {"gain": self.gain}
-
-
-def merge_branches(generator: keras.Model) -> keras.Model:
-    """The same generator with plain convolutions in place of branched ones: a fifth of the weights, and the same pictures."""
-
-    def plain(layer):
-        if isinstance(layer, BranchedConv2D):
-            return layers.Conv2D(layer.filters, 3, padding="same", name=layer.name, dtype=layer.dtype_policy)
-        return type(layer).from_config(layer.get_config())
-
-    merged = keras.models.clone_model(generator, clone_function=plain)
-    for layer in merged.layers:
-        source = generator.get_layer(layer.name)
-        branched = isinstance(source, BranchedConv2D)
-        layer.set_weights(
-            [ops.convert_to_numpy(w) for w in (source.kernel, source.bias)] if branched else source.get_weights()
-        )
-    return merged
