@@ -18,12 +18,14 @@ SMALLEST_TILE = 48  # input pixels a side
 def overlap_for(receptive_field: int | None) -> int:
     """Input pixels that a tile must see beyond its own so that it differs from the whole by a level at most.
 
-    A trained SRResNet needs 8 of its 40 pixels. Measured on photographs with Real-ESRGAN's RRDB of 6 and of 23 blocks, which
-    see 95 and 350 pixels: 48 and 64 are needed; fewer are not enough.
+    A trained SRResNet needs 8 of its 40 pixels. RealESRGAN_x4plus (RRDB, 23 blocks, 64 filters) sees 350: two corners, each 96
+    pixels wide and high, of 208 x 208 pixels of data/sample/val/raccoon.jpg, cut out with so many pixels more in both
+    dimensions, differ from the whole in float32 by at most 18 and 71 levels with 32, 9 and 16 with 48, 2.0 and 7.6 with 64,
+    0.5 and 0.6 with 80.
     """
     if receptive_field is None or receptive_field <= 50:
         return OVERLAP if receptive_field is None else min(max(receptive_field // 3, OVERLAP), 12)
-    return min(receptive_field, 64)
+    return min(receptive_field, 80)
 
 
 def smallest_tile(overlap: int) -> int:
