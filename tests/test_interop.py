@@ -4,6 +4,7 @@ import collections
 import io
 import os
 import pickle
+import re
 import shutil
 import struct
 import zipfile
@@ -237,3 +238,43 @@ def test_weights_of_two_files_are_interpolated(tmp_path):
 def test_what_differs_cannot_be_interpolated():
     with pytest.raises(SRGANError, match="not built alike"):
         Upscaler(foreign("compact-x3"), pixel_model=foreign("compact-x2"), strength=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rrdb-basicsr-x4.pth", {"value_range": 255}),
+        ("compact-leakyrelu.pth", {"value_range": 1}),
+        ("realplksr-x2.safetensors", {"value_range": 1}),
+        ("edsr-x2.pth", {"activation": "relu"}),
+        ("nchw.onnx", {"activation": "relu"}),
+        ("srresnet", {"value_range": 255}),
+    ],
+)
+def test_option_that_a_file_leaves_no_room_for_is_refused(name, options):
+    model = FOREIGN / name if "." in name else name
+    with pytest.raises(SRGANError, match=f"{name}.*--(range|activation).*leaves nothing open") as caught:
+        Upscaler(model, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_span_of_fused_weights_alone_is_read(tmp_path):
+    """The fused weights are computed from the branches, as the original does it before it is exported."""
+    from safetensors.numpy import load_file, save_file
+
+    from srgan.networks.span import BranchedConv2D
+
+    whole = load_generator(foreign("span-x2"))
+    tensors = {key: values for key, values in load_file(foreign("span-x2")).items() if "eval_conv" not in key}
+    for layer in whole.layers:
+        if isinstance(layer, BranchedConv2D):
+            block, _, index = layer.name.rpartition("_conv")
+            name = {"head": "conv_1", "body": "conv_2"}.get(block, f"{block.replace('block', 'block_')}.c{index}_r")
+            tensors = {key: values for key, values in tensors.items() if not re.match(rf"{name}\.(sk|conv)\.", key)}
+            tensors[f"{name}.eval_conv.weight"] = np.asarray(layer.kernel).transpose(3, 2, 0, 1).copy()
+            tensors[f"{name}.eval_conv.bias"] = np.asarray(layer.bias)
+    assert not any(".sk." in key for key in tensors)
+    save_file(tensors, tmp_path / "fused.safetensors")
+    with np.load(FOREIGN / "span-x2.npz") as kept:
+        result = np.asarray(load_generator(tmp_path / "fused.safetensors")(kept["lr"][None], training=False))[0]
+        assert np.abs(result - kept["sr"]).max() < 1e-4

@@ -30,6 +30,7 @@ class Architecture(NamedTuple):
     settle: Callable  # (checkpoint, options) -> (settings, {layer: Source}, assumed)
     unused: str = "$^"  # a regular expression: tensors that the network does not use, as its authors know
     rules: tuple[tuple[str, str], ...] = ()  # other names of its tensors, see `Checkpoint.renamed`
+    asks: Callable[[Checkpoint], set[str]] = lambda checkpoint: set()  # which of the `Options` its files leave open
 
 
 class Options(NamedTuple):
@@ -40,6 +41,17 @@ class Options(NamedTuple):
 
 
 DEFAULTS = Options()
+
+
+def refuse_unasked(options: Options, asked: set[str], title: str) -> None:
+    """An option that a file leaves no room for is a mistake, and never ignored.
+
+    Raises:
+        Unreadable: naming it.
+    """
+    for name, value in options._asdict().items():
+        if value is not None and name not in asked:
+            raise Unreadable(f"--{name} {value}: {title} leaves nothing open there; run without it")
 
 
 class Source(NamedTuple):
@@ -235,13 +247,15 @@ def _value_range(options):
 
 def _span(checkpoint, options):
     blocks = blocks_of(checkpoint, r"block_(\d+)\.c1_r\.") - 1
-    sources = {"head_conv": Source("conv_1", take=_branches), "body_conv": Source("conv_2", take=_branches)}
+    fused = not any(".sk." in name for name in checkpoint.tensors)  # with branches, the fused copies are never used
+    take = _fused if fused else _branches
+    sources = {"head_conv": Source("conv_1", take=take), "body_conv": Source("conv_2", take=take)}
     for block in range(1, blocks + 1):
         for index in (1, 2, 3):
-            sources[f"block{block}_conv{index}"] = Source(f"block_{block}.c{index}_r", take=_branches)
+            sources[f"block{block}_conv{index}"] = Source(f"block_{block}.c{index}_r", take=take)
     scale = root_of(channels_of(checkpoint, "upsampler.0.weight"), "upsampler.0.weight")
     sources |= {"fusion": Source("conv_cat"), "tail_conv": Source("upsampler.0", shuffle=scale)}
-    settings = {"filters": channels_of(checkpoint, "conv_1.sk.weight"), "blocks": blocks, "scale": scale}
+    settings = {"filters": channels_of(checkpoint, "conv_cat.weight"), "blocks": blocks, "scale": scale}
     value_range, assumed = (None, ()) if "no_norm" in checkpoint else _value_range(options)
     return {**settings, "layout": "original", "value_range": value_range}, sources, assumed
 
@@ -253,6 +267,19 @@ def _branches(checkpoint, name):
         kernel, bias = checkpoint.convolution(f"{name}.{part}")
         weights += [kernel if spatial else kernel.reshape(kernel.shape[-2:]), bias]
     return weights
+
+
+def _fused(checkpoint, name):
+    """The weights of a `BranchedConv2D` that does what one 3x3 convolution does: its branches copy, but for the middle."""
+    kernel, bias = checkpoint.convolution(f"{name}.eval_conv")
+    if kernel.shape[:2] != (3, 3) or bias.size != kernel.shape[3]:
+        raise Unreadable(f"{name}.eval_conv is {kernel.shape}, not a 3x3 convolution")
+    channels, filters = kernel.shape[2:]
+    copy_in, copy_out = np.eye(channels, 2 * channels), np.eye(2 * filters, filters)
+    middle = np.pad(kernel, [(0, 0), (0, 0), (0, channels), (0, filters)])
+    weights = (np.zeros((channels, filters)), np.zeros(filters), copy_in, np.zeros(2 * channels))
+    weights += (middle, np.zeros(2 * filters), copy_out, bias)
+    return [values.astype(np.float32) for values in weights]
 
 
 # --- RealPLKSR ----------------------------------------------------------------------------------------------------------
@@ -310,12 +337,15 @@ ARCHITECTURES = {
         _rrdb,
         rules=(*_RRDB_OLD, *_RRDB_AUTHORS),
     ),
-    "compact": Architecture("SRVGGNetCompact (Real-ESRGAN's small models)", _is_compact, _compact),
+    "compact": Architecture(
+        "SRVGGNetCompact (Real-ESRGAN's small models)", _is_compact, _compact, asks=lambda checkpoint: {"activation"}
+    ),
     "span": Architecture(
         "SPAN",
-        lambda checkpoint: "block_1.c1_r.sk.weight" in checkpoint and "conv_cat.weight" in checkpoint,
+        lambda checkpoint: "block_1.c1_r.sk.weight" in checkpoint or "block_1.c1_r.eval_conv.weight" in checkpoint,
         _span,
-        unused=r"\.eval_conv\.|^no_norm$",  # the fused copies are those of some earlier step
+        unused=r"\.eval_conv\.|^no_norm$",  # beside branches, the fused copies are those of some earlier step
+        asks=lambda checkpoint: set() if "no_norm" in checkpoint else {"range"},
     ),
     "realplksr": Architecture(
         "RealPLKSR",
@@ -332,5 +362,6 @@ ARCHITECTURES = {
         "EDSR",
         lambda checkpoint: "body.0.conv1.weight" in checkpoint and "conv_after_body.weight" in checkpoint,
         _edsr,
+        asks=lambda checkpoint: {"range"},
     ),
 }

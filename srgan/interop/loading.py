@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import DEFAULTS, Network, Options
+from srgan.interop.architectures import DEFAULTS, Network, Options, refuse_unasked
 from srgan.interop.onnx import is_onnx
 from srgan.interop.recognition import read_network
+from srgan.interop.tensors import Unreadable
 
 if TYPE_CHECKING:
     import keras
@@ -41,6 +42,10 @@ def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Mode
         )
     if is_foreign(path):
         return build(read_network(path, options), path)
+    try:
+        refuse_unasked(options, set(), "a .keras file")
+    except Unreadable as error:
+        raise SRGANError(f"{path}: {error}") from error
     return files.load_generator(path)
 
 

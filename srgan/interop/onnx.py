@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import DEFAULTS, Options
+from srgan.interop.architectures import DEFAULTS, Options, refuse_unasked
 from srgan.interop.tensors import Unreadable
 from srgan.runtime import load_openvino
 
@@ -58,6 +58,7 @@ def read_graph(path: str | Path, model: Any, options: Options = DEFAULTS) -> tup
 
 def _read(path, core, read, options):
     try:
+        refuse_unasked(options, {"range"}, "a graph")
         return _measured(core, read(), options)
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error

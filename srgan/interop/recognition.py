@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options
+from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options, refuse_unasked
 from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.reading import read_tensors
 from srgan.interop.tensors import Unreadable
@@ -44,6 +44,7 @@ def _network(checkpoint, options):
         renamed = checkpoint.renamed(*architecture.rules)
         if not architecture.recognised(renamed):
             continue
+        refuse_unasked(options, architecture.asks(renamed), architecture.title)
         try:
             settings, sources, assumed = architecture.settle(renamed, options)
             weights = {layer: source.weights(renamed) for layer, source in sources.items()}

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from srgan.errors import SRGANError
-from srgan.interop.architectures import Options
+from srgan.interop.architectures import DEFAULTS, Options, refuse_unasked
 from srgan.interop.onnx import Measured, read_graph
 from srgan.interop.reading import read_tensors
-from srgan.interop.tensors import BFLOAT16, as_float32
+from srgan.interop.tensors import BFLOAT16, Unreadable, as_float32
 from srgan.runtime import allow_tensorflow, load_openvino
 
 _FIXED = 128  # the side of what networks take whose graph holds for one size only; multiples of it are of windows, too
@@ -28,7 +28,7 @@ def is_installed() -> bool:
     return bool(find_spec("spandrel") and find_spec("torch"))
 
 
-def read_with_spandrel(path: str | Path) -> tuple[Any, Measured]:
+def read_with_spandrel(path: str | Path, options: Options = DEFAULTS) -> tuple[Any, Measured]:
     """The network in a .pth, .pt or .safetensors file as an OpenVINO model of float32 NHWC pictures in [0, 1].
 
     Its graph is that of PyTorch's tracing. Where that holds for other sizes than the traced one, the model takes any size,
@@ -43,8 +43,9 @@ def read_with_spandrel(path: str | Path) -> tuple[Any, Measured]:
         warnings.simplefilter("ignore")
         descriptor = _load(path, tensors)
         try:
+            refuse_unasked(options, set(), descriptor.architecture.name)
             model = _converted(descriptor)
-        except SRGANError as error:
+        except (SRGANError, Unreadable) as error:
             raise SRGANError(f"{path}: {error}") from error
         except Exception as error:
             raise SRGANError(

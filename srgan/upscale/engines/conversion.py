@@ -69,7 +69,7 @@ def _convert(path, options=DEFAULTS):
         except UnknownNetwork:
             if not spandrel.is_installed():
                 raise
-            model, description, assumed = _of_graph(*spandrel.read_with_spandrel(path))
+            model, description, assumed = _of_graph(*spandrel.read_with_spandrel(path, options))
         else:
             model, description = keras_to_openvino.from_keras(generator), describe(generator)
             assumed = getattr(generator, "assumed", "")

@@ -21,7 +21,7 @@ from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
 
 _log = logging.getLogger("srgan")
-_CACHE_FORMAT = "2"  # raise it when keras_to_openvino.py builds another graph from the same generator
+_CACHE_FORMAT = "3"  # raise it when keras_to_openvino.py builds another graph from the same generator
 
 
 class OpenVINOEngine:
@@ -98,7 +98,7 @@ def _cache_folder(path, options=DEFAULTS):
 
 def _openvino_model(core, path, folder, options):
     """The OpenVINO form of a model file: the one shipped beside it, the one in the cache, or made and cached now."""
-    if is_shipped(path) and path.with_suffix(".xml").is_file():
+    if is_shipped(path) and path.with_suffix(".xml").is_file() and not any(options):
         return core.read_model(path.with_suffix(".xml"))
     kept = folder / "openvino"
     if kept.is_dir():
