@@ -113,6 +113,27 @@ def test_an_upscaler_says_what_it_is(model):
     assert repr(Upscaler(model, scale=2.5)).startswith("<Upscaler generator, x2.5, ")
 
 
+def test_a_saved_generator_loads_in_keras_without_a_warning(tmp_path):
+    code = """
+import sys, warnings
+warnings.simplefilter("error", UserWarning)
+import keras, numpy as np
+import srgan, srgan.networks
+from srgan.networks.files import save_generator
+from srgan.networks.generators import srresnet
+run = sys.argv[1]
+generator = srresnet(filters=4, blocks=1)
+generator.compile(jit_compile=False)  # as a run's is, to predict
+save_generator(generator, run + "/generator.keras")
+assert generator.compiled
+assert keras.models.load_model(run + "/generator.keras").predict(np.zeros((1, 8, 9, 3)), verbose=0).shape == (1, 32, 36, 3)
+names = [run, run + "/generator.keras", "srresnet"]
+assert [srgan.load_generator(name).count_params() > 0 for name in names] == [True] * 3
+"""
+    run = run_python("-c", code, tmp_path)
+    assert run.returncode == 0 and "optimizer" not in run.stderr, run.stderr
+
+
 def test_formats_and_suffixes_that_are_not_written_have_one_exit_code(upscale, tmp_path):
     source = save(tmp_path / "a.png")
     assert upscale(source, tmp_path / "out.xyz")[0] == upscale(source, f"{tmp_path}/out/", "--format", "xyz")[0] == 2

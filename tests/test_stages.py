@@ -86,6 +86,16 @@ def test_several_batches_make_a_step(tiny, tmp_path):
         assert np.abs(a - b).mean() < 0.02 * np.abs(a - begun).mean() + 1e-7
 
 
+def test_another_gan_stage_does_not_cost_the_pixel_stage_again(tiny, tmp_path):
+    changes = ["pixel.epochs=1", "gan.epochs=1"]
+    train(tiny(*changes), tmp_path / "run")
+    with pytest.raises(UsageError, match="to begin the GAN stage anew") as refused:
+        train(tiny(*changes, "gan.adversarial_weight=0.01"), tmp_path / "run")
+    advice = str(refused.value).partition("give another --output and --set ")[2].split()
+    train(tiny(*changes, "gan.adversarial_weight=0.01", *advice), tmp_path / "other")
+    assert [row["stage"] for row in rows(tmp_path / "other")] == ["gan"]
+
+
 def test_patience_ends_a_stage_and_the_best_generator_is_kept(tiny, tmp_path):
     steady = ["pixel.learning_rate=1e-12", "pixel.epochs=5", "gan.epochs=0", "keep_every=2", "pixel.schedule=constant"]
     for patience, epochs in ((1, 2), (1, 2), (3, 4)):  # the same command again changes nothing

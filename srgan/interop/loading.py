@@ -11,17 +11,19 @@ from srgan.interop.architectures import DEFAULTS, Network, Options, refuse_unask
 from srgan.interop.onnx import is_onnx
 from srgan.interop.recognition import read_network
 from srgan.interop.tensors import Unreadable
+from srgan.models import find_model
 
 if TYPE_CHECKING:
     import keras
 
 
 def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Model":
-    """The generator in a model file as a Keras model, uncompiled.
+    """A generator as a Keras model, uncompiled.
 
     Args:
-        path: a `.keras` file as srgan-train writes it, or a .pth, .pt or .safetensors file of a network that is known here
-            (see docs/other-models.md). Which it is, is told by its content.
+        path: a `.keras` file as srgan-train writes it, a run folder, the name of a shipped model or of one's own (see
+            `srgan.models.find_model`), or a .pth, .pt or .safetensors file of a network that is known here (see
+            docs/other-models.md). Which kind a file is, is told by its content.
         options: for other people's: what their files do not say.
 
     Returns:
@@ -33,9 +35,7 @@ def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Mode
     """
     from srgan.networks import files
 
-    path = Path(path)
-    if not path.is_file():
-        raise SRGANError(f"{path}: no such model file")
+    path = find_model(path)
     if is_onnx(path):
         raise SRGANError(
             f"{path}: a graph of .onnx has no layers that Keras can run or train; OpenVINO upscales with it"

@@ -5,4 +5,4 @@ logits or feature maps. `files` saves and loads generators. Importing this packa
 `keras.models.load_model` finds them.
 """
 
-from srgan.networks import layers, recurrent  # noqa: F401  registers their layers with Keras
+from srgan.networks import layers, realplksr, recurrent, span  # noqa: F401  registers their layers with Keras

@@ -11,7 +11,7 @@ from srgan.networks.layers import BilinearUpsampling
 
 
 def save_generator(generator: keras.Model, path: str | Path) -> None:
-    """Save as `.keras`, whole or not at all.
+    """Save as `.keras`, uncompiled, whole or not at all.
 
     The kernels' initialisers become zeros, in the file and in the generator given: they have done their work, and other
     versions of Keras may not know them. Its weights stay as they are.
@@ -19,8 +19,13 @@ def save_generator(generator: keras.Model, path: str | Path) -> None:
     for layer in generator.layers:
         if hasattr(layer, "kernel_initializer"):
             layer.kernel_initializer = keras.initializers.Zeros()
-    with atomic_path(path) as temporary:
-        generator.save(temporary)
+    # Uncompiled, because Keras would load an optimizer, too, and warn that it has another's state.
+    compiled, generator.compiled = generator.compiled, False
+    try:
+        with atomic_path(path) as temporary:
+            generator.save(temporary)
+    finally:
+        generator.compiled = compiled
 
 
 def load_generator(path: str | Path) -> keras.Model:
@@ -35,9 +40,7 @@ def load_generator(path: str | Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise SRGANError(f"{path}: not a Keras model (a .keras file, as srgan-train writes it, is expected)")
     try:
-        import srgan.networks.realplksr
-        import srgan.networks.recurrent
-        import srgan.networks.span  # noqa: F401  the layers of such generators are registered there
+        import srgan.networks  # noqa: F401  registers its layers
 
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
