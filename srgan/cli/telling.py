@@ -79,14 +79,13 @@ _OF_FORMATS = {
 
 
 def tell_without_effect(arguments, pairs: list[tuple], clips: list[tuple]) -> None:
-    """Say which of the options that were given do nothing for these inputs, outputs and this model.
+    """Say which of the options that were given do nothing for these inputs and outputs.
 
     Args:
         arguments: of the command; an option that was not given is None or False.
         pairs, clips: (source, target) of pictures and of clips.
     """
     from srgan import pictures
-    from srgan.models import find_model
 
     suffixes = {Path(target).suffix.lower() for _, target in pairs + clips if target != "-"}
     streams = any(target == "-" for _, target in pairs)
@@ -101,10 +100,6 @@ def tell_without_effect(arguments, pairs: list[tuple], clips: list[tuple]) -> No
     for name, takers in _OF_FORMATS.items():
         if getattr(arguments, name) not in (None, False) and not takers & written:
             _log.info("--%s has no effect: it is for %s", name, ", ".join(sorted(takers)))
-    if find_model(arguments.model).suffix.lower() in (".keras", ".onnx"):
-        for name in ("activation", "range"):
-            if getattr(arguments, name) is not None:
-                _log.info("--%s has no effect: the model's file says all that there is to know", name)
 
 
 def tell_plan(pairs: list[tuple], skip_existing: bool) -> None:
