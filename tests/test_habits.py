@@ -72,7 +72,7 @@ def test_options_without_effect_are_said(upscale, tmp_path):
     status, lines = upscale(source, tmp_path / "b.png", "--crf", 20, "--quality", 90)
     assert status == 0 and [line.split(": ")[1].split(" has")[0] for line in lines[:2]] == ["--crf", "--quality"]
     status, lines = upscale(source, tmp_path / "b.png", "--range", 255)
-    assert status != 0 and "--range 255: a .keras file leaves nothing open there" in lines[0]
+    assert status != 0 and "--range 255: a .keras file leaves nothing open there" in lines[-1]
     assert len(upscale(source, tmp_path / "b.jpg", "--quality", 90)[1]) == 1
     lines = upscale(source, tmp_path / "b.jpg", "--compression", 9)[1]
     assert lines[0] == "srgan: --compression has no effect: it is for PNG"
