@@ -24,14 +24,7 @@ from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frame_windows import scenes, windows
 from srgan.upscale.luma import from_luma, resize_values, to_luma
 from srgan.upscale.pixel_values import are_numbers, check_range, levels_of, quantised
-from srgan.upscale.tiles import (
-    TileSize,
-    affordable_tile,
-    smallest_tile,
-    split_tile,
-    tiles,
-    tiles_of_one_size,
-)
+from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles, tiles_of_one_size
 
 _log = logging.getLogger("srgan")
 
