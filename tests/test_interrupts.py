@@ -234,3 +234,16 @@ def test_children_end_with_their_parent():
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 143
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+@each_with_a_signal("count", [2])
+def test_among_clips_it_says_how_many_are_left(count, number, model, tmp_path):
+    clips = [tmp_path / f"{index}.mkv" for index in range(count)]
+    for clip in clips:
+        make_video(clip, [photograph(96, 128)] * 3 + [photograph(96, 128, top=top) for top in range(60)])
+    arguments = [*clips, f"{tmp_path}/out/", "--model", model]
+    process = started("upscale", *arguments)
+    wait_for(lambda: list(tmp_path.glob("out/.*")), process)
+    said = ended(process, number)
+    rest = f"0 of {count} clips done, {count} left; the same command with --skip-existing does the rest\n"
+    assert said.startswith("srgan: interrupted: ") and said.endswith(rest), said
