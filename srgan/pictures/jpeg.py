@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from srgan.pictures.exif import Exif
 
 LARGEST_SEGMENT = 65400  # bytes of metadata in one
@@ -17,6 +19,7 @@ logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnin
 # What libjpeg warns of where pixels are lost. Its other warnings are about versions and parameters.
 _LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
+_SMALL = 2**20  # pixels
 _START_OF_SCAN, _APP1, _APP13 = 0xDA, 0xE1, 0xED
 _IPTC = 0x0404  # its number among Photoshop's resources
 
@@ -57,16 +60,29 @@ def jpeg_bits(data: bytes) -> int:
     return next(frames, 8)
 
 
-def refuse_lost_pixels(data: bytes) -> None:
-    """Raise ValueError for a JPEG file in whose pixels libjpeg finds damage that Pillow does not report."""
+def decode_jpeg(data: bytes) -> np.ndarray | None:
+    """The pixels of a JPEG file of gray or YCbCr, uint8 (height, width, 1 or 3); None where Pillow is to decode them.
+
+    Decoded by libvips, because Pillow does not report all damage that libjpeg finds. Once and in one thread: small pictures
+    are read while the network has all cores.
+
+    Raises:
+        ValueError: pixels are lost.
+    """
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()
+    pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
     try:
-        pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning").avg()
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning")
+        if image.width * image.height <= _SMALL:
+            image = image.copy()
+            image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
+        pixels = image.numpy().reshape(image.height, image.width, -1)
     except pyvips.Error as error:
         if lost := [line for line in str(error).splitlines() if any(words in line for words in _LOST)]:
             raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error
+        return None
+    return pixels if pixels.shape[2] in (1, 3) else None
 
 
 def whole_xmp(data: bytes, xmp: bytes | None) -> bytes | None:

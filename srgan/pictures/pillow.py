@@ -6,12 +6,13 @@ import struct
 import numpy as np
 from PIL import Image
 
-from srgan.pictures.jpeg import jpeg_bits, refuse_lost_pixels, whole_xmp
+from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.profiles import convert_to_srgb
 
 
-def decoded_from_pillow(image):
+def decoded_from_pillow(image, pixels=None):
+    """What a Pillow picture holds; its pixels are not loaded where they are given."""
     info = image.info
     exif = info.get("exif") or or_none(lambda: image.getexif().tobytes() if len(image.getexif()) else None)
     notes, frames = [], getattr(image, "n_frames", 1)
@@ -23,12 +24,14 @@ def decoded_from_pillow(image):
     if image.format in ("JPEG", "MPO") and b"hdrgm:" in (xmp or b""):
         notes.append("its gain map is left out")
     iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
-    image.load()
+    if pixels is None:
+        image.load()
     icc = info.get("icc_profile")
     if image.mode in ("CMYK", "LAB") and icc:
         image = or_none(lambda: convert_to_srgb(image, icc)) or image
     metadata = {"icc": icc, "exif": exif, "dpi": info.get("dpi"), "xmp": xmp, "iptc": iptc, "notes": notes}
-    return Decoded(pillow_pixels(image), **metadata, palette=_palette(image) if image.mode == "P" else None)
+    pixels = pillow_pixels(image) if pixels is None else pixels
+    return Decoded(pixels, **metadata, palette=_palette(image) if image.mode == "P" else None)
 
 
 def _palette(image):
@@ -48,9 +51,8 @@ def decode_with_pillow(data, kind, refuse_large):
         raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
     with Image.open(io.BytesIO(data), formats=[kind] if kind != "JPEG" else ["JPEG", "MPO"]) as image:
         refuse_large(image.width, image.height)
-        decoded = decoded_from_pillow(image)
+        decoded = decoded_from_pillow(image, decode_jpeg(data) if kind == "JPEG" else None)
     if kind == "JPEG":
-        refuse_lost_pixels(data)
         decoded.xmp = whole_xmp(data, decoded.xmp)
     if kind == "TGA" and not _tga_has_alpha(data) and decoded.pixels.shape[2] in (2, 4):
         decoded.pixels = decoded.pixels[..., :-1]
