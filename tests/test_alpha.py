@@ -131,15 +131,26 @@ def test_a_sprite_keeps_its_palette(kind, model, tmp_path):
     assert Upscaler(model, palette=True)(image).mode == "P" and Upscaler(model)(image).mode == "RGBA"
 
 
-def test_a_numbered_sprite_keeps_its_palette(model, tmp_path):
+def palette_of(path, size=None):
+    with Image.open(path) as image:
+        assert image.mode == "P" and size in (None, image.size)
+        return image.getpalette("RGB")
+
+
+def test_each_numbered_sprite_keeps_its_palette(model, tmp_path):
     (tmp_path / "in").mkdir()
+    colours = {}
     for number in (1, 2):
-        sprite().save(tmp_path / "in" / f"{number}.png")
+        image = sprite()
+        image.putpalette(np.roll(np.reshape(image.getpalette("RGB"), (-1, 3)), number, axis=1).tobytes())
+        image.save(tmp_path / "in" / f"{number}.png")
+        colours[number] = palette_of(tmp_path / "in" / f"{number}.png")
     options = ["--palette", "--alpha", "network", "--wrap"]
     done = run_command("upscale", tmp_path / "in", tmp_path / "out" / "%03d.png", "--model", model, *options)
     assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "out" / "002.png") as image:
-        assert image.mode == "P" and image.size == (128, 96)
+    for number in (1, 2):
+        assert palette_of(tmp_path / "out" / f"{number:03}.png", (128, 96)) == colours[number]
+    assert colours[1] != colours[2]
 
 
 def test_the_command_has_these_options(model, tmp_path):

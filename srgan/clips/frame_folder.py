@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -55,7 +56,6 @@ class FrameFolder:
         self.height, self.width, channels = first.pixels.shape
         self.deep, self.alpha = first.pixels.dtype == np.uint16, channels in (2, 4)
         self.has_transparency = self.alpha
-        self.palette = first.palette
 
     def frames(self) -> Iterator[Frame]:
         """Yield every `Frame`.
@@ -67,7 +67,7 @@ class FrameFolder:
 
     def pixels(self, frame: Frame) -> np.ndarray:
         """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
-        picture = frame.picture
+        picture = frame.picture.pixels
         if picture.shape[2] == 4 and not self.alpha:
             picture = pictures.on_white(picture)
         if picture.dtype == np.uint8 and self.deep:
@@ -80,7 +80,7 @@ class FrameFolder:
         return picture
 
     def _checked(self, file):
-        """The pixels with 3 or 4 channels, or None where the picture cannot be read."""
+        """The picture with 3 or 4 channels, or None where it cannot be read."""
         picture = _read(file)
         if picture is None:
             return None
@@ -89,7 +89,9 @@ class FrameFolder:
             raise SRGANError(
                 f"{file}: is {pixels.shape[1]} x {pixels.shape[0]}, and the first frame {self.width} x {self.height}"
             )
-        return pixels if pixels.shape[2] > 2 else np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+        if pixels.shape[2] < 3:
+            pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+        return replace(picture, pixels=pixels)
 
 
 def _read(file):

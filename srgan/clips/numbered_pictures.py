@@ -20,7 +20,7 @@ class PictureWriter:
         pattern: the names of the pictures, such as out/%05d.png.
         folder: the work folder.
         notice: called with a line on anything that a user should know.
-        palette: uint8 (n, 4), the colours of all frames; None: any.
+        palettes: whether a frame whose picture has a palette becomes one of the same colours.
         options: for `srgan.pictures.write_picture`.
     """
 
@@ -29,19 +29,20 @@ class PictureWriter:
         pattern: Path,
         folder: Path,
         notice: Callable[[str], None] = lambda line: None,
-        palette: np.ndarray | None = None,
+        palettes: bool = False,
         **options,
     ) -> None:
-        self.pattern, self.folder, self.options, self._palette = Path(pattern), folder, options, palette
+        self.pattern, self.folder, self.options, self._palettes = Path(pattern), folder, options, palettes
         self._notice = notice
         self.kept = sum(1 for _ in itertools.takewhile(Path.is_file, map(self._file, itertools.count(1))))
 
     def write(self, results: Iterable[tuple[Frame, np.ndarray]], on_frame: Callable[[], None] = lambda: None) -> None:
         """Write the pictures that follow the ones that are kept."""
-        for _, pixels in results:
-            if self._palette is not None:
-                pixels = pictures.nearest_in_palette(pixels, self._palette)
-            picture = Picture(pixels, palette=self._palette)
+        for frame, pixels in results:
+            palette = getattr(frame.picture, "palette", None) if self._palettes else None
+            if palette is not None:
+                pixels = pictures.nearest_in_palette(pixels, palette)
+            picture = Picture(pixels, palette=palette)
             pictures.write_picture(picture, self._file(self.kept + 1), **self.options)
             self.kept += 1
             on_frame()

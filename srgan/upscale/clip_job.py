@@ -173,8 +173,7 @@ def upscale_clip(
         if encoding is not None:
             writer = VideoWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
-            palette = getattr(clip, "palette", None) if upscaler.palette else None
-            writer = PictureWriter(target, folder, notice=_log.warning, palette=palette, **picture_options)
+            writer = PictureWriter(target, folder, notice=_log.warning, palettes=upscaler.palette, **picture_options)
         counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=encoding is None or encoding.alpha)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
