@@ -17,14 +17,14 @@ from srgan.pictures.arrays import (
     to_float,
     to_uint8,
 )
-from srgan.pictures.formats import IN_SRGB, OF_8_BITS, READABLE, WITHOUT_ALPHA, WRITABLE, output_format
+from srgan.pictures.formats import BITS, IN_SRGB, READABLE, WITHOUT_ALPHA, WRITABLE, output_format
 from srgan.pictures.picture import Picture
 from srgan.pictures.reading import from_pillow, read_picture, read_rgb
 from srgan.pictures.writing import left_out, to_pillow, write_picture
 
 __all__ = [
+    "BITS",
     "IN_SRGB",
-    "OF_8_BITS",
     "READABLE",
     "WITHOUT_ALPHA",
     "WRITABLE",

@@ -21,7 +21,7 @@ WRITABLE = {
     ".jxl": "JPEG XL",
 }
 WITHOUT_ALPHA = {"JPEG", "BMP"}
-OF_8_BITS = {"JPEG", "WebP", "BMP", "TGA", "DDS"}
+BITS = {"JPEG": 8, "WebP": 8, "BMP": 8, "TGA": 8, "DDS": 8, "AVIF": 12}  # a channel; of the others 16
 IN_SRGB = {"JPEG XL", "BMP", "TGA", "DDS"}  # have no profile
 WITHOUT_METADATA = {"BMP", "TGA", "DDS"}
 WITHOUT_IPTC = {"WebP", "AVIF", "JPEG XL", *WITHOUT_METADATA}

@@ -183,8 +183,9 @@ def _compute(task, upscaler, stream_suffix, on_tile):
         _log.info("%s: %s has no transparency, it is laid on white", task.source, task.kind)
     if task.picture.icc and task.kind in pictures.IN_SRGB:
         _log.info("%s: %s is written in sRGB, to which its colours are converted", task.source, task.kind)
-    if task.picture.pixels.itemsize > 1 and task.kind in pictures.OF_8_BITS:
-        _log.info("%s: %s has 8 bits, to which its 16 are rounded", task.source, task.kind)
+    given = 12 if Path(str(task.source)).suffix.lower() in (".avif", ".heic", ".heif") else 16  # at most
+    if task.picture.pixels.itemsize > 1 and (bits := pictures.BITS.get(task.kind, 16)) < given:
+        _log.info("%s: %s has %d bits, to which its %d are rounded", task.source, task.kind, bits, given)
     if task.sizes[1][0] > upscaler.engine.description.scale * width:
         _log.info(
             "%s: is beyond x%d of this model, the rest is bicubic", task.source, upscaler.engine.description.scale
