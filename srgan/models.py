@@ -16,6 +16,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 # What each is for. The first that is there is the default: most pictures are JPEGs, whose artifacts the others enlarge.
 SHIPPED = {
     "srgan-photo": "photographs from phones and the web",
+    "srgan-noisy": "noisy photographs, as cameras leave them",
     "srresnet": "clean pictures, the most faithful",
     "srgan": "clean pictures, crisper, with invented texture",
     "srgan-video": "clips, with the frames before",
