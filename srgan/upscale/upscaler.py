@@ -234,7 +234,9 @@ class Upscaler:
         new_width, new_height = self.size(width, height)
         what = f"a result of {new_width} x {new_height} pixels"
         value = frames[0].itemsize * frames[0].shape[2]
-        require_memory(max(new_width * new_height, width * height * self.engine.description.scale**2) * value, what)
+        result = max(new_width * new_height, width * height * self.engine.description.scale**2) * value
+        beside = smallest_tile(self.overlap) ** 2 * self.engine.bytes_per_pixel
+        require_memory(result + min(beside, result), what)
         try:
             return self._upscale_wrapped(frames, memory, tile, on_tile, new_width, new_height)
         except MemoryError as error:  # of the result; that of a tile is handled in _upscale_tiles
@@ -311,7 +313,7 @@ class Upscaler:
             memory = np.zeros_like(remembered) if memory is None else memory
         whole = engine.description.tiling is Tiling.WHOLE
         fixed = engine.description.fixed_height, engine.description.fixed_width
-        limit = min(fixed) or tile.side or affordable_tile(engine, whole, self.overlap)
+        limit = min(fixed) or tile.side or affordable_tile(engine, whole, self.overlap, result.nbytes)
         # In one piece while it fits: on the generator with instance normalisation of docs/variants.md and 20 pictures of
         # COCO, tiles of 64 and 96 pixels were up to 160 levels off the whole, in steps from tile to tile, and fixed
         # statistics of 40 training pictures 0.34 dB worse than each picture's own.
