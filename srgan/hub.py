@@ -28,7 +28,7 @@ def fetch(address: str) -> Path:
     try:
         import huggingface_hub
     except ImportError:
-        raise UsageError(f"{address}: needs huggingface_hub: run `pip install '.[hub]'`") from None
+        raise UsageError(f"{address}: needs one more package: pip install '.[hub]'") from None
     repository, file, revision = found["repository"], found["file"], found["revision"]
     try:
         file = file or _only_model(huggingface_hub, address, repository, revision)

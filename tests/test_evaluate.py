@@ -340,4 +340,4 @@ def test_without_opencv_it_is_said_before_any_work(footage, monkeypatch, capsys)
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert main(["--model", "srresnet", "--clips", str(footage / "clip.mkv")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "pip install opencv-python-headless" in line
+    assert "pip install '.[video]'" in line

@@ -383,7 +383,7 @@ def test_what_was_of_pictures_stays_where_it_is_frozen_and_is_trained_against_a_
 def test_without_opencv_a_recurrent_generator_is_not_begun(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.delitem(sys.modules, "srgan.clips.flow", raising=False)
-    with pytest.raises(SRGANError, match="pip install opencv-python-headless"):
+    with pytest.raises(SRGANError, match=r"pip install '.\[video\]'"):
         train(tiny(*SMALL, "network.fusion=recurrent"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -94,6 +94,8 @@ def _upscale_parser():
     add("--keep-time", action="store_true", help="give outputs the time at which their inputs were modified")
     add("--engine", default="auto", help="auto, openvino or keras (default: Keras on a GPU, else OpenVINO)")
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
+    add("--device", metavar="NAME", help="of OpenVINO: CPU, GPU, GPU.1, NPU (default: the faster of CPU and GPU)")
+    add("--threads", type=int, metavar="N", help="that compute on the CPU (default: as many as there are cores)")
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
     add("--activation", metavar="KIND", help="what a .pth may not say: relu or leaky_relu (default: as published)")
     add("--range", type=int, metavar="MAX", help="likewise, the largest value that a model takes: 1 or 255")
@@ -194,6 +196,8 @@ def _upscale(arguments):
             arguments.model,
             engine=arguments.engine,
             precision=arguments.precision,
+            device=arguments.device,
+            threads=arguments.threads,
             tile=arguments.tile,
             overlap=arguments.overlap,
             activation=arguments.activation,

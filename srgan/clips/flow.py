@@ -8,7 +8,7 @@ try:
     import cv2
 except ImportError as error:
     raise SRGANError(
-        f"motion between frames needs OpenCV, which cannot be imported ({error}): pip install opencv-python-headless"
+        f"motion between frames needs OpenCV, which cannot be imported ({error}): pip install '.[video]'"
     ) from error
 
 _SMALLEST = 16  # pixels a side, below which DIS refuses, or crashes where the other one is long

@@ -40,7 +40,7 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
 
 def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     if not find_spec("pillow_heif"):
-        raise ValueError("HEIC needs one more package: pip install 'srgan[heif]'")
+        raise ValueError("HEIC needs one more package: pip install '.[heif]'")
     import pillow_heif
 
     heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)

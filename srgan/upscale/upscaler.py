@@ -34,7 +34,7 @@ class Upscaler:
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
-        engine, precision, pixel_model, strength, activation, value_range: see `srgan.upscale.engines.load_engine`. Pictures
+        engine, precision, pixel_model, strength, activation, value_range, device, threads: see `srgan.upscale.engines.load_engine`. Pictures
             of 16 bits and of floats are always computed in float32, because bfloat16 has fewer levels.
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
@@ -72,7 +72,10 @@ class Upscaler:
         overlap=None,
         activation=None,
         value_range=None,
+        device=None,
+        threads=None,
     ):
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}
         if overlap is not None and not (isinstance(overlap, numbers.Integral) and 0 <= overlap <= 256):
             raise UsageError(f"overlap: {overlap!r} is not a whole number of pixels from 0 to 256")
         if tile is not None and not isinstance(tile, numbers.Integral):
@@ -86,28 +89,12 @@ class Upscaler:
                 raise UsageError(f"fit: {fit!r} is not a width and a height in pixels")
         if alpha not in ALPHAS:
             raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
-        self._arguments = {
-            "model": model,
-            "engine": engine,
-            "precision": precision,
-            "tile": tile,
-            "scale": scale,
-            "fit": fit,
-            "pixel_model": pixel_model,
-            "strength": strength,
-            "alpha": alpha,
-            "wrap": wrap,
-            "palette": palette,
-            "overlap": overlap,
-            "activation": activation,
-            "value_range": value_range,
-        }
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
         self.activation, self.value_range = activation, value_range
         require_addresses()
         self.engine = load_engine(
             model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength,
-            activation=activation, value_range=value_range,
+            activation=activation, value_range=value_range, device=device, threads=threads,
         )  # fmt: skip
         self.scale, self.fit = scale or self.engine.description.scale, fit
         self.overlap = self.engine.description.overlap if overlap is None else overlap

@@ -17,6 +17,7 @@ from srgan.interop.onnx import is_onnx
 from srgan.models import find_model, pixel_trained
 from srgan.runtime import INSTALL, has_framework
 from srgan.upscale.engines.backend_errors import Inconvertible
+from srgan.upscale.engines.devices import on_device
 from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 
@@ -35,6 +36,8 @@ def load_engine(
     strength: float = 1.0,
     activation: str | None = None,
     value_range: float | None = None,
+    device: str | None = None,
+    threads: int | None = None,
 ) -> OpenVINOEngine | KerasEngine:
     """The generator `model` (see `find_model`) as a function from pictures to pictures.
 
@@ -42,13 +45,16 @@ def load_engine(
         model: a path of a model file (.keras, .pth, .safetensors or .onnx) or the name of a shipped model.
         engine: "openvino", "keras", or "auto": Keras where there is an NVIDIA GPU that its backend can use, else
             OpenVINO.
-        precision: of the computation inside: "float32", "bfloat16" or "auto", which is bfloat16 with OpenVINO on a CPU
-            that computes in it, else float32.
+        precision: of the computation inside: "float32", "bfloat16" or "auto": with OpenVINO what the device is fast in
+            (bfloat16 on a CPU that computes in it, float16 on a GPU or NPU), else float32.
         pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
             section 3.4); only with `strength` below 1.
         strength: the weight of `model` in that, in [0, 1].
         activation: what files of other people do not say: "relu" or "leaky_relu"; None: as its authors published it.
         value_range: likewise, the largest value that the network takes: 1 or 255; None: as published, or measured.
+        device: of OpenVINO: "CPU", "GPU", "GPU.1", "NPU"; None: the CPU, or a GPU that computes a tile faster. What fails
+            there is computed on the CPU.
+        threads: that compute on the CPU, with OpenVINO; None: as many as there are cores.
 
     Returns:
         A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel`, `weights` (the
@@ -68,10 +74,14 @@ def load_engine(
         raise UsageError(f"activation: {activation!r} is none of prelu, relu, leaky_relu")
     if value_range not in (None, 1, 255):
         raise UsageError(f"value_range: {value_range!r} is neither 1 nor 255")
+    if threads is not None and not (isinstance(threads, int) and threads > 0):
+        raise UsageError(f"threads: {threads!r} is not a whole number above 0")
+    if engine == "keras" and (device or threads):
+        raise UsageError("device, threads: are OpenVINO's, and the engine is Keras")
     options = Options(activation, str(value_range) if value_range else None)
     path = find_model(model)
     pixel_path = pixel_trained(path, pixel_model) if strength < 1 else None
-    loaded = _load(path, engine, precision, pixel_path, strength, options)
+    loaded = _load(path, "openvino" if device else engine, (precision, pixel_path, strength, options), device, threads)
     if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
         raise SRGANError(
             f"{path}: a recurrent generator of another version, which remembers something else: train it again"
@@ -79,7 +89,7 @@ def load_engine(
     return loaded
 
 
-def _load(path, engine, *rest):
+def _load(path, engine, rest, device, threads):
     if engine == "keras":
         return KerasEngine(path, *rest)
     if engine == "auto" and not is_onnx(path) and _cuda_devices() and has_framework():
@@ -87,7 +97,7 @@ def _load(path, engine, *rest):
         if keras_engine.device != "CPU":
             return keras_engine
     try:
-        return OpenVINOEngine(path, *rest)
+        return on_device(OpenVINOEngine(path, *rest, threads=threads), device, rest[0])
     except Inconvertible as error:
         if engine == "openvino":
             raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error

@@ -21,19 +21,28 @@ from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
 
 _log = logging.getLogger("srgan")
+_PRECISIONS = {
+    "float32": ("FP32", "f32"),
+    "bfloat16": ("BF16", "bf16"),
+    "float16": ("FP16", "f16"),
+}  # a capability; a hint
+_NPU_TILE = 128  # input pixels a side; an NPU takes one size only
 _CACHE_FORMAT = "3"  # raise it when keras_to_openvino.py builds another graph from the same generator
 
 
 class OpenVINOEngine:
-    """A generator on the CPU, for pictures of any size. Needs no framework."""
+    """A generator on a device that OpenVINO knows, for pictures of any size. Needs no framework.
+
+    It begins on the CPU; `on` gives one on another device.
+    """
 
     name = "OpenVINO"
-    device = "CPU"
     largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
 
-    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS):
+    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS, threads=None):
         self.weights = path, pixel_path, strength
         self._core = load_openvino().Core()
+        self._threads = threads
         self._folder = _cache_folder(path, options)
         self._model = _openvino_model(self._core, path, self._folder, options)
         self.description = _read_description(self._model)
@@ -43,7 +52,13 @@ class OpenVINOEngine:
             other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path, options), options)
             self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
             self._folder = None  # what is compiled is kept for whole models only
-        self._compile(precision)
+        self._compile("CPU", precision)
+        self._lock = threading.Lock()  # one picture takes all cores
+
+    @property
+    def devices(self):
+        """The devices that OpenVINO finds, such as CPU, GPU.0 and NPU."""
+        return self._core.available_devices
 
     @property
     def bytes_per_pixel(self):
@@ -54,40 +69,63 @@ class OpenVINOEngine:
 
     def with_precision(self, precision):
         """The same engine, computing in another precision."""
-        if precision == self.precision:
-            return self
+        return self if precision == self.precision else self.on(self.device, precision)
+
+    def on(self, device, precision="auto"):
+        """The same engine on another device.
+
+        Raises:
+            RuntimeError: OpenVINO cannot use the device, or not for this network.
+        """
         engine = copy.copy(self)
-        engine._compile(precision)
+        if device.startswith("NPU") and not self.description.fixed_height:
+            if self.description.over_time:
+                raise RuntimeError("an NPU takes single pictures only")
+            engine._model = self._model.clone()
+            engine._model.reshape([1, _NPU_TILE, _NPU_TILE, self.description.channels])
+            engine.description = self.description._replace(fixed_height=_NPU_TILE, fixed_width=_NPU_TILE)
+        engine._compile(device, precision)
+        engine._lock = threading.Lock()
         return engine
 
-    def _compile(self, precision):
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if "BF16" not in capabilities:
-            if precision == "bfloat16":
-                _log.info("this processor has no bfloat16 instructions: float32 is used")
+    def _compile(self, device, precision):
+        capabilities = self._core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        fast = "bfloat16" if device == "CPU" else "float16"
+        if precision == "auto":
+            precision = fast if _PRECISIONS[fast][0] in capabilities else "float32"
+        elif _PRECISIONS[precision][0] not in capabilities:
+            kind = "processor" if device == "CPU" else device
+            _log.info("this %s has no %s instructions: float32 is used", kind, precision)
             precision = "float32"
-        elif precision == "auto":
-            precision = "bfloat16"
-        self.precision = precision
-        settings = {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
-        self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
+        self.device, self.precision = device, precision
+        settings = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1], "PERFORMANCE_HINT": "LATENCY"}
+        if device == "CPU":
+            if self._threads:
+                settings["INFERENCE_NUM_THREADS"] = self._threads
+            hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
+            self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
+        else:
+            self._compiled = self._core.compile_model(self._model, device, settings)
         self._request = None  # it keeps buffers as large as the largest picture so far
-        self._lock = threading.Lock()  # one picture takes all cores
 
     def __call__(self, *inputs):
         with self._lock:
             try:
-                self._request = self._request or self._compiled.create_infer_request()
-                self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
-                results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
-                return results if len(results) > 1 else results[0]
+                return self._infer(inputs)
             except RuntimeError as error:
                 self._request = None  # its buffers cannot be reused
-                raise translate_backend_error(error) from error
+                failure = translate_backend_error(error)
+                if self.device == "CPU" or isinstance(failure, MemoryError):
+                    raise failure from error
+                _log.warning("%s failed (%s): the CPU goes on", self.device, " ".join(str(error).split())[-200:])
+                self._compile("CPU", "auto")
+                return self._infer(inputs)
+
+    def _infer(self, inputs):
+        self._request = self._request or self._compiled.create_infer_request()
+        self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
+        results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+        return results if len(results) > 1 else results[0]
 
 
 def _cache_folder(path, options=DEFAULTS):
