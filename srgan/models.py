@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from srgan.errors import UsageError
 from srgan.hub import PREFIX, SUFFIXES, fetch
@@ -80,6 +81,8 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         if not shipped:
             raise UsageError("no model is shipped yet: pass --model with a .keras file, as srgan-train writes it")
         return next(iter(shipped.values()))
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise UsageError(f"model: {name_or_path!r} is neither a path nor a name")
     name, path = str(name_or_path), Path(name_or_path)
     if name.startswith(PREFIX):
         return fetch(name)
@@ -99,6 +102,11 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
             f"{name_or_path}: no such model; pass the path of a .keras, .pth, .safetensors or .onnx file ({have})"
         )
     return path
+
+
+def absolute(model: Any) -> Any:
+    """A model's path as it is for a process in another folder; a name as it is."""
+    return os.path.abspath(model) if isinstance(model, str | os.PathLike) and os.path.exists(model) else model
 
 
 def pixel_trained(path: Path, name: str | None = None) -> Path | None:

@@ -79,6 +79,27 @@ def test_a_tga_of_32_bits_without_alpha_is_opaque():
         np.testing.assert_array_equal(found[..., :3], BARS)
 
 
+def test_alpha_of_a_tga_of_16_bits_and_of_one_that_is_multiplied():
+    alpha = np.repeat([0, 255], 16)[:, None].repeat(64, 1).astype(np.uint8)
+    five = (BARS // 8).astype("<u2")
+    words = five[..., 0] << 10 | five[..., 1] << 5 | five[..., 2] | (alpha & 1).astype("<u2") << 15
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 64, 32, 16, 0x21)
+    np.testing.assert_array_equal(read_picture(header + words.tobytes()).pixels[..., 3], alpha)
+    multiplied = np.dstack([BARS[..., ::-1] // 2, np.full((32, 64), 128, np.uint8)])
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 64, 32, 32, 0x28)
+    data = header + multiplied.tobytes()
+    data += b"\xef\1".ljust(494, b"\0") + b"\4" + struct.pack("<II", len(data), 0) + b"TRUEVISION-XFILE.\0"
+    assert np.abs(read_picture(data).pixels[..., :3].astype(int) - BARS).max() <= 2
+
+
+def test_beyond_the_first_frame_of_a_gif_it_is_transparent():
+    head = b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0, 0, 0) + b"," + struct.pack("<HHHHB", 1, 1, 2, 2, 0x80)
+    data = head + bytes([200, 40, 40, 9, 9, 9]) + b"\2\3\x84\x51\0\0;"  # all of the first colour
+    pixels = read_picture(data).pixels
+    assert pixels[1:3, 1:3].tolist() == [[[200, 40, 40, 255]] * 2] * 2
+    assert not pixels[0].any() and not pixels[3].any() and not pixels[:, 0].any()
+
+
 @pytest.mark.parametrize("scale", [None, 2, 1.5, 3])
 def test_a_texture_that_repeats_stays_without_a_seam(scale, model):
     y, x = np.mgrid[:48, :64]

@@ -202,6 +202,9 @@ def test_a_second_picture_and_a_gain_map_are_said():
     data = file.getvalue()
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:]
     assert read_picture(data).note == "its gain map is left out"
+    iso = b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"
+    data = file.getvalue()[:2] + b"\xff\xe2" + struct.pack(">H", len(iso) + 2) + iso + file.getvalue()[2:]
+    assert read_picture(data).note == "its gain map is left out"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -4,6 +4,7 @@ import io
 import random
 import subprocess
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,3 +107,8 @@ def test_what_a_format_has_no_place_for_is_said(tmp_path, upscale):
             else []
         )
     assert "no place" not in str(upscale(tmp_path / "a.png", tmp_path / "c.webp", "--strip-metadata")[1])
+
+
+def test_other_codings_of_jpeg_are_named():
+    with pytest.raises(SRGANError, match="JPEG of a kind that is not supported"):
+        read_picture(imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8)))

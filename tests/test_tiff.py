@@ -195,3 +195,23 @@ def test_sensor_data_are_refused_with_a_hint():
         writer.write(photograph(60, 80)[..., 0].astype(np.uint16), photometric="cfa", metadata=None)
     with pytest.raises(SRGANError, match="raw data; develop it first"):
         read_picture(file.getvalue())
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 11, 65535])
+def test_an_orientation_that_there_is_not_changes_nothing(orientation):
+    data = written(BARS, photometric="rgb", extratags=[(274, 3, 1, orientation, True)])
+    np.testing.assert_array_equal(read_picture(data).pixels, BARS)
+
+
+def test_the_orientation_is_in_the_tag_or_in_xmp():
+    for tag in ((274, 1, 1, 6, True), (274, 4, 1, 6, True), (700, 1, 24, b'<x tiff:Orientation="6"/>', True)):
+        data = written(BARS, photometric="rgb", extratags=[tag])
+        np.testing.assert_array_equal(read_picture(data).pixels, np.rot90(BARS, -1))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_big_tiff_keeps_its_exif(order):
+    tags = [(271, 2, 6, "Nikon", True), (274, 3, 1, 6, True), (306, 2, 20, "2024:05:06 07:08:09", True)]
+    picture = read_picture(written(BARS, photometric="rgb", bigtiff=True, byteorder=order, extratags=tags))
+    assert picture.exif[271] == "Nikon" and picture.exif[306] == "2024:05:06 07:08:09"
+    np.testing.assert_array_equal(picture.pixels, np.rot90(BARS, -1))

@@ -2,8 +2,10 @@
 
 import copy
 import pickle
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,10 +63,14 @@ def test_pillows_modes_work_or_are_refused_in_words(upscaler):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"scale": "2"}, {"scale": float("nan")}, {"tile": "64"}, {"tile": 64.5}, {"alpha": "x"}]
+    "wrong",
+    [
+        *({"scale": "2"}, {"scale": float("nan")}, {"tile": "64"}, {"tile": 64.5}, {"alpha": "x"}),
+        *({"strength": "0.5"}, {"strength": None}, {"fit": 5}, {"fit": "9x9"}, {"pixel_model": 5, "strength": 0.5}),
+    ],
 )
 def test_settings_of_the_wrong_kind_are_refused(wrong, model):
-    with pytest.raises(UsageError, match=next(iter(wrong))):
+    with pytest.raises(UsageError, match="model" if "pixel_model" in wrong else next(iter(wrong))):
         Upscaler(model, **wrong)
 
 
@@ -79,6 +85,25 @@ def test_an_upscaler_can_be_pickled_and_copied(model):
     for again in (pickle.loads(pickle.dumps(upscaler)), copy.deepcopy(upscaler), copy.copy(upscaler)):
         np.testing.assert_array_equal(again(photograph(20, 30)), expected)
         assert (again.scale, again.alpha, again.tile) == (2, "data", 64)
+
+
+def test_a_pickled_upscaler_finds_its_models_from_another_folder(model, tmp_path, monkeypatch):
+    shutil.copy(model, tmp_path / "a.keras")
+    pixel = make_model(tmp_path / "b.keras", seed=1, skip="bilinear")
+    monkeypatch.chdir(tmp_path)
+    upscaler = Upscaler("a.keras", precision="float32", pixel_model=Path("b.keras"), strength=0.5)
+    pickled = pickle.dumps(upscaler)
+    monkeypatch.chdir("/")
+    result = pickle.loads(pickled)(photograph(20, 30))
+    np.testing.assert_array_equal(result, upscaler(photograph(20, 30)))
+    whole = Upscaler(pixel, precision="float32")(photograph(20, 30))
+    assert (result != whole).any()
+
+
+def test_what_is_no_frame_is_refused(upscaler):
+    for wrong in (None, Image.new("RGB", (8, 8))):
+        with pytest.raises(UsageError, match="a frame is"):
+            list(upscaler.clip([wrong]))
 
 
 def test_an_upscaler_goes_into_a_pool_of_processes(model):

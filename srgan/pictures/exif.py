@@ -17,6 +17,8 @@ ORIENTATION = 0x0112
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
+_POINTERS = 4, 13, 16, 18  # types of a directory's place: LONG and IFD, LONG8 and IFD8 of BigTIFF
+_BIG = b"+\0", b"\0+"
 _MOST_BYTES = 2**26
 _UNICODE = b"UNICODE\0"  # what comments in UTF-16 begin with, which has the byte order of the numbers
 
@@ -61,15 +63,17 @@ class Exif:
 
     @classmethod
     def parse(cls, data: bytes) -> "Exif | None":
-        """EXIF of the bytes of a TIFF structure, with or without "Exif" before it; None if there is none in it."""
+        """EXIF of the bytes of a TIFF or BigTIFF structure, with or without "Exif" before it; None if there is none in it."""
         data = data.removeprefix(b"Exif\0\0")
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             return None
-        first = dict(_entries(data, order, struct.unpack(order + "I", data[4:8])[0]))
+        first = dict(_entries(data, order))
         photo = _directory(data, order, first.pop(_EXIF, None))
         gps = _directory(data, order, first.pop(_GPS, None))
-        interop = _directory(data, order, photo.pop(_INTEROP, None))
+        interop = _directory(data, order, photo.get(_INTEROP))
+        if interop or _INTEROP in photo and photo[_INTEROP].type in _POINTERS:
+            del photo[_INTEROP]
         return cls(order, first, photo, gps, interop) if first or photo or gps else None
 
     def __getitem__(self, tag: int):
@@ -187,23 +191,31 @@ class Exif:
 
 
 def _directory(data, order, pointer):
-    if pointer is None or pointer.type not in (_LONG, 13) or pointer.count != 1:
+    if pointer is None or pointer.type not in _POINTERS or pointer.count != 1:
         return {}
-    return dict(_entries(data, order, struct.unpack(order + "I", pointer.data)[0]))
+    return dict(_entries(data, order, int.from_bytes(pointer.data, "little" if order == "<" else "big")))
 
 
-def _entries(data, order, start) -> Iterator[tuple[int, Entry]]:
-    """Yield the tags of the directory at `start` whose values lie inside the data; the first of each number."""
-    if not 8 <= start <= len(data) - 2:
+def _entries(data, order, start=None) -> Iterator[tuple[int, Entry]]:
+    """Yield the tags of the directory at `start`, None: of the first, whose values lie inside the data; the first of each
+    number.
+    """
+    side, letter, counted = (8, "Q", "Q") if data[2:4] in _BIG else (4, "I", "H")
+    if start is None:
+        (start,) = struct.unpack(order + letter, data[side : 2 * side])
+    first, step = start + struct.calcsize(counted), 4 + 2 * side
+    if not start >= 8 or first > len(data):
         return
     seen, total = set(), 0
-    (count,) = struct.unpack(order + "H", data[start : start + 2])
-    for place in range(start + 2, min(start + 2 + 12 * count, len(data) - 11), 12):
-        tag, kind, number, value = struct.unpack(order + "HHII", data[place : place + 12])
+    (count,) = struct.unpack(order + counted, data[start:first])
+    for place in range(first, min(first + step * count, len(data) - step + 1), step):
+        tag, kind, number, value = struct.unpack(f"{order}HH2{letter}", data[place : place + step])
         length = _SIZES.get(kind, 0) * number
         if kind not in _SIZES or tag in seen or total + length > _MOST_BYTES:
             continue
-        content = data[place + 8 : place + 8 + length] if length <= 4 else data[value : value + length]
+        if length <= side:
+            value = place + 4 + side
+        content = data[value : value + length]
         if len(content) == length:
             seen.add(tag)
             total += length
@@ -248,7 +260,7 @@ def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, i
     with open(path, "r+b") as file:
         data = file.read()
         order = "<" if data[:2] == b"II" else ">"
-        directory = dict(_entries(data, order, struct.unpack(order + "I", data[4:8])[0]))
+        directory = dict(_entries(data, order))
         if exif:
             directory = _in_order(exif.first, exif.order, order) | directory
         for tag, content in ((_XMP, xmp), (_IPTC, iptc)):

@@ -1,4 +1,4 @@
-"""Formats that can have more than 8 bits, which Pillow would cut off: AVIF, HEIC, JPEG 2000 and PNM."""
+"""Formats that can have more than 8 bits, which Pillow would cut off: AVIF, HEIC and PNM."""
 
 import io
 import struct
@@ -13,7 +13,6 @@ from srgan.pictures.metadata import Decoded
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow
 
 _SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.273 that need no mention
-_S_YCC = 18  # JPEG 2000's number for colours coded as luma and chroma
 
 
 def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
@@ -57,22 +56,6 @@ def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
         colour={} if icc else _nclx(data),
         notes=[f"the first of {len(heif)} pictures in it is taken"] if len(heif) > 1 else [],
     )
-
-
-def decode_jpeg_2000(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
-    width, height, bits = _jpeg_2000_size(data)
-    refuse_large(width, height)
-    space, icc = _jpeg_2000_colours(data)
-    if max(bits) <= 8:
-        decoded = decode_with_pillow(data, kind, refuse_large)
-    else:
-        import imagecodecs
-
-        if len(set(bits)) > 1 or max(bits) > 16 or len(bits) > 4 or space == _S_YCC:
-            raise ValueError("JPEG 2000 of this kind is not supported")
-        decoded = Decoded(full_range(_with_channels(imagecodecs.jpeg2k_decode(data)), bits[0]))
-    decoded.icc = icc
-    return decoded
 
 
 def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
@@ -125,27 +108,3 @@ def _avif_bits(data):
     place = data.find(b"av1C")
     flags = data[place + 6] if 0 <= place < len(data) - 6 else 0
     return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
-
-
-def _jpeg_2000_size(data):
-    """Width, height and the bits of each component, by the codestream's marker SIZ."""
-    place = data.find(b"\xff\x4f\xff\x51")
-    if place < 0 or len(data) < place + 42:
-        raise ValueError("it is cut off")
-    right, lower, left, upper = struct.unpack(">4I", data[place + 8 : place + 24])
-    (count,) = struct.unpack(">H", data[place + 40 : place + 42])
-    components = data[place + 42 : place + 42 + 3 * count : 3]
-    if not components or any(value & 128 for value in components):
-        raise ValueError("JPEG 2000 of this kind is not supported")
-    return right - left, lower - upper, [(value & 127) + 1 for value in components]
-
-
-def _jpeg_2000_colours(data):
-    """The number of the colour space, or None, and the profile, or None, by the box colr."""
-    place = data.find(b"colr", 0, data.find(b"\xff\x4f\xff\x51"))
-    if place < 4:
-        return None, None
-    length = struct.unpack(">I", data[place - 4 : place])[0]
-    if data[place + 4] == 2:
-        return None, data[place + 7 : place - 4 + length]
-    return struct.unpack(">I", data[place + 7 : place + 11])[0], None

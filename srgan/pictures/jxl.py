@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from srgan.pictures.arrays import unpremultiplied
-from srgan.pictures.metadata import Decoded
+from srgan.pictures.boxes import boxes
+from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.profiles import srgb_to_linear
 
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -20,8 +21,8 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     import imagecodecs
 
-    boxes = _boxes(data) if data.startswith(CONTAINER) else {b"jxlc": data}
-    codestream = boxes.get(b"jxlc") or boxes.get(b"jxlp", b"")[4:]
+    found = boxes(data) if data.startswith(CONTAINER) else {b"jxlc": data}
+    codestream = found.get(b"jxlc") or found.get(b"jxlp", b"")[4:]
     if not codestream.startswith(CODESTREAM):
         raise ValueError("it is cut off")
     width, height, colour, is_premultiplied, is_animation = _header(_Bits(codestream[2:]))
@@ -35,9 +36,11 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     if is_premultiplied and pixels.shape[2] in (2, 4):
         straight = unpremultiplied(pixels[..., :-1], pixels[..., -1:])
         pixels = np.concatenate([straight, pixels[..., -1:]], axis=2)
-    exif = boxes.get(b"Exif", b"")[4:]
+    if (compressed := found.get(b"brob", b"")) and compressed[:4] not in found:
+        found[compressed[:4]] = or_none(lambda: imagecodecs.brotli_decode(compressed[4:])) or b""
+    exif = found.get(b"Exif", b"")[4:]
     notes = ["its first frame is taken"] if is_animation else []
-    return Decoded(pixels, orientation=1, exif=exif, xmp=boxes.get(b"xml "), colour=colour, notes=notes)
+    return Decoded(pixels, orientation=1, exif=exif, xmp=found.get(b"xml "), colour=colour, notes=notes)
 
 
 def encode_jxl(pixels: np.ndarray, quality: int, lossless: bool, exif: bytes | None, xmp: bytes | None) -> bytes:
@@ -60,22 +63,6 @@ def encode_jxl(pixels: np.ndarray, quality: int, lossless: bool, exif: bytes | N
 
 def _box(name, content):
     return struct.pack(">I", 8 + len(content)) + name + content
-
-
-def _boxes(data):
-    """The first box of each name."""
-    boxes, place = {}, 0
-    while place + 8 <= len(data):
-        length, name = struct.unpack(">I4s", data[place : place + 8])
-        start = place + 8
-        if length == 1:
-            length, start = struct.unpack(">Q", data[start : start + 8].rjust(8, b"\0"))[0], start + 8
-        end = len(data) if length == 0 else place + length
-        if end < start:
-            break
-        boxes.setdefault(name, data[start:end])
-        place = end
-    return boxes
 
 
 class _Bits:

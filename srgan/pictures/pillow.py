@@ -4,8 +4,9 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from srgan.pictures.arrays import unpremultiplied
 from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.profiles import convert_to_srgb
@@ -21,8 +22,6 @@ def decoded_from_pillow(image, pixels=None):
         notes.append(f"the first of {frames} {kind} is taken")
     xmp = info.get("xmp")
     xmp = xmp if isinstance(xmp, bytes) else None
-    if image.format in ("JPEG", "MPO") and b"hdrgm:" in (xmp or b""):
-        notes.append("its gain map is left out")
     iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
     if pixels is None:
         image.load()
@@ -49,23 +48,56 @@ def _palette(image):
 def decode_with_pillow(data, kind, refuse_large):
     if kind == "JPEG" and (bits := jpeg_bits(data)) > 8:
         raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
-    with Image.open(io.BytesIO(data), formats=[kind] if kind != "JPEG" else ["JPEG", "MPO"]) as image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    except UnidentifiedImageError as error:
+        raise ValueError(f"damaged, or {kind} of a kind that is not supported") from error
+    with image:
         refuse_large(image.width, image.height)
+        frame = getattr(image, "dispose_extent", None)  # of GIF: where its first frame lies
         decoded = decoded_from_pillow(image, decode_jpeg(data) if kind == "JPEG" else None)
     if kind == "JPEG":
         decoded.xmp = whole_xmp(data, decoded.xmp)
-    if kind == "TGA" and not _tga_has_alpha(data) and decoded.pixels.shape[2] in (2, 4):
-        decoded.pixels = decoded.pixels[..., :-1]
+    if kind == "TGA":
+        decoded.pixels = _with_tga_alpha(decoded.pixels, data)
+    if frame and frame != (0, 0, *image.size):
+        decoded.pixels, decoded.palette = _within(decoded.pixels, frame), None
     return decoded
 
 
-def _tga_has_alpha(data):
-    """Whether a TGA file's alpha is one: by the number of its bits, and by its extension area where it has that."""
+def _within(pixels, box):
+    """The pixels, transparent outside of a box, as browsers show a GIF whose first frame is smaller than the picture."""
+    left, upper, right, lower = box
+    outside = np.ones(pixels.shape[:2], bool)
+    outside[upper:lower, left:right] = False
+    if not outside.any():
+        return pixels
+    if pixels.shape[2] in (1, 3):
+        pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2)
+    pixels[outside] = 0
+    return pixels
+
+
+def _with_tga_alpha(pixels, data):
+    """A TGA file's pixels with the alpha that it declares."""
+    if pixels.shape[2] in (1, 3):
+        return pixels
+    colour, alpha = pixels[..., :-1], pixels[..., -1:]
+    attributes = _tga_attributes(data)
+    if attributes in (0, 1, 2):
+        return colour
+    if data[16] == 16 and data[2] in (2, 10):  # which Pillow inverts
+        alpha = 255 - alpha
+    return np.concatenate([unpremultiplied(colour, alpha) if attributes == 4 else colour, alpha], axis=2)
+
+
+def _tga_attributes(data):
+    """What a TGA file's attribute bits are: 0 to 2 no alpha, 3 alpha, 4 alpha that the colours are multiplied by."""
     if not data[17] & 15:
-        return False
+        return 0
     if data[-18:].startswith(b"TRUEVISION-XFILE.") and (place := struct.unpack("<I", data[-26:-22])[0]):
-        return data[place + 494 : place + 495] not in (b"\0", b"\1", b"\2")
-    return True
+        return next(iter(data[place + 494 : place + 495]), 3)
+    return 3
 
 
 def pillow_pixels(image: Image.Image) -> np.ndarray:

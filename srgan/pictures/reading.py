@@ -15,7 +15,8 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.formats import content_format, refuse_raw
-from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_jpeg_2000, decode_pnm
+from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm
+from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture
@@ -24,6 +25,8 @@ from srgan.pictures.png import read_chunks
 from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
 
 _DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
+# As Ultra HDR, ISO 21496-1 and Apple announce gain maps in JPEG, and the last three in HEIC, AVIF and JPEG XL.
+_GAIN_MAPS = b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b":aux:hdrgainmap", b"\0\0tmap", b"jhgm\0"
 
 
 def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = None) -> Picture:
@@ -38,8 +41,8 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
     name = "standard input" if isinstance(source, bytes) else source
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        raise SRGANError(f"{name}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # the latter of a name that there cannot be
+        raise SRGANError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if not data:
         raise SRGANError(f"{name}: is empty")
 
@@ -59,7 +62,10 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         kind = content_format(data)
         decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
         decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
-        return finish(decode.get(kind, decode_with_pillow)(data, kind, refuse_large))
+        decoded = decode.get(kind, decode_with_pillow)(data, kind, refuse_large)
+        if any(mark in data for mark in _GAIN_MAPS):
+            decoded.notes.append("its gain map is left out")
+        return finish(decoded)
     except SRGANError:
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data

@@ -42,7 +42,7 @@ class Page:
     """What a TIFF file holds of the picture: `pixels` as stored, not turned upright; the note says which page it is."""
 
     pixels: np.ndarray
-    orientation: int
+    orientation: int | None
     icc: bytes | None
     dpi: tuple[float, float] | None
     xmp: bytes | None
@@ -68,7 +68,7 @@ def read_tiff(data: bytes, refuse_large: Callable[[int, int], None]) -> Page:
         tags = page.tags
         return Page(
             np.ascontiguousarray(pixels),
-            _number(tags, 274, 1),
+            orientation if (orientation := _number(tags, 274, 0)) in range(1, 9) else None,
             icc,
             _resolution(tags),
             _bytes(tags, 700),

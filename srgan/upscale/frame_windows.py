@@ -14,12 +14,14 @@ def scenes(frames: Iterable[np.ndarray], is_cut: Callable[[np.ndarray, np.ndarra
     scene, before = 0, None
     for frame in frames:
         if (
-            frame.ndim != 3
+            not isinstance(frame, np.ndarray)
+            or frame.ndim != 3
             or not 1 <= frame.shape[2] <= 4
             or frame.dtype not in (np.uint8, np.uint16)
             or not frame.size
         ):
-            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {frame.dtype} {frame.shape}")
+            found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {found}")
         if before is not None and frame is not before:
             if frame.dtype == before.dtype and np.array_equal(frame, before):
                 frame = before

@@ -4,10 +4,10 @@ import logging
 import math
 import numbers
 import operator
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from os import PathLike
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,7 @@ from srgan import pictures
 from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.memory import require_addresses, require_memory
-from srgan.models import find_model
+from srgan.models import absolute, find_model
 from srgan.pictures import Picture
 from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
@@ -75,6 +75,7 @@ class Upscaler:
         device=None,
         threads=None,
     ):
+        model, pixel_model = absolute(model), absolute(pixel_model)
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         if overlap is not None and not (isinstance(overlap, numbers.Integral) and 0 <= overlap <= 256):
             raise UsageError(f"overlap: {overlap!r} is not a whole number of pixels from 0 to 256")
@@ -85,7 +86,7 @@ class Upscaler:
         if fit is not None:
             if scale is not None:
                 raise UsageError("fit: is in place of a scale; give one of them")
-            if len(fit) != 2 or not all(isinstance(side, numbers.Integral) and side > 0 for side in fit):
+            if np.shape(fit) != (2,) or not all(isinstance(side, numbers.Integral) and side > 0 for side in fit):
                 raise UsageError(f"fit: {fit!r} is not a width and a height in pixels")
         if alpha not in ALPHAS:
             raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
@@ -139,7 +140,7 @@ class Upscaler:
             return replace(picture, pixels=pixels, palette=None)
         if isinstance(picture, Image.Image):
             return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
-        if isinstance(picture, (str, bytes, PathLike)):
+        if isinstance(picture, (str, bytes, os.PathLike)):
             raise UsageError("a picture is an array or a Pillow picture, not a file's name; open the file first")
         array = np.asarray(picture)
         if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:

@@ -9,6 +9,7 @@ threads at once.
 """
 
 import logging
+import numbers
 from pathlib import Path
 
 from srgan.errors import SRGANError, UsageError
@@ -68,8 +69,8 @@ def load_engine(
         raise UsageError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}")
-    if not 0 <= strength <= 1:
-        raise UsageError(f"strength: {strength} is not between 0 and 1")
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
+        raise UsageError(f"strength: {strength!r} is not between 0 and 1")
     if activation not in (None, "prelu", "relu", "leaky_relu"):
         raise UsageError(f"activation: {activation!r} is none of prelu, relu, leaky_relu")
     if value_range not in (None, 1, 255):
