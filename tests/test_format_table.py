@@ -43,12 +43,12 @@ def written_row(kind, folder):
         xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>",
         iptc=b"\x1c\x02\x19\0\3cat",
         dpi=(300.0, 300.0),
-        text=((b"tEXt", b"Comment\0hello"),),
+        text=((b"tEXt", b"Comment\0hello"), (b"tEXt", b"Title\0hello")),
     )
     gray = again(colour[..., :1]).pixels.shape[2] == 1
     alpha = again(np.concatenate([colour, colour[..., :1]], axis=2)).pixels.shape[2] == 4
-    has = [gray, alpha, kept.icc, kept.exif, kept.xmp, kept.iptc, kept.dpi, kept.text]
-    return [bits, *(YES if each else NO for each in has)]
+    has = [gray, alpha, kept.icc, kept.exif, kept.xmp, kept.iptc, kept.dpi]
+    return [bits, *(YES if each else NO for each in has), [NO, "a comment", YES][len(kept.text)]]
 
 
 def table(folder):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 from upscaling import photograph
 
-from srgan.pictures import Picture, read_picture, read_rgb, write_picture
+from srgan.pictures import Picture, left_out, read_picture, read_rgb, write_picture
 from srgan.pictures.exif import Exif
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -174,6 +174,34 @@ def test_what_people_keep_in_their_pictures_survives(tmp_path):
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
         assert ImageCms.getProfileName(profile)  # Adobe RGB, as DCF's rule R03 says, is explicit
     assert np.abs(read_rgb(source).astype(int) - picture.pixels).mean() > 2
+
+
+@pytest.mark.parametrize("comment", [b"hello", "größer".encode(), b"gr\xf6\xdfer"])
+def test_comments_of_jpeg_and_gif_survive(comment, tmp_path):
+    for kind in ("JPEG", "GIF"):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(file, kind, comment=comment)
+        picture = read_picture(file.getvalue())
+        expected = "hello" if comment == b"hello" else "größer"
+        with Image.open(written(picture, tmp_path / "a.png")) as image:
+            image.load()
+            assert image.info["Comment"] == expected
+        with Image.open(written(read_picture(tmp_path / "a.png"), tmp_path / "a.jpg")) as image:
+            assert image.info["comment"] == expected.encode()
+        assert left_out(picture, "JPEG") == [] and left_out(picture, "WebP") == ["the texts Comment"]
+
+
+@pytest.mark.skipif(not EXIFTOOL, reason="needs exiftool")
+def test_metadata_of_gif_and_what_exiftool_writes_into_png_survive(tmp_path):
+    for suffix in (".gif", ".png"):
+        source = tmp_path / f"a{suffix}"
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(source)
+        arguments = ["-XMP-dc:Rights=me", "-m"] + ["-IPTC:Keywords=cat"] * (suffix == ".png")
+        subprocess.run([EXIFTOOL, "-q", "-overwrite_original", *arguments, str(source)], check=True)
+        for target in ("b.jpg", "b.png", "b.tif"):
+            target = written(read_picture(source), tmp_path / target)
+            kept = subprocess.check_output([EXIFTOOL, "-s3", "-XMP-dc:Rights", "-IPTC:Keywords", target], text=True)
+            assert kept.split() == (["me", "cat"] if suffix == ".png" else ["me"])
 
 
 def test_pngs_text_and_colours_survive(tmp_path):

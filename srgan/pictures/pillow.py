@@ -9,7 +9,10 @@ from PIL import Image, UnidentifiedImageError
 from srgan.pictures.arrays import unpremultiplied
 from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
+from srgan.pictures.png import comment_chunk
 from srgan.pictures.profiles import convert_to_srgb
+
+_GIF_XMP = b"!\xff\x0bXMP DataXMP"  # what comes before the XMP in a GIF; after it come 255, 254, 253, ... (XMP, part 3)
 
 
 def decoded_from_pillow(image, pixels=None):
@@ -22,13 +25,23 @@ def decoded_from_pillow(image, pixels=None):
         notes.append(f"the first of {frames} {kind} is taken")
     xmp = info.get("xmp")
     xmp = xmp if isinstance(xmp, bytes) else None
+    comment = info.get("comment")
+    text = [comment_chunk(comment)] if comment and isinstance(comment, bytes) else []
     iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
     if pixels is None:
         image.load()
     icc = info.get("icc_profile")
     if image.mode in ("CMYK", "LAB") and icc:
         image = or_none(lambda: convert_to_srgb(image, icc)) or image
-    metadata = {"icc": icc, "exif": exif, "dpi": info.get("dpi"), "xmp": xmp, "iptc": iptc, "notes": notes}
+    metadata = {
+        "icc": icc,
+        "exif": exif,
+        "dpi": info.get("dpi"),
+        "xmp": xmp,
+        "iptc": iptc,
+        "notes": notes,
+        "text": text,
+    }
     pixels = pillow_pixels(image) if pixels is None else pixels
     return Decoded(pixels, **metadata, palette=_palette(image) if image.mode == "P" else None)
 
@@ -58,6 +71,8 @@ def decode_with_pillow(data, kind, refuse_large):
         decoded = decoded_from_pillow(image, decode_jpeg(data) if kind == "JPEG" else None)
     if kind == "JPEG":
         decoded.xmp = whole_xmp(data, decoded.xmp)
+    if kind == "GIF" and (start := data.find(_GIF_XMP)) >= 0:
+        decoded.xmp = data[start + len(_GIF_XMP) :].partition(b"\1\xff\xfe\xfd")[0]
     if kind == "TGA":
         decoded.pixels = _with_tga_alpha(decoded.pixels, data)
     if frame and frame != (0, 0, *image.size):

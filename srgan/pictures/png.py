@@ -28,6 +28,7 @@ _STRIP = 2**20  # bytes that are compressed at a time
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _MOST_TEXT = 2**26  # bytes, decompressed
 _XMP = b"XML:com.adobe.xmp\0"
+_RAW_PROFILES = {b"Raw profile type " + name for name in (b"exif", b"APP1", b"iptc", b"xmp")}
 
 
 @dataclass
@@ -130,10 +131,12 @@ def _take_text(result, kind, content):
         text = _inflated(rest[2:].split(b"\0", 2)[-1])
     else:
         text = _inflated(rest[1:]) if kind == b"zTXt" else rest
-    if keyword in (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type iptc"):
+    if keyword in _RAW_PROFILES:
         profile = _raw_profile(text or b"")
         if keyword.endswith(b"iptc"):
-            result.iptc = result.iptc or profile
+            result.iptc = result.iptc or profile and iptc_of(profile)
+        elif keyword.endswith(b"xmp"):
+            result.xmp = result.xmp or profile
         elif profile and profile.startswith(b"Exif\0\0"):
             result.exif = result.exif or profile
         return
@@ -144,9 +147,47 @@ def _take_text(result, kind, content):
 def _raw_profile(text):
     """The bytes of a profile in ImageMagick's form: its name, its length and hexadecimal digits, in lines."""
     try:
-        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+        return bytes.fromhex(b"".join(text.lstrip().split(b"\n")[2:]).decode("ascii"))
     except ValueError:
         return None
+
+
+def comment_chunk(comment: bytes) -> tuple[bytes, bytes]:
+    """A comment, as JPEG and GIF have it, as a text chunk."""
+    if comment.isascii():
+        return b"tEXt", b"Comment\0" + comment
+    try:
+        text = comment.decode()
+    except UnicodeDecodeError:
+        text = comment.decode("latin-1")
+    return b"iTXt", b"Comment\0\0\0\0\0" + text.encode()
+
+
+def comment_of(text: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The comment among text chunks, in UTF-8; b"" where there is none."""
+    for kind, content in text:
+        keyword, _, rest = content.partition(b"\0")
+        if keyword != b"Comment":
+            continue
+        if kind == b"iTXt":
+            flag, rest = rest[:1], rest[2:].split(b"\0", 2)[-1]
+            return (_inflated(rest) or b"") if flag == b"\1" else rest
+        rest = (_inflated(rest[1:]) or b"") if kind == b"zTXt" else rest
+        return rest.decode("latin-1").encode()
+    return b""
+
+
+def iptc_of(profile: bytes) -> bytes:
+    """IPTC by itself, where it lies among Photoshop's resources."""
+    place = 0
+    while profile[place : place + 4] == b"8BIM":
+        number, name = struct.unpack(">HB", profile[place + 4 : place + 7])
+        start = place + 6 + (name + 2) // 2 * 2 + 4
+        end = start + int.from_bytes(profile[start - 4 : start])
+        if number == 0x0404:
+            return profile[start:end]
+        place = end + end % 2
+    return profile
 
 
 def _inflated(content):

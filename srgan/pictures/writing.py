@@ -17,7 +17,7 @@ from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_x
 from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
-from srgan.pictures.png import write_png
+from srgan.pictures.png import comment_of, write_png
 from srgan.pictures.profiles import gray_as_rgb_profile, profile_to_srgb
 
 _WITHOUT_GRAY = {"WebP", "AVIF"}
@@ -93,8 +93,10 @@ def left_out(picture: Picture, kind: str) -> list[str]:
         lost += [name for name, value in (("EXIF", picture.exif), ("XMP", picture.xmp)) if value]
     if picture.iptc and (kind in WITHOUT_IPTC or kind == "JPEG" and len(picture.iptc) > LARGEST_SEGMENT):
         lost.append("IPTC")
-    if picture.text and kind != "PNG":
-        names = {content.partition(b"\0")[0].decode("latin-1") for _, content in picture.text}
+    names = {content.partition(b"\0")[0].decode("latin-1") for _, content in picture.text if kind != "PNG"}
+    if kind == "JPEG" and len(comment_of(picture.text)) <= LARGEST_SEGMENT:
+        names.discard("Comment")
+    if names:
         lost.append(f"the texts {', '.join(sorted(names))}")
     return lost
 
@@ -141,6 +143,8 @@ def _write_pillow(picture, kind, path, quality, lossless):
         if "xmp" in options:
             options["xmp"], more = split_xmp(options["xmp"])
             extra += more
+        if 0 < len(comment := comment_of(picture.text)) <= LARGEST_SEGMENT:
+            options["comment"] = comment
         options |= {"quality": quality, "subsampling": chroma, "extra": extra}
     elif kind == "AVIF":
         options |= {"quality": quality, "subsampling": chroma}
