@@ -174,3 +174,49 @@ def test_a_pause_of_the_frames_while_the_sound_goes_on_stays(seconds, upscale, s
     distances = np.diff([float(time) for time in probe(tmp_path / "out.mkv")["times"]])
     assert distances.max() == pytest.approx(seconds + 1 / RATE, abs=0.01)
     assert packets(tmp_path / "out.mkv", "audio")[-1][0] == pytest.approx(seconds + 1, abs=0.1)
+
+
+# -- times that a container hides or does not say
+
+
+def ffmpeg(arguments, target):
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments.split(), target], check=True)
+    return target
+
+
+@pytest.mark.parametrize("codec", ["libx264 -bf 2", "libx264 -bf 0", "mpeg4 -bf 2", "mjpeg"])
+def test_avi_which_does_not_say_when_frames_are_shown(codec, upscale, soft, tmp_path):
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1:r=48000 -pix_fmt yuv420p -c:a pcm_s16le"
+    ffmpeg(f"{inputs} -c:v {codec}", tmp_path / "in.avi")
+    status, lines = upscale(tmp_path / "in.avi", tmp_path / "out.mkv", model=soft)
+    assert (status, len(lines)) == (0, 1), lines
+    times = [float(time) for time in probe(tmp_path / "out.mkv")["times"]]
+    np.testing.assert_allclose(times, np.arange(25) / 25, atol=0.002)
+    assert packets(tmp_path / "out.mkv", "audio")[0][0] == 0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_an_edit_list_hides_is_not_heard(suffix, upscale, soft, tmp_path):
+    """Cut without encoding: the file holds a second of sound before its first frame."""
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=3 -f lavfi -i sine=d=3:r=48000 -pix_fmt yuv420p -c:a aac"
+    ffmpeg(f"{inputs} -c:v libx264 -g 50", tmp_path / "long.mp4")
+    ffmpeg(f"-ss 1.3 -i {tmp_path / 'long.mp4'} -c copy", tmp_path / "in.mp4")
+    assert packets(tmp_path / "in.mp4", "audio")[0][0] < -0.9
+    status, lines = upscale(tmp_path / "in.mp4", tmp_path / f"out{suffix}", model=soft)
+    assert (status, len(lines)) == (0, 1), lines
+    first, sound = float(probe(tmp_path / f"out{suffix}")["times"][0]), packets(tmp_path / f"out{suffix}", "audio")
+    assert first <= 0.1 and -0.1 <= sound[0][0] - first <= 0 and abs(sound[-1][0] - first - 1.69) < 0.03
+
+
+def test_a_clip_that_begins_late_does_not_end_early(upscale, soft, tmp_path):
+    ffmpeg("-f lavfi -i testsrc2=s=32x24:r=25:d=1 -c:v libx264 -output_ts_offset 5", tmp_path / "in.mkv")
+    assert upscale(tmp_path / "in.mkv", tmp_path / "out.mkv", model=soft) == (
+        0, ["srgan: 1 done, 0 skipped, 0 failed, 25 frames, 0 replaced"])  # fmt: skip
+
+
+def test_short_packets_of_sound_are_not_moved(upscale, soft, tmp_path):
+    """TrueHD's, of which Matroska has several in a millisecond."""
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1:r=48000 -c:v libx264 -c:a truehd -strict -2"
+    ffmpeg(inputs, tmp_path / "in.mkv")
+    assert upscale(tmp_path / "in.mkv", tmp_path / "out.mkv", model=soft)[0] == 0
+    assert packets(tmp_path / "out.mkv", "audio") == packets(tmp_path / "in.mkv", "audio") != []

@@ -342,3 +342,34 @@ def test_sound_of_windows_is_converted_to_its_end(suffix, tmp_path):
     (line,) = write(tmp_path / "in.wmv", tmp_path / f"out{suffix}")
     assert "is converted to" in line
     assert np.abs(heard(tmp_path / f"out{suffix}", 1))[400:7800].reshape(-1, 100).max(1).min() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["s16le", "s16be", "s24le", "s24be", "s32le", "f64be"])
+def test_uncompressed_sound_in_mp4_is_no_noise_to_earlier_players(kind, tmp_path):
+    """As FFmpeg's own program of the system plays it, which takes 24 bits for 16."""
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=0.4 -f lavfi -i sine=d=0.4:r=48000"
+    coding = ["-c:v", "libx264", "-c:a", f"pcm_{kind}", tmp_path / "in.mov"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs.split(), *coding], check=True)
+    lines = write(tmp_path / "in.mov", tmp_path / "out.mp4")
+    assert ("is converted to AAC" in "".join(lines)) == (kind not in ("s16le", "s16be"))
+    raw = [
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-"], capture_output=True, check=True
+        ).stdout
+        for path in (tmp_path / "in.mov", tmp_path / "out.mp4")
+    ]
+    before, after = (np.frombuffer(data, np.float32)[2000:18000] for data in raw)
+    assert np.abs(before - after).max() < 0.02
+
+
+def test_languages_in_mov_are_kept_by_apples_names_or_named(tmp_path):
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=0.4" + " -f lavfi -i sine=d=0.4:r=48000" * 5
+    maps = " ".join(f"-map {index}" for index in range(6))
+    languages = ["eng", "deu", "nld", "gsw", "zho"]
+    tags = " ".join(f"-metadata:s:a:{index} language={name}" for index, name in enumerate(languages))
+    arguments = f"{inputs} {maps} {tags} -c:v libx264 -c:a aac".split()
+    subprocess.run(["ffmpeg", "-v", "error", *arguments, tmp_path / "in.mkv"], check=True)
+    (line,) = write(tmp_path / "in.mkv", tmp_path / "out.mov")
+    assert "audio stream 4 loses its language (gsw)" in line
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert [stream.language for stream in container.streams.audio] == ["eng", "ger", "dut", None, "chi"]

@@ -53,7 +53,9 @@ def write_container(
             for tags in (out.metadata, stream.metadata):
                 _move_timecode(tags, clip, keep_timecode)
             out.set_chapters(chapters(clip, source))
-            others = packets_of(clip, source, {track: add_track(out, source, track) for track in tracks})
+            copies = {track: add_track(out, clip, source, track) for track in tracks}
+            takes_packets = {track: new for track, new in copies.items() if new.type != "attachment"}
+            others = packets_of(clip, source, takes_packets)
         with usual_priority():
             out.start_encoding()
         for _, packet in heapq.merge(_video_packets(video, stream, encoding), others, key=lambda pair: pair[0]):

@@ -33,6 +33,7 @@ from srgan.errors import SRGANError, UsageError
 
 _SAMPLE = 40  # packets of a track that are tried
 _HARMLESS = {"UDTA parsing failed retrying raw"}  # of the title of a track in MP4, which is read all the same
+_LATE_PCM = ("pcm_f", "pcm_s24", "pcm_s32")
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 
 
@@ -98,9 +99,9 @@ def choose_tracks(
         has_timecode = any(key.lower() == "timecode" for key in [*source.metadata, *source.streams[original].metadata])
         names = {stream.index: name_of(stream) for stream in streams}
         refused = {
-            stream.index: "players from before 2023 do not know its codec in MP4"
+            stream.index: "players from before 2023 do not know its codec in MP4, or take it for 16 bits: noise"
             for stream in streams
-            if suffix == ".mp4" and stream.codec_context and stream.codec_context.name.startswith("pcm_f")
+            if suffix == ".mp4" and stream.codec_context and stream.codec_context.name.startswith(_LATE_PCM)
         }
         candidates = [stream.index for stream in streams if stream.type != "data"]
         conversions = {stream.index: conversion_of(stream, suffix) for stream in streams}
@@ -140,8 +141,10 @@ def choose_tracks(
                         problem = None
             if problem:
                 left_out(index, problem)
-            else:
-                chosen.append(track)
+                continue
+            chosen.append(track)
+            if lost := _lost_language(suffix, encoding, picture, clip, track, samples):
+                notice(f"{target}: {names[index]} loses its language ({lost}), which a {suffix} file has no code for")
     with wrap_write_errors(target):
         write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
     return chosen, has_timecode
@@ -216,11 +219,26 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
     return min(complaints, default=None)
 
 
+def _lost_language(suffix, encoding, picture, clip, track, samples):
+    """The language of a track that a file would not say, if there is one."""
+    with clip.open() as source:
+        language = source.streams[track.source_index].metadata.get("language", "und")
+    if suffix != ".mov" or language == "und":
+        return None
+    file = io.BytesIO()
+    if _problem(suffix, encoding, picture, clip, (track,), samples, file=file):
+        return None
+    file.seek(0)
+    with av.open(file, metadata_errors="replace") as container:
+        return None if container.streams[1].metadata.get("language", "und") != "und" else language
+
+
 def _read(file):
     """What FFmpeg complains of when it reads the begin of a file, and whether more than the frames and data is in it."""
     counts = defaultdict(int)
-    level = av.logging.get_level()
+    level, skip_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # of two files that are read one after the other, too
     try:
         with av.logging.Capture() as logs, av.open(file, metadata_errors="replace") as container:
             kinds = {stream.index: stream.type for stream in container.streams}
@@ -231,6 +249,7 @@ def _read(file):
                     break
     finally:
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(skip_repeated)
     complaints = {" ".join(re.sub(r"0x[0-9a-f]+|\d+", "#", message).split()) for _, _, message in logs}
     others = {
         index for index, kind in kinds.items() if index and (kind == "attachment" or kind != "data" and counts[index])

@@ -22,7 +22,16 @@ STALE_TAGS = {
     "alpha_mode",
     "vendor_id",
 }
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}  # as Matroska names them
+# Languages that Apple's list, of which .mov takes its codes, has by the other one of their two codes of ISO 639-2.
+_APPLE_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "hye": "arm", "kat": "geo"},
+    **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "mkd": "mac", "msa": "may", "mya": "bur", "bod": "tib"},
+    **{"cym": "wel", "eus": "baq"},
+}
 _GAP = b"\0\0"  # a sample of mov_text between two subtitles: FFmpeg makes them anew
+_TS_NONSTRICT = 0x20000  # FFmpeg's AVFMT_TS_NONSTRICT
+_BEFORE = Fraction(1, 10)  # seconds of sound before the first frame that a decoder may need to begin
 _UNKNOWN = 2**32 - 1  # FFmpeg's time of a subtitle that stands until the next one
 
 
@@ -44,9 +53,18 @@ def name_of(stream: Any) -> str:
     return f"{stream.type} stream {stream.index}" + (f" ({handler})" if handler else "")
 
 
-def add_track(container: Any, source: Any, track: Track) -> Any:
-    """A stream of `container` that takes the packets of a track."""
+def add_track(container: Any, clip: VideoFile, source: Any, track: Track) -> Any:
+    """A stream of `container` that takes the packets of a track, or an attachment, which takes none."""
     stream = source.streams[track.source_index]
+    name = stream.codec_context.name if stream.codec_context else ""
+    if (
+        stream.disposition & av.stream.Disposition.attached_pic
+        and container.format.name == "matroska"
+        and name in _COVERS
+    ):
+        with clip.open() as other:
+            picture = next(bytes(packet) for packet in other.demux(other.streams[track.source_index]) if packet.size)
+        return container.add_attachment(*_COVERS[name], picture)
     if track.codec:
         new = container.add_stream(track.codec)
         set_up(new.codec_context, stream)
@@ -64,6 +82,8 @@ def carry_over(stream: Any, new: Any, is_copy: bool = False) -> None:
         about = {
             key: value for key, value in about.items() if not key.startswith(("BPS", "NUMBER_OF_", "_STAT", "DURATION"))
         }
+    if new.container.format.name == "mov" and "language" in about:
+        about["language"] = _APPLE_LANGUAGES.get(about["language"], about["language"])
     new.metadata.update(about)
     new.disposition = int(stream.disposition)
 
@@ -96,17 +116,22 @@ def track_packets(clip: VideoFile, source: Any, copies: dict) -> Iterator[tuple[
         for track, stream in copies.items()
         if track.codec
     }
-    last: dict[int, int] = {}
+    due: dict[int, Fraction] = {}  # when the next packet may be decoded
 
     def placed(index, packets):
-        """The packets as those of the new stream, at ascending times by its clock, too."""
+        """The packets as those of the new stream, at ascending times by its clock, too; Matroska takes equal ones."""
         for packet in packets:
-            base = fraction(packet.time_base)
-            step = 1 if new[index] is None else max(1, math.ceil(fraction(new[index].time_base) / base))
-            packet.dts = max(packet.dts, last.get(index, packet.dts - step) + step)
+            stream, base = new[index], fraction(packet.time_base)
+            tick = base if stream is None else fraction(stream.time_base)
+            if packet.dts * base < due.get(index, packet.dts * base):
+                if tick < base:  # or short packets, with times in milliseconds, would be moved further and further
+                    packet.pts, packet.duration = round(packet.pts * base / tick), round(packet.duration * base / tick)
+                    packet.time_base = base = tick
+                packet.dts = math.ceil(due[index] / base)
             packet.pts = max(packet.pts, packet.dts)
-            last[index] = packet.dts
-            packet.stream = new[index] or streams[index]
+            strict = stream is None or not stream.container.format.flags & _TS_NONSTRICT
+            due[index] = packet.dts * base + tick * strict
+            packet.stream = stream or streams[index]
             yield packet.dts * base, packet
 
     for packet in _taken(clip, source, list(streams.values())):
@@ -137,6 +162,8 @@ def _taken(clip, source, streams):
             if is_subtitle:
                 _remember(packet, pts, begin, showing.setdefault(packet.stream.index, []))
             continue
+        if packet.stream.type == "audio" and pts * base < clip.begin - _BEFORE:
+            continue  # MP4 hides it by an edit list, the new container may not
         yield from itertools.chain.from_iterable(showing.values())
         showing.clear()
         packet.pts, packet.dts = pts - begin, dts - begin

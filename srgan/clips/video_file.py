@@ -70,11 +70,15 @@ class VideoFile:
             self.origin = Fraction(container.start_time or 0, 1_000_000)
             if not may_jump(container):
                 self.origin = max(self.origin, Fraction(0))
+            # AVI says when frames are decoded, not when they are shown, and begins at zero.
+            self._delay = self._decoding_delay() if container.format.name == "avi" else None
+            if self._delay is not None:
+                self.origin = Fraction(0)
             self.begin = self.origin + Fraction(start or 0)
             self.end = None if end is None else self.origin + Fraction(end)
             self.starts_later = bool(start)
             self.timeline = find_timeline(container, stream, self._duration * self.time_base)
-            self._length = float(self.timeline.length) if self.timeline.jumps else _length(stream)
+            self._length = float(self.timeline.length) if self.timeline.jumps else _length(stream, self.origin)
             self.count = self._count(container, stream, start, end)
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if self.timeline.jumps:
@@ -145,6 +149,18 @@ class VideoFile:
                     return frame
         raise SRGANError(f"{self.path}: no frame of it can be decoded")
 
+    def _decoding_delay(self):
+        """How long after its first packet the first frame leaves the decoder, in ticks of the stream."""
+        with self.open() as container:
+            stream, begin = self.video_stream(container), None
+            decoder = decoder_of(stream)
+            for packet in packets_until_error(container, stream):
+                begin = packet.dts if begin is None else begin
+                with contextlib.suppress(FFmpegError):
+                    for frame in decoder.decode(packet):
+                        return 0 if frame.dts is None or begin is None else frame.dts - begin
+        return 0
+
     def _is_transparent(self):
         with self.open() as container, contextlib.suppress(FFmpegError):
             frames = container.decode(self.video_stream(container))
@@ -198,6 +214,8 @@ class VideoFile:
                     container.seek(int(before / self.time_base), stream=stream)
             for packet in packets_until_error(container, stream):
                 move(packet)
+                if self._delay is not None:
+                    packet.pts = packet.dts
                 try:
                     decoded = decoder.decode(packet)
                 except FFmpegError:
@@ -205,6 +223,8 @@ class VideoFile:
                         heapq.heappush(lost, packet.pts)
                     continue
                 for frame in decoded:
+                    if self._delay is not None:
+                        frame.pts = None if frame.dts is None else frame.dts - self._delay
                     while lost and frame.pts is not None and lost[0] <= frame.pts:
                         if (time := heapq.heappop(lost)) != frame.pts:
                             yield time, None
@@ -245,14 +265,18 @@ def _description(container):
         av.logging.set_level(level)
 
 
-def _length(stream):
-    """Seconds that the video stream should last by what its file says; None: that does not say."""
+def _length(stream, origin):
+    """Seconds that the video stream should last by what its file says; None: that does not say.
+
+    Args:
+        origin: when the file begins; what a tag says may count from zero.
+    """
     if stream.duration and stream.time_base:
         return float(stream.duration * fraction(stream.time_base))
     tag = next((value for key, value in stream.metadata.items() if key.upper() == "DURATION"), "")  # Matroska's
     if match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", tag):
         hours, minutes, seconds = map(float, match.groups())
-        return 3600 * hours + 60 * minutes + seconds
+        return 3600 * hours + 60 * minutes + seconds - float(max(origin, 0))
     return None
 
 
