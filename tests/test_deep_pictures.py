@@ -140,7 +140,7 @@ def test_heic(bits):
 def test_heic_without_its_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr("srgan.pictures.high_bit_depth.find_spec", lambda name: None)
-    with pytest.raises(SRGANError, match=r"pip install 'srgan\[heif\]'"):
+    with pytest.raises(SRGANError, match=r"pip install '\.\[heif\]'"):
         read_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50)
 
 

@@ -109,7 +109,7 @@ def test_no_tag_of_any_type_costs_the_orientation_or_the_other_tags(kind, tmp_pa
             large = Picture(picture.pixels.repeat(2, 0).repeat(2, 1), exif=picture.exif)
             for suffix in (".jpg", ".tif") if tag % 3 == 0 else (".png",):
                 again = read_picture(written(large, tmp_path / f"a{suffix}")).exif
-                assert again.first[0x010F].data == b"Nikon\0" and again.orientation() == 1
+                assert again.first[0x010F].data == b"Nikon\0" and again.orientation() is None
                 for number, *_, value in photo[: 2 - (not is_gps and tag in (0x829A, 0x9003))]:
                     assert again.photo[number].data == value
                 if kind not in ("unknown", "beyond the end") and tag not in (0xA005, 0x927C, 0xA20E, 0x9214):
@@ -128,6 +128,49 @@ def test_xmp_says_the_orientation_where_exif_does_not(orientation, tmp_path):
         np.testing.assert_array_equal(read_picture(written(picture, tmp_path / "a.png")).pixels, upright)
         both = read_picture(jpeg(exif_of([], [], 1), segment))
         assert both.pixels.shape == (20, 30, 3)  # EXIF's counts
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_xmp_of_every_encoding_is_read(encoding, tmp_path):
+    text = '<?xpacket?><x tiff:Orientation="6" dc:rights="größer"/>'
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + text.encode(encoding)
+    picture = read_picture(jpeg(segments=b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp))
+    assert picture.pixels.shape == (30, 20, 3)
+    again = read_picture(written(picture, tmp_path / "a.png"))
+    assert again.pixels.shape == (30, 20, 3) and "größer" in again.xmp.decode()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(
+            (1, b"\6"),
+            (2, b"6\0"),
+            (3, b"\6\0"),
+            (4, b"\6\0\0\0"),
+            (6, b"\6"),
+            (7, b"\6"),
+            (8, b"\6\0"),
+            (9, b"\6\0\0\0"),
+        ),
+        *((5, struct.pack("<II", 6, 1)), (10, struct.pack("<ii", 6, 1)), (11, struct.pack("<f", 6))),
+        *((12, struct.pack("<d", 6)), (3, b"\6\0\1\0")),
+    ],
+)
+def test_an_orientation_of_any_type_is_applied(entry):
+    kind, content = entry
+    sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+    tag = struct.pack("<HHI", 0x0112, kind, len(content) // sizes[kind])
+    place = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack("<I", 26)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + place + b"\0" * 4 + content
+    for doubled in (exif, b"Exif\0\0" + exif):
+        segment = b"\xff\xe1" + struct.pack(">H", len(doubled) + 2) + doubled
+        assert read_picture(jpeg(segments=segment)).pixels.shape == (30, 20, 3)
+
+
+def test_a_tag_with_the_number_of_the_interop_directory_and_another_type_survives(tmp_path):
+    picture = read_picture(jpeg(exif_of([(0xA005, 2, 4, b"abc\0")], [])))
+    assert read_picture(written(picture, tmp_path / "a.jpg")).exif.photo[0xA005].data == b"abc\0"
 
 
 def test_places_in_the_picture_are_turned_and_scaled(tmp_path):

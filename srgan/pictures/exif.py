@@ -4,6 +4,7 @@ Only the few values that upscaling changes are decoded. MakerNotes are left out:
 that only the camera's maker understands.
 """
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -64,7 +65,8 @@ class Exif:
     @classmethod
     def parse(cls, data: bytes) -> "Exif | None":
         """EXIF of the bytes of a TIFF or BigTIFF structure, with or without "Exif" before it; None if there is none in it."""
-        data = data.removeprefix(b"Exif\0\0")
+        while data.startswith(b"Exif\0\0"):  # twice in some
+            data = data.removeprefix(b"Exif\0\0")
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             return None
@@ -82,13 +84,14 @@ class Exif:
         decoded.load(self.tobytes())
         return decoded[tag]
 
-    def orientation(self) -> int:
-        """1 to 8; 1 where it says none."""
-        return self.numbers(self.first[ORIENTATION])[0] if self.has_orientation() else 1
-
-    def has_orientation(self) -> bool:
-        value = self.numbers(self.first.get(ORIENTATION))
-        return bool(value) and 1 <= value[0] <= 8
+    def orientation(self) -> int | None:
+        """1 to 8, of whatever type it is; None where it says none."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
+            alone = {ORIENTATION: self.first[ORIENTATION]}
+            value = replace(self, first=alone, photo={}, gps={}, interop={})[ORIENTATION]
+            value = value[0] if isinstance(value, tuple | bytes) else value
+            return int(value) if 1 <= int(value) <= 8 else None
+        return None
 
     def numbers(self, entry: Entry | None) -> tuple:
         """The values of a tag of integers, or ()."""
@@ -169,7 +172,7 @@ class Exif:
             places[name] = start
             start += _length(entries) if entries or name == "first" else 0
         for tags, tag, name in ((first, _EXIF, "photo"), (first, _GPS, "gps"), (photo, _INTEROP, "interop")):
-            if tag in tags:
+            if tags.get(tag) is pointer:
                 tags[tag] = Entry(_LONG, 1, struct.pack(self.order + "I", places[name]))
         head = (b"II*\0" if self.order == "<" else b"MM\0*") + struct.pack(self.order + "I", 8)
         return head + b"".join(

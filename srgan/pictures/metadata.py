@@ -1,6 +1,7 @@
 """What becomes of a file's metadata when it is read, and when the picture is written."""
 
 import contextlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,12 +59,13 @@ def finish(decoded: Decoded) -> Picture:
     """
     pixels, (height, width) = decoded.pixels, decoded.pixels.shape[:2]
     exif: Exif | None = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
-    orientation = decoded.orientation
+    xmp = decoded.xmp and (
+        or_none(lambda: decoded.xmp.decode(json.detect_encoding(decoded.xmp)).encode()) or decoded.xmp
+    )
+    orientation = decoded.orientation or (exif.orientation() if exif else None)
     if orientation is None:
-        orientation = exif.orientation() if exif else 1
-        if orientation == 1 and not (exif and exif.has_orientation()):
-            found = _XMP_ORIENTATION.search(decoded.xmp or b"")
-            orientation = int(found[2]) if found else 1
+        found = _XMP_ORIENTATION.search(xmp or b"")
+        orientation = int(found[2]) if found else 1
     icc = decoded.icc
     if exif and not icc and not decoded.colour and exif.is_adobe_rgb():
         icc = ADOBE_RGB
@@ -80,7 +82,7 @@ def finish(decoded: Decoded) -> Picture:
         exif=exif,
         dpi=_valid_dpi(decoded.dpi, orientation),
         note="; ".join(decoded.notes),
-        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", decoded.xmp) if decoded.xmp else None,
+        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
         iptc=decoded.iptc,
         text=tuple(decoded.text),
         colour=colour,
