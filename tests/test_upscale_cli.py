@@ -35,6 +35,13 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_name_that_begins_with_a_dash(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(Path("-a.png"))
+    assert main(["--model", str(model), "--", "-a.png", "out.png"]) == 0
+    assert Path("out.png").exists()
+
+
 def test_one_picture(model, tmp_path):
     source = save(tmp_path / "in.jpg", quality=95)
     done = run_command("upscale", source, tmp_path / "out.png", "--model", model)

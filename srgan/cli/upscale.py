@@ -21,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         save_addresses()  # before the first thread
         end_on_signals()
     parser = _upscale_parser()
-    arguments = parser.parse_intermixed_args(argv)
+    is_plain = "--" in (sys.argv if argv is None else argv)  # which parse_intermixed_args does not know
+    arguments = (parser.parse_args if is_plain else parser.parse_intermixed_args)(argv)
     if arguments.named_output is not None:
         arguments.input += [arguments.output] if arguments.output is not None else []
         arguments.output = arguments.named_output

@@ -59,9 +59,7 @@ def finish(decoded: Decoded) -> Picture:
     """
     pixels, (height, width) = decoded.pixels, decoded.pixels.shape[:2]
     exif: Exif | None = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
-    xmp = decoded.xmp and (
-        or_none(lambda: decoded.xmp.decode(json.detect_encoding(decoded.xmp)).encode()) or decoded.xmp
-    )
+    xmp = decoded.xmp and (or_none(partial(_in_utf8, decoded.xmp)) or decoded.xmp)
     orientation = decoded.orientation or (exif.orientation() if exif else None)
     if orientation is None:
         found = _XMP_ORIENTATION.search(xmp or b"")
@@ -88,6 +86,10 @@ def finish(decoded: Decoded) -> Picture:
         colour=colour,
         palette=decoded.palette if decoded.pixels.dtype == np.uint8 else None,
     )
+
+
+def _in_utf8(xmp):
+    return xmp.decode(json.detect_encoding(xmp)).encode()
 
 
 def metadata_of(picture: Picture) -> dict[str, Any]:
