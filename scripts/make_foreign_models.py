@@ -118,6 +118,8 @@ def compact():
     state = model.state_dict()
     save("compact-bfloat16.safetensors", state, model.float())
     save("compact-bfloat16-zip.pth", {"params": state}, model.float())
+    model = small(SRVGGNetCompact(num_feat=6, num_conv=0, upscale=2))
+    save("compact-short.pth", model.state_dict(), model)
     for kind in ("leakyrelu", "relu"):
         model = small(SRVGGNetCompact(num_feat=6, num_conv=2, upscale=2, act_type=kind))
         save(f"compact-{kind}.pth", model.state_dict(), model)

@@ -123,6 +123,7 @@ HOSTILE = {
     "deep": (b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "no tensors"),
     "cycle": (b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.", "no tensors"),
     "nothing": (b"\x80\x02", "damaged"),
+    "list": (b"\x80\x02].", "a list"),
 }
 
 
@@ -137,11 +138,19 @@ def test_strange_pickle_is_refused_and_never_run(name, form, tmp_path):
     assert not Path("/tmp/srgan-was-attacked").exists()
 
 
-@pytest.mark.parametrize("shape", [(1 << 40,), (9, 9), (-1,), (2,)])
-def test_tensor_outside_of_its_storage_is_refused(shape, tmp_path):
+@pytest.mark.parametrize(
+    ("shape", "step", "reason"),
+    [
+        *((shape, 1, "outside of its storage") for shape in ((1 << 40,), (9, 9), (-1,), (2,))),
+        ((1 << 40,), 0, "outside of its storage"),
+        ((1 << 30,), 0, "repeat the same few values"),
+        ((6,), 0, "not known here"),  # which is read, as of `Tensor.expand`
+    ],
+)
+def test_tensor_outside_of_its_storage_is_refused(shape, step, reason, tmp_path):
     class Tensor:
         def __reduce__(self):
-            return _rebuild_tensor_v2, (Storage(), 7, shape, tuple(1 for _ in shape), False, {})
+            return _rebuild_tensor_v2, (Storage(), 7, shape, tuple(step for _ in shape), False, {})
 
     class Storage:
         pass
@@ -168,7 +177,7 @@ def test_tensor_outside_of_its_storage_is_refused(shape, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", content.getvalue())
         archive.writestr("archive/data/0", bytes(32))
-    with pytest.raises(SRGANError, match="outside of its storage"):
+    with pytest.raises(SRGANError, match=reason):
         load_generator(path)
 
 
@@ -209,15 +218,37 @@ def _safetensors(path, **changes):
     ("changes", "reason"),
     [
         ({"body_2_bias": lambda values: None, "body_2_weight": lambda values: None}, "lacks body.2.weight"),
+        ({"body_2_bias": lambda values: None}, "lacks body.2.bias"),
         ({"body_2_weight": lambda values: values[:, :5].copy()}, "body.2 is .*needs"),
         ({"body_2_extra": lambda values: np.zeros(3, np.float32)}, "has no body.2.extra"),
         ({"body_2_weight": lambda values: values * np.float32("nan")}, "body.2 holds values that are no numbers"),
-        ({"other_weight": lambda values: np.zeros(3, np.float32)}, "not known here"),
+        ({"other_weight": lambda values: np.zeros(3, np.float32)}, "has no other.weight"),
+        ({"step": lambda values: np.array(3, np.float32)}, "has no step"),
     ],
 )
 def test_tensor_that_does_not_fit_is_named(changes, reason, tmp_path):
     with pytest.raises(SRGANError, match=reason):
         load_generator(_safetensors(tmp_path / "model.safetensors", **changes))
+
+
+@pytest.mark.parametrize(
+    "prefixes", [("params_ema.",), ("params_ema.", "params."), ("module.module.",), ("module.params.", "other.")]
+)
+def test_names_in_a_flat_file_may_have_words_in_front(prefixes, tmp_path):
+    """As in a .safetensors made of a .pth that had several networks in it."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(foreign("compact-x3"))
+    first, *others = prefixes
+    worse = {f"{other}{name}": values * 0 for other in others for name, values in tensors.items()}
+    path = tmp_path / "model.safetensors"
+    save_file({f"{first}{name}": values for name, values in tensors.items()} | worse, path)
+    if others == ["other."]:
+        with pytest.raises(SRGANError, match="not known here"):
+            load_generator(path)
+        return
+    made, wanted = load_generator(path), load_generator(foreign("compact-x3"))
+    assert all(np.array_equal(one, other) for one, other in zip(made.get_weights(), wanted.get_weights()))
 
 
 def test_what_a_file_does_not_say_is_told(caplog):

@@ -113,3 +113,26 @@ def test_what_spandrel_does_not_know_gets_one_line(tmp_path):
     with pytest.raises(SRGANError, match="known neither here nor to spandrel") as caught:
         Upscaler(unknown(tmp_path / "model.safetensors"))
     assert "\n" not in str(caught.value)
+
+
+@needs_torch
+@pytest.mark.parametrize("kind", ["plus", "gray"])
+def test_variant_of_a_known_network_is_left_to_spandrel(kind, tmp_path, monkeypatch):
+    import torch
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    torch.manual_seed(0)
+    channels = 1 if kind == "gray" else 3
+    network = ESRGAN(in_nc=channels, out_nc=channels, num_filters=8, num_blocks=1, scale=2, plus=kind == "plus").eval()
+    path = tmp_path / "model.pth"
+    torch.save(network.state_dict(), path)
+    lr = np.random.default_rng(1).random((40, 48, channels), np.float32)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy().clip(0, 1)
+    assert np.abs(Upscaler(path, precision="float32")(lr) - wanted).max() < 1e-4
+    monkeypatch.setattr(spandrel, "is_installed", lambda: False)
+    with pytest.raises(SRGANError, match=r"looks like RRDB.*(conv1x1|1 channels)") as caught:
+        from srgan.upscale.engines.conversion import _convert
+
+        _convert(path)
+    assert "\n" not in str(caught.value)

@@ -93,7 +93,7 @@ class Compact(Network):
     """How many times as wide and high the output is."""
     layout: Layout = "srgan"
     """`original` as its authors have it, for weights of other people."""
-    blocks: Count = 16
+    blocks: Annotated[int, Field(ge=0)] = 16
     """Convolutions of the body."""
     activation: Literal["prelu", "relu", "leaky_relu"] = "prelu"
     """Activation function."""

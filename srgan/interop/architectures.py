@@ -153,14 +153,15 @@ def _rrdb(checkpoint, options):
 
 
 def _is_compact(checkpoint):
-    return "body.0.weight" in checkpoint and all(name.startswith("body.") for name in checkpoint.tensors)
+    within = sum(name.startswith("body.") for name in checkpoint.tensors)
+    return "body.0.weight" in checkpoint and 2 * within > len(checkpoint.tensors)
 
 
 def _compact(checkpoint, options):
     last = checkpoint.count(r"body\.(\d+)\.") - 1
     blocks = last // 2 - 1
-    if last % 2 or not 0 < blocks <= _MOST_BLOCKS:
-        raise Unreadable(f"its last layer is body.{last}, where an even number from 4 on is expected")
+    if last % 2 or not 0 <= blocks <= _MOST_BLOCKS:
+        raise Unreadable(f"its last layer is body.{last}, where an even number from 2 on is expected")
     sources, assumed = {}, ()
     learned = "body.1.weight" in checkpoint
     for index in range(blocks + 1):
@@ -317,7 +318,7 @@ def _realplksr(checkpoint, options):
 
 def _dysample(checkpoint, name):
     """The weights of a `DySample`; at scale 1 the original samples without a convolution."""
-    scope, centres = checkpoint.convolution(f"{name}.scope")[0], checkpoint.take(f"{name}.init_pos")
+    (scope,), centres = checkpoint.convolution(f"{name}.scope", bias=False), checkpoint.take(f"{name}.init_pos")
     offset, offset_bias = checkpoint.convolution(f"{name}.offset")
     end, end_bias = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
     if f"{name}.end_conv.weight" in checkpoint:

@@ -33,18 +33,19 @@ class Checkpoint:
         self.used.add(name)
         return as_float32(self.tensors[name])
 
-    def convolution(self, name: str, shuffle: int = 1, unshuffle: int = 1) -> list[np.ndarray]:
-        """The kernel, (h, w, in, out), and the bias, where it has one, of a convolution.
+    def convolution(self, name: str, shuffle: int = 1, unshuffle: int = 1, bias: bool = True) -> list[np.ndarray]:
+        """The kernel, (h, w, in, out), and the bias of a convolution.
 
         Args:
             shuffle: a pixel shuffle by so much follows: its output channels in the order of `PixelShuffle`.
             unshuffle: a pixel unshuffle by so much comes before: its input channels in the order of `PixelUnshuffle`.
+            bias: whether the original has one.
         """
         kernel = self.take(f"{name}.weight")
         if kernel.ndim != 4:
             raise Unreadable(f"{name}.weight is {kernel.shape}, not the kernel of a convolution")
         kernel = kernel.transpose(2, 3, 1, 0)
-        weights = [kernel, self.take(f"{name}.bias")] if f"{name}.bias" in self else [kernel]
+        weights = [kernel, self.take(f"{name}.bias")] if bias else [kernel]
         weights = [_blocks_first(values, -1, shuffle, name) for values in weights]
         return [_blocks_first(weights[0], -2, unshuffle, name), *weights[1:]]
 

@@ -77,10 +77,9 @@ def build(network: Network, path: str | Path) -> "keras.Model":
 
 
 def _give(layer, network, path):
-    """Put a layer's weights into it, a bias of zeros where the file has none."""
+    """Put a layer's weights into it."""
     given = network.weights[layer.name]
     wanted = [tuple(weight.shape) for weight in layer.weights]
-    given = [*given, *(np.zeros(shape, np.float32) for shape in wanted[len(given) :] if len(shape) == 1)]
     shapes = [values.shape for values in given]
     if shapes != wanted:
         raise SRGANError(f"{path}: {network.names[layer.name]} is {shapes}, where the network needs {wanted}")

@@ -29,7 +29,8 @@ _WRAPPERS = (
     "net_g_ema",
     "net_g",
 )
-_PREFIXES = ("module.", "netG.", "generator.", "net_g_ema.", "net_g.")
+_FLAT = ("params_ema", "params", "state_dict")
+_PREFIXES = ("module.", "netG.", "generator.", "net_g_ema.", "net_g.", *(f"{word}." for word in _FLAT))
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
@@ -56,7 +57,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     try:
         with path.open("rb") as file, _mapped(file) as content:
-            return {name: np.array(values) for name, values in _state_dict(_read(content, file)).items()}
+            tensors = _state_dict(_read(content, file))
+            if sum(values.nbytes for values in tensors.values()) > 16 * len(content) + 2**20:
+                raise Unreadable("its tensors repeat the same few values many times over")
+            return {name: np.array(values) for name, values in tensors.items()}
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error
     except OSError as error:
@@ -186,13 +190,26 @@ def _state_dict(saved):
     pairs = saved.items() if isinstance(saved, dict) else ()
     tensors = {name: values for name, values in pairs if isinstance(name, str) and isinstance(values, np.ndarray)}
     if not tensors:
-        found = (
-            f"its keys are {', '.join(map(str, list(saved)[:5]))}"
-            if isinstance(saved, dict) and saved
-            else "it is empty"
-        )
+        if not isinstance(saved, dict):
+            found = "but one without a name" if isinstance(saved, np.ndarray) else f"but a {type(saved).__name__}"
+        else:
+            found = f"its keys are {', '.join(map(str, list(saved)[:5]))}" if saved else "it is empty"
         raise Unreadable(f"it holds no tensors of a network ({found})")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): values for name, values in tensors.items()}
-    return tensors
+    return _without_prefixes(tensors)
+
+
+def _without_prefixes(tensors):
+    """The tensors under the names that the network has for them.
+
+    A file without dictionaries in it, as .safetensors, may have the names of `_FLAT` in front of all of a network's names, and
+    then the first of them is taken as it would be of dictionaries.
+    """
+    for word in _FLAT:
+        inner = {name: values for name, values in tensors.items() if name.startswith(f"{word}.")}
+        if inner:
+            tensors = inner
+            break
+    prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)), None)
+    if prefix is None:
+        return tensors
+    return _without_prefixes({name.removeprefix(prefix): values for name, values in tensors.items()})

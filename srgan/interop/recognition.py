@@ -14,6 +14,10 @@ class UnknownNetwork(SRGANError):
     """A file holds tensors of a network that is none of ARCHITECTURES."""
 
 
+class AlteredNetwork(UnknownNetwork):
+    """A file's network looks like one of ARCHITECTURES, but a tensor is missing, left over or of another shape."""
+
+
 _COUNTERS = r"(^|\.)num_batches_tracked$"  # of batch normalisation in training
 
 
@@ -34,7 +38,7 @@ def read_network(path: str | Path, options: Options = DEFAULTS) -> Network:
     try:
         return _network(checkpoint, options)
     except UnknownNetwork as error:
-        raise UnknownNetwork(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error
 
@@ -49,12 +53,12 @@ def _network(checkpoint, options):
             settings, sources, assumed = architecture.settle(renamed, options)
             weights = {layer: source.weights(renamed) for layer, source in sources.items()}
         except Unreadable as error:
-            raise Unreadable(f"looks like {architecture.title}, but {error}") from error
+            raise AlteredNetwork(f"looks like {architecture.title}, but {error}") from error
         known = re.compile(f"{architecture.unused}|{_COUNTERS}")
         left = [key for key in renamed.tensors if key not in renamed.used and not known.search(key)]
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-            raise Unreadable(f"looks like {architecture.title}, which has no {left[0]}{more}")
+            raise AlteredNetwork(f"looks like {architecture.title}, which has no {left[0]}{more}")
         names = {layer: source.name for layer, source in sources.items()}
         return Network(name, settings, weights, names, assumed)
     found = ", ".join(f"{name} {tuple(values.shape)}" for name, values in list(checkpoint.tensors.items())[:3])

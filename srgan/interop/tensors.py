@@ -11,6 +11,7 @@ _SIZES = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "int64": "<i8", 
 DTYPES = {name: np.dtype(code) for name, code in _SIZES.items()}
 DTYPES |= {"int8": np.dtype("i1"), "uint8": np.dtype("u1"), "bool": np.dtype("?"), "bfloat16": BFLOAT16}
 _MOST_DIMENSIONS = 8
+_MOST_VALUES = 2**32
 
 
 class Unreadable(Exception):
@@ -21,13 +22,13 @@ def strided(storage: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.nd
     """The view of a flat storage with that offset, shape and strides, all in elements.
 
     Raises:
-        Unreadable: it reaches outside of the storage, or repeats its values.
+        Unreadable: it reaches outside of the storage.
     """
     numbers = (offset, *shape, *strides)
     valid = len(shape) == len(strides) <= _MOST_DIMENSIONS and all(type(n) is int and n >= 0 for n in numbers)
     if valid and 0 not in shape:
         last = offset + sum((size - 1) * step for size, step in zip(shape, strides))
-        valid = last < storage.size and math.prod(shape) <= storage.size
+        valid = last < storage.size and math.prod(shape) <= _MOST_VALUES  # more than in the storage where a step is 0
     if not valid or not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise Unreadable("it has a tensor that lies outside of its storage")
     if 0 in shape:

@@ -17,7 +17,7 @@ from srgan.files import temporary_folder
 from srgan.interop import spandrel
 from srgan.interop.architectures import DEFAULTS, Options
 from srgan.interop.onnx import is_onnx, read_onnx
-from srgan.interop.recognition import UnknownNetwork
+from srgan.interop.recognition import AlteredNetwork, UnknownNetwork
 from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.backend_errors import Inconvertible
@@ -66,10 +66,13 @@ def _convert(path, options=DEFAULTS):
 
         try:
             generator = load_generator(path, options)
-        except UnknownNetwork:
+        except UnknownNetwork as unknown:
             if not spandrel.is_installed():
                 raise
-            model, description, assumed = _of_graph(*spandrel.read_with_spandrel(path, options))
+            try:
+                model, description, assumed = _of_graph(*spandrel.read_with_spandrel(path, options))
+            except SRGANError as error:  # of an altered network, what it looks like says more
+                raise (unknown if isinstance(unknown, AlteredNetwork) else error) from error
         else:
             model, description = keras_to_openvino.from_keras(generator), describe(generator)
             assumed = getattr(generator, "assumed", "")
