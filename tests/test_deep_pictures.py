@@ -192,6 +192,14 @@ def test_other_formats_that_pillow_knows_are_not_opened():
         read_picture(file.getvalue())
 
 
+@needs_avif
+def test_what_pillow_cannot_identify_is_named():
+    file = io.BytesIO()
+    Image.fromarray(photograph(40, 60)).save(file, "AVIF")
+    with pytest.raises(SRGANError, match=r"\(damaged, or AVIF of a kind that is not supported\)"):
+        read_picture(file.getvalue()[:400])
+
+
 def test_a_second_picture_and_a_gain_map_are_said():
     file, frames = io.BytesIO(), [Image.fromarray(photograph(20, 30, top=top)) for top in (0, 50)]
     frames[0].save(file, "MPO", save_all=True, append_images=frames[1:])

@@ -4,7 +4,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from srgan.pictures.arrays import unpremultiplied
 from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, whole_xmp
@@ -61,11 +61,7 @@ def _palette(image):
 def decode_with_pillow(data, kind, refuse_large):
     if kind == "JPEG" and (bits := jpeg_bits(data)) > 8:
         raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
-    try:
-        image = Image.open(io.BytesIO(data), formats=[kind])
-    except UnidentifiedImageError as error:
-        raise ValueError(f"damaged, or {kind} of a kind that is not supported") from error
-    with image:
+    with Image.open(io.BytesIO(data), formats=[kind]) as image:
         refuse_large(image.width, image.height)
         frame = getattr(image, "dispose_extent", None)  # of GIF: where its first frame lies
         decoded = decoded_from_pillow(image, decode_jpeg(data) if kind == "JPEG" else None)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
@@ -57,6 +57,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         except SRGANError as error:
             raise SRGANError(f"{name}: {error}") from None
 
+    kind = ""
     try:
         refuse_raw(name)
         kind = content_format(data)
@@ -70,6 +71,8 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"damaged, or {kind} of a kind that is not supported"
         reason = "not enough memory" if is_out_of_memory(error) else reason
         raise SRGANError(f"{name}: cannot be read as a picture ({reason})") from error
 
