@@ -161,6 +161,26 @@ def test_a_gap_in_the_numbers_is_reported(numbers, missing, upscale, tmp_path):
         assert f"{missing[0]} numbers are missing between its frames, the first is {missing[1]}:" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["1.png", "2.png", "5.png", "note.png"], "2 numbers are missing between its frames, the first is 3:"),
+        (["a1.png", "a2.png", "a4.png", "b1.png", "b2.png"], "1 numbers are missing between its frames, the first is 3:"),
+        (["1.png", "01.png", "2.png"], "1 numbers are there more than once, the first is 1: all of these pictures are shown"),
+        (["f7.png", "f7.jpg", "f8.png"], "1 numbers are there more than once, the first is 7: all of these pictures are shown"),
+        (["09.15.01.png", "09.15.03.png", "09.16.30.png", "10.02.11.png", "10.40.00.png", "11.00.00.png",
+          "11.30.00.png", "12.00.00.png", "13.10.00.png"], None),
+    ],
+)  # fmt: skip
+def test_numbers_among_other_names_are_looked_at(names, message, upscale, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in names:
+        Image.fromarray(scene(1)[0]).save(tmp_path / "in" / name)
+    status, lines = upscale(tmp_path / "in", tmp_path / "out.mkv")
+    assert status == 0 and lines[-1].startswith(f"srgan: 1 done, 0 skipped, 0 failed, {len(names)} frames")
+    assert len(lines) == 1 + bool(message) and (message or "") in lines[0], lines
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_what_cannot_be_opened_is_a_damaged_frame_or_one_line(upscale, tmp_path, monkeypatch):
     folder = tmp_path / "in"

@@ -1,6 +1,7 @@
 """A folder of numbered pictures as a clip."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -44,12 +45,8 @@ class FrameFolder:
         if not self.files:
             raise SRGANError(f"{path}: no frames there" + (" in that time" if files else ""))
         self.count = len(self.files)
-        missing, number = _missing_numbers(self.files)
-        if missing:
-            notice(
-                f"{path}: {missing} numbers are missing between its frames, the first is {number}: what comes after "
-                "them follows without a gap, and is early"
-            )
+        for line in _check_numbers(self.files):
+            notice(f"{path}: {line}")
         first = next((picture for picture in map(_read, self.files) if picture is not None), None)
         if first is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
@@ -111,17 +108,30 @@ def _by_number(path):
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
-def _missing_numbers(files):
-    """How many numbers are left out between names that are numbered one by one, by the last number in each, and the first.
+def _check_numbers(files):
+    """What is said of the numbers of frames, by the last number in each name, as lines.
 
-    They are where most numbers are there, or follow the one before.
+    Numbers are missing where most are there, or follow the one before, among the names that are alike but for it.
     """
-    found = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem) for file in files]
-    if not all(found) or len({(match[1], match[3]) for match in found}) > 1:
-        return 0, None
-    numbers = sorted({int(match[2]) for match in found})
-    count = numbers[-1] - numbers[0] + 1 - len(numbers)
-    following = sum(after == before + 1 for before, after in pairwise(numbers))
-    if not count or count >= len(numbers) and 2 * following < len(numbers) - 1:
-        return 0, None
-    return count, next(before + 1 for before, after in pairwise(numbers) if after > before + 1)
+    groups: dict[tuple, list[int]] = {}
+    for file in files:
+        if match := re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem):
+            groups.setdefault((match[1], match[3]), []).append(int(match[2]))
+    missing, twice = [], []
+    for found in groups.values():
+        if 4 * len(found) < len(files):
+            continue  # no sequence, but times of day, say
+        numbers = sorted(set(found))
+        twice += [number for number, times in Counter(found).items() if times > 1]
+        count = numbers[-1] - numbers[0] + 1 - len(numbers)
+        following = sum(after == before + 1 for before, after in pairwise(numbers))
+        if count and (count < len(numbers) or 2 * following >= len(numbers) - 1):
+            first = next(before + 1 for before, after in pairwise(numbers) if after > before + 1)
+            missing.append((count, first))
+    if missing:
+        yield (
+            f"{sum(count for count, _ in missing)} numbers are missing between its frames, the first is {missing[0][1]}: "
+            "what comes after them follows without a gap, and is early"
+        )
+    if twice:
+        yield f"{len(twice)} numbers are there more than once, the first is {twice[0]}: all of these pictures are shown"
