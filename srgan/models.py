@@ -49,16 +49,21 @@ def list_models() -> list[str]:
     return [f"{name:{width}}  {text}" for name, text in about.items()]
 
 
-def default_notice(sources: Iterable[str | Path]) -> str:
+def default_notice(sources: Iterable[str | Path], drawings: bool = False) -> str:
     """What is said where no model was chosen: which one is taken, what it is for, and which suits lossless files better.
 
     Args:
-        sources: the inputs. Where all of them have a suffix of `LOSSLESS`, they are taken for sprites or drawings.
+        sources: the inputs, whose suffixes tell whether they can ever have been JPEGs.
+        drawings: whether they look like sprites or drawings, see `srgan.pictures.drawings`.
     """
     name = find_model().stem
     notice = f"model {name}, for {SHIPPED[name]}; --model picks another"
     suffixes = {Path(source).suffix.lower() for source in sources}
-    if suffixes and suffixes <= LOSSLESS and FOR_LOSSLESS in shipped_models() and name != FOR_LOSSLESS:
+    if FOR_LOSSLESS not in shipped_models() or name == FOR_LOSSLESS:
+        return notice
+    if drawings:
+        notice += f", and --model {FOR_LOSSLESS} suits sprites and drawings, which these seem to be"
+    elif suffixes and suffixes <= LOSSLESS:
         kinds = ", ".join(sorted(suffix[1:].upper() for suffix in suffixes))
         notice += f", and --model {FOR_LOSSLESS} suits what was never a JPEG, as most {kinds} files"
     return notice

@@ -37,6 +37,25 @@ def test_the_notice_of_the_default_says_what_it_is_for(names, hint):
     assert ("--model srresnet suits what was never a JPEG, as most PNG, TGA files" in notice) == hint
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize("kind", ["palette", "few colours", "even areas", "photograph"])
+def test_the_notice_of_the_default_tells_drawings_by_their_pixels(kind, name, tmp_path):
+    image = Image.fromarray(photograph(60, 90))
+    if kind == "palette":
+        image = image.quantize(16)
+    elif kind == "few colours":
+        image = image.quantize(200, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+    elif kind == "even areas":
+        image.paste((250, 250, 250), (0, 0, 90, 50))
+    lossless = {"lossless": True} if name.endswith("webp") else {}
+    image.save(tmp_path / name, **lossless)
+    done = run_command("upscale", tmp_path / name, tmp_path / "out.png", "--dry-run")
+    assert done.returncode == 0 and not done.stderr
+    done = run_command("upscale", tmp_path / name, tmp_path / "out.png")
+    assert ("srresnet suits sprites and drawings, which these seem to be" in done.stderr) == (kind != "photograph")
+    assert ("what was never a JPEG" in done.stderr) == (kind == "photograph" and name == "a.png")
+
+
 def test_kinds_that_are_no_pictures_are_counted(upscale, tmp_path):
     save(tmp_path / "in" / "a.jpg")
     for name in ("b.mov", "c.CR2", "d.cr2", "README"):
@@ -86,6 +105,18 @@ def test_short_options(model, tmp_path):
     assert Image.open(target).size == (60, 40)
     quiet = run_command("upscale", "-q", "-m", model, source, target)
     assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
+def test_every_command_has_the_short_options(tmp_path):
+    printed = run_command("train", "-c", "sample", "-p", tmp_path, "-o", tmp_path / "run", "--print")
+    assert printed.returncode == 0 and f"pictures: {tmp_path}" in printed.stdout
+    save(tmp_path / "in" / "deep" / "a.png")
+    done = run_command("compare", "-r", tmp_path / "in", "-m", "nothing", "-s", "2", "-o", tmp_path / "out")
+    assert done.returncode == 2 and "nothing: no such model" in done.stderr
+    done = run_command("evaluate", "-r", "--data", tmp_path / "in", "-m", "nothing", "-s", "2")
+    assert done.returncode == 2 and "nothing: no such model" in done.stderr
+    done = run_command("export", "-m", "nothing", tmp_path / "a.onnx")
+    assert done.returncode == 2 and "nothing: no such model" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--scale", "big", "a", "b"], ["--colour", "a", "b"], ["a.png"], []])

@@ -247,3 +247,20 @@ def test_among_clips_it_says_how_many_are_left(count, number, model, tmp_path):
     said = ended(process, number)
     rest = f"0 of {count} clips done, {count} left; the same command with --skip-existing does the rest\n"
     assert said.startswith("srgan: interrupted: ") and said.endswith(rest), said
+
+
+@each_with_a_signal("count", [1, 40])
+def test_among_pictures_it_counts_the_clips_that_wait(count, number, model, tmp_path):
+    inputs = [tmp_path / "wait.mkv", *(tmp_path / f"{index}.png" for index in range(count))]
+    make_video(inputs[0], scene(6))
+    for path in inputs[1:]:
+        Image.fromarray(photograph(90, 80)).save(path)
+    stage = "srgan.upscale.engines.openvino_engine:OpenVINOEngine.__call__"
+    process = started(
+        "upscale", *inputs, f"{tmp_path}/out/", "-m", model, stage=stage, mark=tmp_path / "mark", computing=True
+    )
+    wait_for((tmp_path / "mark").exists, process)
+    rest = (
+        f"0 of {count} picture{'s' * (count > 1)} done, {count} and 1 clip left; the same command with --skip-existing"
+    )
+    assert ended(process, number) == f"srgan: interrupted: {rest} does the rest\n"

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of them, or of a test set with HR below")
-    add("--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
+    add("-o", "--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
     add_models(add, " (default: all shipped, or with --prediction-dir none)")
     add("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
     add_damage(add)

@@ -8,7 +8,7 @@ from pathlib import Path
 def add_models(add: Callable, what: str = "") -> None:
     """The options that say what is measured."""
     add(
-        "--model",
+        *("-m", "--model"),
         nargs="+",
         action="extend",
         metavar="[NAME=]MODEL[@STRENGTH]",
@@ -30,8 +30,14 @@ def add_models(add: Callable, what: str = "") -> None:
         help="pictures that another program made, named as the originals, with or without something behind: baby.png, "
         "baby_x4.png; a folder, or one file for one picture",
     )
-    add("--scale", type=int, metavar="N", help="how much smaller the low resolutions are (default: as the models, 4)")
-    add("--recursive", action="store_true", help="take the folders in a folder, too")
+    add(
+        "-s",
+        "--scale",
+        type=int,
+        metavar="N",
+        help="how much smaller the low resolutions are (default: as the models, 4)",
+    )
+    add("-r", "--recursive", action="store_true", help="take the folders in a folder, too")
 
 
 def add_damage(add: Callable) -> None:

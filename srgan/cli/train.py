@@ -22,13 +22,13 @@ def main(argv: list[str] | None = None) -> int:
         "  srgan-train --config coco --print > mine.yaml",
     )
     parser.add_argument(
-        "--config",
+        *("-c", "--config"),
         required=True,
         metavar="FILE",
         help=f"a YAML file, a run folder, or a bundled configuration: {', '.join(bundled())}",
     )
     parser.add_argument(
-        "--pictures",
+        *("-p", "--pictures"),
         metavar="DIR",
         help="train on all pictures of this folder, except some that are held back for validation, not squashed and in "
         "squares that fit most of them",
@@ -43,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         dest="changes",
         help="override keys, dotted; a value is YAML, or plain text where the key takes text",
     )
-    parser.add_argument("--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)")
+    parser.add_argument(
+        *("-o", "--output"), metavar="DIR", help="the run folder (default: runs/ and the configuration's name)"
+    )
     arguments = parser.parse_args(argv)
 
     def work():

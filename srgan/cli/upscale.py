@@ -142,8 +142,9 @@ def _upscale(arguments):
     from PIL import Image
 
     from srgan.cli.telling import tell_changed_formats, tell_file, tell_left_out, tell_plan, tell_without_effect
+    from srgan.pictures.drawings import are_drawings
     from srgan.upscale import Upscaler
-    from srgan.upscale.clip_planning import split_inputs
+    from srgan.upscale.clip_planning import first_file, split_inputs
     from srgan.upscale.picture_job import upscale_files
     from srgan.upscale.picture_planning import check_options, plan, separate
 
@@ -192,7 +193,9 @@ def _upscale(arguments):
 
     def make_upscaler():
         if arguments.model is None:
-            logging.getLogger("srgan").info("%s", default_notice(source for source, _ in pairs + clips))
+            sources = [source for source, _ in pairs + clips]
+            notice = default_notice(sources, not arguments.quiet and are_drawings(sources))
+            logging.getLogger("srgan").info("%s", notice)
         return Upscaler(
             arguments.model,
             engine=arguments.engine,
@@ -218,8 +221,11 @@ def _upscale(arguments):
     options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
     make_upscaler = cache(make_upscaler)
     if pairs:
+        waiting = sum(not (arguments.skip_existing and first_file(target).exists()) for _, target in clips)
         counts.update(
-            upscale_files(pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, **options)
+            upscale_files(
+                pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, clips=waiting, **options
+            )
         )
     if clips:
         from srgan.upscale.clip_job import upscale_clips

@@ -61,6 +61,7 @@ def upscale_files(
     stream_suffix: str = ".png",
     keep_time: bool = False,
     on_file: Callable = lambda task, status, number, total: None,
+    clips: int = 0,
     **options,
 ) -> Counter:
     """Upscale files. What fails is reported and skipped.
@@ -73,6 +74,7 @@ def upscale_files(
         stream_suffix: the format of what is written to standard output, as a suffix.
         keep_time: give each file the time at which its input was last modified.
         on_file: called after each file with its `Task`, "done", "skipped" or "failed", its number and that of all.
+        clips: how many wait until the pictures are done, to be counted where the command is interrupted.
         options: for `srgan.pictures.write_picture`.
 
     Returns:
@@ -87,7 +89,7 @@ def upscale_files(
         return counts
     with ExitStack() as stack:
         bar = stack.enter_context(_Bar("picture" if len(tasks) > 1 else "tile"))
-        stack.enter_context(cleaned_up(lambda: _left(counts, len(tasks))))
+        stack.enter_context(cleaned_up(lambda: _left(counts, len(tasks), clips)))
         stack.enter_context(cleaned_up(bar.close))
         reader, computer, writer = (stack.enter_context(ThreadPoolExecutor(threads)) for threads in (1, 2, 1))
         loading = computer.submit(make_upscaler)  # while the first picture is read
@@ -115,14 +117,14 @@ def upscale_files(
     return counts
 
 
-def _left(counts, total):
+def _left(counts, total, clips):
     """What is said when the command is interrupted."""
+    if total + clips == 1:
+        return ""
     done = counts["done"] + counts["failed"]
-    return (
-        f"{done} of {total} pictures done, {total - done} left; the same command with --skip-existing does the rest"
-        if total > 1
-        else ""
-    )
+    waiting = f" and {clips} clip{'s' * (clips > 1)}" if clips else ""
+    rest = f"{total - done}{waiting} left; the same command with --skip-existing does the rest"
+    return f"{done} of {total} picture{'s' * (total > 1)} done, {rest}"
 
 
 def _ahead(pool: Executor, stage: Callable, tasks: Iterable, others: Callable = lambda task: 1) -> Iterator:
