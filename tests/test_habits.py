@@ -7,6 +7,7 @@ import pytest
 from helpers import ROOT, import_main, run_command, run_python
 from PIL import Image
 from upscaling import photograph
+from videos import make_video, scene
 
 from srgan.models import SHIPPED, shipped_models
 from srgan.pictures import read_picture
@@ -95,6 +96,87 @@ def test_options_without_effect_are_said(upscale, tmp_path):
     assert len(upscale(source, tmp_path / "b.jpg", "--quality", 90)[1]) == 1
     lines = upscale(source, tmp_path / "b.jpg", "--compression", 9)[1]
     assert lines[0] == "srgan: --compression has no effect: it is for PNG"
+
+
+EVERY_OPTION = [  # of srgan-upscale: the option, inputs and output for which it does nothing, and what is said then
+    ("--codec libx264", "a.png", "b.png", "it is for clips"),
+    ("--crf 20", "a.png", "b.png", "it is for clips"),
+    ("--start 1", "a.png", "b.png", "it is for clips"),
+    ("--end 1", "in", "out", "it is for clips"),
+    ("--fps 12", "in", "out", "it is for clips"),
+    ("--deinterlace on", "in", "out", "it is for clips"),
+    ("--deinterlace off", "in", "frames.mkv", "it is for video files"),
+    ("--quality 90", "a.png", "-", "it is for AVIF, JPEG, JPEG XL, WebP"),
+    ("--quality 90", "in", "frames.mkv", "it is for AVIF, JPEG, JPEG XL, WebP"),
+    ("--lossless", "a.png", "b.tif", "it is for JPEG XL, WebP"),
+    ("--compression 9", "in --format jpg", "out", "it is for PNG"),
+    ("--compression 9", "clip.mkv", "b.mkv", "it is for PNG"),
+    ("--palette", "a.png", "b.jpg", "it is for PNG"),
+    ("--palette", "clip.mkv", "b.mkv", "it is for PNG"),
+    ("--palette", "a.png", "b.png", "a.png: is without a palette, on which --palette has no effect"),
+    (
+        "--palette",
+        "in",
+        "out",
+        "2 pictures, the first in/b.png, are without a palette, on which --palette has no effect",
+    ),
+    ("--alpha data", "a.png", "b.png", "a.png: is without transparency, on which --alpha has no effect"),
+    ("--alpha network", "a.jpg", "b.png", "a.jpg: is without transparency, on which --alpha has no effect"),
+    ("--alpha network", "clip.mp4", "b.mkv", "MP4 has no transparency"),
+    ("--strip-metadata", "clip.mkv", "b.mkv", "it is for pictures"),
+    ("--strip-metadata", "a.png", "b.tga", "TGA has no metadata"),
+    ("--format jpg", "clip.mkv", "b.mkv", "it is for pictures"),
+    ("--keep-time", "-", "b.png", "it is for files that become files"),
+    ("--keep-time", "a.png", "-", "it is for files that become files"),
+    ("--keep-time", "in", "b%03d.png", "it is for files that become files"),
+    ("--skip-existing", "a.png", "-", "it is for files"),
+    ("--recursive", "a.png", "b.png", "no input is a folder of pictures"),
+    ("--recursive", "in", "frames.mkv", "no input is a folder of pictures"),
+    ("--pixel-model srresnet", "a.png", "b.png", "it is what --strength below 1 blends with"),
+]
+
+
+@pytest.mark.parametrize("case", EVERY_OPTION, ids=lambda case: " ".join(case[:3]))
+def test_every_option_that_has_no_effect_is_said(case, model, tmp_path):
+    option, inputs, output, said = case
+    for name in ("a.png", "a.jpg", "in/b.png", "in/c.png"):
+        save(tmp_path / name)
+    make_video(tmp_path / "clip.mkv", scene(2))
+    make_video(tmp_path / "clip.mp4", scene(2))
+    arguments = [*option.split(), *inputs.split(), output]
+    line = f"srgan: {said}\n" if " has no effect" in said else f"srgan: {option.split()[0]} has no effect: {said}\n"
+    before = f"import os; os.chdir({str(tmp_path)!r})"
+    options = {"before": before, "stdin": (tmp_path / "a.png").open("rb"), "encoding": "latin-1"}
+    done = run_command("upscale", *arguments, "-m", model, **options)
+    assert done.returncode == 0 and done.stderr.count(line) == 1, done.stderr
+    assert done.stderr.count("no effect") == 1
+
+
+WITH_EFFECT = [  # where the same options do something, nothing is said
+    ("--quality 90 --strip-metadata --keep-time --skip-existing", "a.png", "b.jpg"),
+    ("--compression 9 --palette --alpha data", "sprite.png", "b.png"),
+    ("--recursive --format webp --lossless --keep-time", "in", "out"),
+    ("--crf 30 --codec libx264 --start 0 --end 1 --deinterlace on --keep-time", "clip.mkv", "b.mkv"),
+    ("--fps 12", "in", "frames.mkv"),
+    ("--compression 9", "clip.mkv", "b%03d.png"),
+    ("--strength 0.5 --pixel-model {model} --tile 64 --overlap 8 --threads 1 --device CPU", "a.png", "b.png"),
+    ("--wrap --max-pixels 0 --engine openvino --precision float32 -v", "a.png", "b.png"),
+]
+
+
+@pytest.mark.parametrize("case", WITH_EFFECT, ids=lambda case: case[0])
+def test_options_that_have_an_effect_are_not_said(case, model, tmp_path):
+    option, source, output = case
+    for name in ("a.png", "in/b.png", "in/c.png"):
+        save(tmp_path / name)
+    sprite = np.dstack([photograph(20, 30) // 128 * 255, np.full((20, 30), 255, np.uint8)])
+    sprite[:5, ..., 3] = 0
+    Image.fromarray(sprite).quantize(9).save(tmp_path / "sprite.png")
+    make_video(tmp_path / "clip.mkv", scene(2))
+    before = f"import os; os.chdir({str(tmp_path)!r})"
+    arguments = [*option.format(model=model).split(), source, output, "-m", model]
+    done = run_command("upscale", *arguments, before=before)
+    assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr
 
 
 def test_short_options(model, tmp_path):

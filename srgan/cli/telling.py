@@ -70,38 +70,6 @@ def tell_changed_formats(pairs: list[tuple]) -> None:
         _log.info("%d %s %s (%s): the own format is not written", count, what, kind, kinds(suffixes))
 
 
-_OF_CLIPS = ("codec", "crf", "start", "end", "fps")
-_OF_FORMATS = {
-    "quality": {"JPEG", "WebP", "AVIF", "JPEG XL"},
-    "lossless": {"WebP", "JPEG XL"},
-    "compression": {"PNG"},
-}
-
-
-def tell_without_effect(arguments, pairs: list[tuple], clips: list[tuple]) -> None:
-    """Say which of the options that were given do nothing for these inputs and outputs.
-
-    Args:
-        arguments: of the command; an option that was not given is None or False.
-        pairs, clips: (source, target) of pictures and of clips.
-    """
-    from srgan import pictures
-
-    suffixes = {Path(target).suffix.lower() for _, target in pairs + clips if target != "-"}
-    streams = any(target == "-" for _, target in pairs)
-    suffixes |= {"." + (arguments.format or "png").lower().lstrip(".")} if streams else set()
-    written = {pictures.WRITABLE[suffix] for suffix in suffixes if suffix in pictures.WRITABLE}
-    if not clips:
-        for name in _OF_CLIPS:
-            if getattr(arguments, name) is not None:
-                _log.info("--%s has no effect: it is for clips", name)
-        if arguments.deinterlace != "auto":
-            _log.info("--deinterlace has no effect: it is for clips")
-    for name, takers in _OF_FORMATS.items():
-        if getattr(arguments, name) not in (None, False) and not takers & written:
-            _log.info("--%s has no effect: it is for %s", name, ", ".join(sorted(takers)))
-
-
 def tell_plan(pairs: list[tuple], skip_existing: bool) -> None:
     """Print the pairs of inputs and outputs, with the inputs' sizes and what is there already."""
     for source, target in pairs:

@@ -141,7 +141,8 @@ def _models():
 def _upscale(arguments):
     from PIL import Image
 
-    from srgan.cli.telling import tell_changed_formats, tell_file, tell_left_out, tell_plan, tell_without_effect
+    from srgan.cli.effects import tell_without_effect
+    from srgan.cli.telling import tell_changed_formats, tell_file, tell_left_out, tell_plan
     from srgan.pictures.drawings import are_drawings
     from srgan.upscale import Upscaler
     from srgan.upscale.clip_planning import first_file, split_inputs

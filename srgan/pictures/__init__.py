@@ -17,7 +17,7 @@ from srgan.pictures.arrays import (
     to_float,
     to_uint8,
 )
-from srgan.pictures.formats import BITS, IN_SRGB, READABLE, WITHOUT_ALPHA, WRITABLE, output_format
+from srgan.pictures.formats import BITS, IN_SRGB, READABLE, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE, output_format
 from srgan.pictures.picture import Picture
 from srgan.pictures.reading import from_pillow, read_picture, read_rgb
 from srgan.pictures.writing import left_out, to_pillow, write_picture
@@ -27,6 +27,7 @@ __all__ = [
     "IN_SRGB",
     "READABLE",
     "WITHOUT_ALPHA",
+    "WITHOUT_METADATA",
     "WRITABLE",
     "Picture",
     "crop_to_multiple",

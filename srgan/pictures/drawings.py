@@ -35,10 +35,10 @@ def is_drawing(path: str | os.PathLike) -> bool:
             if image.width * image.height > _MOST_PIXELS:
                 return False
             pixels = np.asarray(image.convert("RGBA"))
-            few = image.mode[0] != "L" and pixels.size > 16 * _COLOURS and image.convert("RGBA").getcolors(_COLOURS)
+            few = image.convert("RGBA").getcolors(_COLOURS) if pixels.size > 16 * _COLOURS else None
     except Exception:  # broken in one of many ways; whoever upscales it says so
         return False
-    if few and any(len({*colour[:3]}) > 1 for _, colour in few):  # not gray
+    if few and np.ptp(pixels[..., :3], axis=-1).any():  # coloured
         return True
     if pixels.shape[1] < 2:
         return False

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from itertools import chain
 from pathlib import Path
@@ -40,6 +40,7 @@ class Task:
         kind: the format to write.
         error: why it failed, or None. The later stages leave a failed task alone.
         sizes: width and height of the picture and of its result, once they are known.
+        remarks: what is said of it at the end, in one line with all files of which the same is to be said.
         seconds: that the stages have taken so far.
     """
 
@@ -49,6 +50,7 @@ class Task:
     kind: str = ""
     error: SRGANError | None = None
     sizes: tuple | None = None
+    remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -85,6 +87,7 @@ def upscale_files(
     counts = Counter(done=0, skipped=len(pairs) - len(tasks), failed=0)
     for number, pair in enumerate((pair for pair, there in zip(pairs, is_there) if there), 1):
         on_file(Task(*pair), "skipped", number, len(pairs))
+    remarks: dict[str, list] = {}
     if not tasks:
         return counts
     with ExitStack() as stack:
@@ -112,8 +115,15 @@ def upscale_files(
             if task.error:
                 _report(task)
             on_file(task, status, counts["skipped"] + number, len(pairs))
+            for remark in task.remarks:
+                remarks.setdefault(remark, []).append(task.source)
             if len(tasks) > 1:
                 bar.show(number, len(tasks))
+    for remark, sources in remarks.items():
+        if len(sources) == 1:
+            _log.info("%s: is %s", sources[0], remark)
+        else:
+            _log.info("%d pictures, the first %s, are %s", len(sources), sources[0], remark)
     return counts
 
 
@@ -189,12 +199,14 @@ def _compute(task, upscaler, stream_suffix, on_tile):
     if task.picture.pixels.itemsize > 1 and (bits := pictures.BITS.get(task.kind, 16)) < given:
         _log.info("%s: %s has %d bits, to which its %d are rounded", task.source, task.kind, bits, given)
     if task.sizes[1][0] > upscaler.engine.description.scale * width:
-        _log.info(
-            "%s: is beyond x%d of this model, the rest is bicubic", task.source, upscaler.engine.description.scale
-        )
-    task.picture = upscaler(task.picture, on_tile=on_tile)
+        task.remarks.append(f"beyond x{upscaler.engine.description.scale} of this model, the rest is bicubic")
     if upscaler.palette and task.kind != "PNG":
         _log.info("%s: %s is written without a palette", task.source, task.kind)
+    elif upscaler.palette and task.picture.palette is None:
+        task.remarks.append("without a palette, on which --palette has no effect")
+    if upscaler.alpha != "auto" and channels in (1, 3):
+        task.remarks.append("without transparency, on which --alpha has no effect")
+    task.picture = upscaler(task.picture, on_tile=on_tile)
 
 
 @_stage
