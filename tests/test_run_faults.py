@@ -193,6 +193,26 @@ def test_a_run_goes_on_whatever_happened_to_a_file(name, damage, message, finish
     assert Config.load(run / "config.yaml") == config
 
 
+def test_a_run_without_its_configuration_goes_on_with_that_of_the_command(finished, run, warnings):
+    whole, config = finished
+    (run / "config.yaml").unlink()
+    for file in (run / "checkpoint").glob("pixel-000003*"):
+        file.unlink()
+    train(config, run)
+    assert [warning.startswith(f"{run / 'config.yaml'}: gone; the run goes on with") for warning in warnings] == [True]
+    assert equal(saved_weights(run), saved_weights(whole)) and Config.load(run / "config.yaml") == config
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoint/pixel-000003.weights.h5"])
+def test_a_folder_in_place_of_a_file_is_named(name, finished, run):
+    (run / name).unlink()
+    (run / name).mkdir()
+    with pytest.raises(
+        SRGANError, match=f"{name}: Is a directory, where a file belongs; move it away, and the same command"
+    ):
+        train(finished[1], run)
+
+
 @pytest.mark.parametrize("damage", [empty, lambda file: file.unlink()])
 def test_a_generator_that_is_gone_is_written_anew(damage, finished, run):
     whole, config = finished

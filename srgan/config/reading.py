@@ -95,8 +95,9 @@ def apply_change(tree, change, config):
         section = section.setdefault(name, {})
         if not isinstance(section, dict):
             raise UsageError(f"--set {change}: {name} is a value, not a section")
-    if _is_text(config, [*sections, last]):
-        section[last] = None if value == "null" else value
+    kind = _type_of(config, [*sections, last])
+    if _has_text(kind):
+        section[last] = None if value == "null" and type(None) in get_args(kind) else value
         return
     try:
         section[last] = yaml.load(value, _Loader)
@@ -122,14 +123,14 @@ def _tell_new_name(old, source):
     logging.getLogger("srgan").warning("%s: %s is called %s now; the old name still works", source, old, RENAMED[old])
 
 
-def _is_text(section, names):
-    """Whether a key, given by its names from `section` on, has a text as its value, or null."""
+def _type_of(section, names):
+    """The type of a key, given by its names from `section` on; None if there is no such key."""
     for name in names:
         field = getattr(section, "model_fields", {}).get(name)
         if field is None:
-            return False
+            return None
         section = field.annotation
-    return _has_text(section)
+    return section
 
 
 def _has_text(annotation):
@@ -173,6 +174,8 @@ def explain(error, config):
         return f"{key} = {error['input']!r}: must be text; in a file, put it in quotes"
     if error["type"] == "string_too_short":
         return f"{key} = '': must not be empty"
+    if error["type"].startswith("bool_"):
+        return f"{key} = {error['input']!r}: must be true or false"
     message = (
         error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
     )

@@ -75,6 +75,8 @@ def train(config: Config, output) -> Path:
         message = f"{error.filename or output}: {error.strerror or error}".splitlines()[0]
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message += "; make room, and the same command goes on from the last checkpoint"
+        elif error.errno == errno.EISDIR:
+            message += ", where a file belongs; move it away, and the same command goes on"
         raise SRGANError(message) from error
 
 

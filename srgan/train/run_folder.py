@@ -97,6 +97,11 @@ def refuse_other_runs(config: Config, output: Path) -> None:
     """
     file = output / "config.yaml"
     if not file.exists():
+        if _begun(output):
+            _log.warning(
+                "%s: gone; the run goes on with the configuration of this command, which could not be compared", file
+            )
+            return
         if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
             raise UsageError(f"{output}: holds files and no run; give a new folder as --output")
         return
