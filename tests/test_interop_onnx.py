@@ -88,3 +88,93 @@ def test_onnx_trains_and_runs_in_keras_not(tmp_path):
     path = shutil.copy(FOREIGN / "nchw.onnx", tmp_path / "model.onnx")
     with pytest.raises(SRGANError, match="OpenVINO"):
         Upscaler(path, engine="keras")
+
+
+def built(path, window=0, factor=1.0, domain="", metadata=None, **saving):
+    """A model that enlarges twofold by nearest neighbour, and multiplies by `factor`."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    kernel = np.kron(np.eye(3), np.ones((4, 1))).reshape(12, 3, 1, 1).astype(np.float32) * np.float32(factor)
+    tensors = {"kernel": kernel}
+    nodes = [helper.make_node("Conv", ["x", "kernel"], ["wide"])]
+    if window:  # sides must be multiples of it
+        tensors |= {"parts": np.array([1, 12, -1, window], np.int64), "three": np.array([3]), "four": np.array([4])}
+        nodes += [
+            helper.make_node("Shape", ["wide"], ["shape"]),
+            helper.make_node("Slice", ["shape", "three", "four"], ["width"]),
+            helper.make_node("Concat", ["parts", "width"], ["windows"], axis=0),
+            helper.make_node("Reshape", ["wide", "windows"], ["rows"]),
+            helper.make_node("Reshape", ["rows", "shape"], ["whole"]),
+        ]
+    nodes += [
+        helper.make_node("DepthToSpace", ["whole" if window else "wide"], ["y"], blocksize=2, mode="CRD", domain=domain)
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "twice",
+        [helper.make_tensor_value_info("x", kind, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [numpy_helper.from_array(values, name) for name, values in tensors.items()],
+    )
+    domains = [helper.make_opsetid(name, version) for name, version in (("", 13), ("own.operations", 1))]
+    model = helper.make_model(graph, opset_imports=domains, ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    onnx.save_model(model, path, **saving)
+    return path
+
+
+@pytest.mark.parametrize("window", [7, 10, 12, 24])
+def test_window_may_have_any_usual_size(window, tmp_path):
+    upscaler = Upscaler(built(tmp_path / "model.onnx", window=window), precision="float32")
+    assert upscaler.engine.description.multiple == window
+    lr = picture(50, 71)
+    assert np.abs(upscaler(lr) - lr.repeat(2, 0).repeat(2, 1)).max() < 1e-5
+
+
+def test_weights_beside_the_file_count_as_its_content(tmp_path):
+    beside = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
+    lr = picture(20, 24)
+    for factor in (1.0, 0.5):  # the .onnx is the same in both
+        path = built(tmp_path / "model.onnx", factor=factor, **beside)
+        assert np.abs(Upscaler(path, precision="float32")(lr) - factor * lr.repeat(2, 0).repeat(2, 1)).max() < 1e-5
+        (tmp_path / "weights.data").rename(tmp_path / "elsewhere")
+        with pytest.raises(SRGANError, match="data file weights.data is missing"):
+            Upscaler(path)
+        (tmp_path / "elsewhere").unlink()
+
+
+def test_weights_outside_of_its_folder_are_not_read(tmp_path):
+    beside = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
+    onnx = pytest.importorskip("onnx")
+    path = built(tmp_path / "model.onnx", **beside)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for target in ("../weights.data", str(tmp_path / "weights.data"), "link.data"):
+        (inner / "link.data").unlink(missing_ok=True)
+        (inner / "link.data").symlink_to(tmp_path / "weights.data")
+        model = onnx.load(path, load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = target if entry.key == "location" else entry.value
+        (inner / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(SRGANError, match="lies outside of the model's folder"):
+            Upscaler(inner / "model.onnx")
+
+
+def test_operation_that_is_not_known_is_named(tmp_path):
+    with pytest.raises(SRGANError, match="no operation own.operations.DepthToSpace") as caught:
+        Upscaler(built(tmp_path / "model.onnx", domain="own.operations"))
+    assert "\n" not in str(caught.value)
+
+
+def test_range_is_found_in_the_metadata(tmp_path, caplog):
+    caplog.set_level("INFO", "srgan")
+    key, lr = "Image.NominalPixelRange", picture(20, 24)
+    for said in ("Normalized_0_1", "NominalRange_0_255"):
+        upscaler = Upscaler(built(tmp_path / "model.onnx", metadata={key: said}), precision="float32")
+        assert np.abs(upscaler(lr) - lr.repeat(2, 0).repeat(2, 1)).max() < 1e-5  # linear: the same in both
+    assert "--range" not in caplog.text
+    with pytest.raises(SRGANError, match="values of Normalized_1_1"):
+        Upscaler(built(tmp_path / "model.onnx", metadata={key: "Normalized_1_1"}))

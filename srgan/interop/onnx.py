@@ -5,6 +5,7 @@ sees, and whether values are in [0, 1] or [0, 255].
 """
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,25 @@ from srgan.interop.architectures import DEFAULTS, Options, refuse_unasked
 from srgan.interop.tensors import Unreadable
 from srgan.runtime import load_openvino
 
-_MULTIPLES = ((67, 1), (66, 2), (68, 4), (72, 8), (80, 16), (96, 32), (128, 64))  # a side, and what it is a multiple of
+# Numbers of which sides may have to be multiples, each with a side that is one of it, but of no later number in the list.
+_MULTIPLES = (
+    (67, 1),
+    (74, 2),
+    (69, 3),
+    (68, 4),
+    (65, 5),
+    (66, 6),
+    (77, 7),
+    (88, 8),
+    (90, 10),
+    (60, 12),
+    (70, 14),
+    (80, 16),
+)
+_MULTIPLES += ((72, 24), (160, 32), (144, 48), (128, 64))
 _OVERLAPS = (8, 16, 32, 48, 64)
 _MOST_SCALE = 16
+_RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
 
 
 class Measured(NamedTuple):
@@ -38,6 +55,18 @@ def is_onnx(path: str | Path) -> bool:
     with open(path, "rb") as file:
         begin = file.read(2)
     return begin[:1] == b"\x08" and begin[1:] < b"\x20"  # field 1, a version
+
+
+def external_files(path: str | Path) -> list[Path]:
+    """The files beside an .onnx file that hold its tensors; of those in other folders, which OpenVINO refuses, none."""
+    if not is_onnx(path):
+        return []
+    folder = Path(path).resolve().parent
+    # Each such tensor has an entry of the key `location`, and the name of the file behind its length.
+    found = re.findall(rb"\x0a\x08location\x12(.)(.{1,127})", Path(path).read_bytes(), re.DOTALL)
+    names = {name[: length[0]].decode(errors="replace") for length, name in found}
+    files = {(folder / name).resolve() for name in names if "\0" not in name}
+    return sorted(file for file in files if file.is_relative_to(folder) and file.is_file())
 
 
 def read_onnx(path: str | Path, options: Options = DEFAULTS) -> tuple[Any, Measured]:
@@ -63,11 +92,20 @@ def _read(path, core, read, options):
     except Unreadable as error:
         raise SRGANError(f"{path}: {error}") from error
     except RuntimeError as error:
-        lines = [
-            line for line in str(error).splitlines() if line and "Exception from" not in line and ".cpp" not in line
-        ]
-        said = " ".join(" ".join(lines).split())[:200] or "damaged"
-        raise SRGANError(f"{path}: OpenVINO cannot read or run it ({said})") from error
+        raise SRGANError(f"{path}: OpenVINO cannot read or run it ({_reason(error)})") from error
+
+
+def _reason(error):
+    """What OpenVINO's many lines say in one: data files and operations that it has not, or else all but places in its code."""
+    if outside := re.search(r"Path '(.*?)' resolves to .* outside", str(error)):
+        return f"its data file {outside[1]} lies outside of the model's folder"
+    if missing := re.search(r"externally stored data in file \((.*), offset", str(error)):
+        return f"its data file {missing[1]} is missing or cut off"
+    lines = [line for line in str(error).splitlines() if line and "Exception from" not in line and ".cpp" not in line]
+    unknown = [line.rpartition("for operations: ")[2] for line in lines if "No conversion rule found" in line]
+    if unknown:
+        return f"it has no operation {unknown[0].strip()[:200]}"
+    return " ".join(" ".join(lines).split())[:200] or "damaged"
 
 
 def _measured(core, model, options):
@@ -88,15 +126,20 @@ def _measured(core, model, options):
         raise Unreadable(f"it takes {shape}: one side is fixed and the other is not")
     if height and min(height, width) < 32:
         raise Unreadable(f"it takes pictures of {width} x {height} pixels only, which is too small for tiles")
-    if options.range:
-        top, assumed = int(options.range), ""
-    else:
-        top, assumed = _range_of(core, model, channels_last, channels, (height, width))
-    wrapped = _wrapped(model, channels_last, channels, (height, width), top)
+    top, assumed = int(options.range) if options.range else _declared_range(model), ""
+    wrapped = _wrapped(model, channels_last, channels, (height, width), top or 1)
     run = core.compile_model(wrapped, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     scale, multiple = _scale_of(run, channels, (height, width))
+    sides = (height, width) if height else (-(-128 // multiple) * multiple,) * 2
+    if not top:
+        other = _wrapped(model, channels_last, channels, (height, width), 255)
+        if _keeps_the_mean_better(core.compile_model(other, "CPU"), run, _picture(*sides, channels)):
+            assumed = (
+                "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
+            )
+            wrapped, run = other, core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     overlap = min(16, height // 4, width // 4) if height else _overlap_of(run, channels, scale, multiple)
-    values = _largest_output(wrapped, channels, (height, width))
+    values = _largest_output(wrapped, channels, sides)
     return wrapped, Measured(scale, channels, multiple, overlap, height, width, values, assumed)
 
 
@@ -122,7 +165,9 @@ def _wrapped(model, channels_last, channels, sides, top):
         raise Unreadable(f"it gives {y.output(0).partial_shape}, where a picture in a batch is expected")
     y = y if top == 1 else opset.multiply(y, np.float32(1 / top))
     y = y if channels_last else opset.transpose(y, np.array([0, 2, 3, 1]))
-    return ov.Model([opset.result(y, name="sr")], [lr], "onnx")
+    whole = ov.Model([opset.result(y, name="sr")], [lr], "onnx")
+    whole.validate_nodes_and_infer_types()  # with a batch of one picture
+    return whole
 
 
 def _picture(height, width, channels):
@@ -135,20 +180,23 @@ def _picture(height, width, channels):
     return np.repeat(picture[None, :, :, None], channels, 3).astype(np.float32)
 
 
-def _range_of(core, model, channels_last, channels, sides):
-    """1 or 255, whichever lets a picture keep its mean; and what to say of it."""
-    errors = {}
-    height, width = sides if sides[0] else (128, 128)
-    picture = _picture(height, width, channels)
-    for top in (1, 255):
-        run = core.compile_model(_wrapped(model, channels_last, channels, sides, top), "CPU")
-        errors[top] = abs(float(run(picture)[0].mean()) - float(picture.mean()))
-    if errors[1] > 0.2 and errors[255] < 0.1:
-        return (
-            255,
-            "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)",
+def _declared_range(model):
+    """The largest value of a picture that the file's metadata tells, by the name that ONNX has for it; 0: none."""
+    place = ["framework", "Image.NominalPixelRange"]
+    if not model.has_rt_info(place):
+        return 0
+    said = model.get_rt_info(place).astype(str)
+    if said not in _RANGES:
+        raise Unreadable(
+            f"its metadata say that it takes values of {said}, where {' and '.join(_RANGES)} are supported"
         )
-    return 1, ""
+    return _RANGES[said]
+
+
+def _keeps_the_mean_better(run, other, picture):
+    """Whether `run` keeps the mean of a picture, and `other` does not."""
+    error, others = (abs(float(each(picture)[0].mean()) - float(picture.mean())) for each in (run, other))
+    return error < 0.1 and others > 0.2
 
 
 def _scale_of(run, channels, sides):
@@ -168,7 +216,7 @@ def _scale_of(run, channels, sides):
 def _overlap_of(run, channels, scale, multiple):
     """Input pixels that a tile must see beyond its own for at most a level's difference on a picture, with a reserve."""
     height, core = -(-64 // multiple) * multiple, -(-96 // multiple) * multiple
-    picture = _picture(height, core + 128, channels)
+    picture = _picture(height, -(-(core + 128) // multiple) * multiple, channels)
     whole = run(picture)[0][:, :, : core * scale]
     for overlap in _OVERLAPS:
         seen = -(-(core + overlap) // multiple) * multiple
@@ -180,7 +228,7 @@ def _overlap_of(run, channels, scale, multiple):
 
 def _largest_output(model, channels, sides):
     """Size of the largest intermediate result, per input pixel."""
-    height, width = sides if sides[0] else (128, 128)
+    height, width = sides
     fixed = model.clone()
     with contextlib.suppress(RuntimeError):
         fixed.reshape([1, height, width, channels])

@@ -14,6 +14,7 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.files import atomic_path, temporary_folder
 from srgan.interop.architectures import DEFAULTS
+from srgan.interop.onnx import external_files
 from srgan.models import is_shipped
 from srgan.runtime import load_openvino
 from srgan.upscale.engines.backend_errors import translate_backend_error
@@ -130,10 +131,12 @@ class OpenVINOEngine:
 
 def _cache_folder(path, options=DEFAULTS):
     """Where what is made of the model at `path` is kept: a folder named by the file's content."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    digest = hashlib.sha256(path.read_bytes())
+    for file in external_files(path):
+        digest.update(file.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     settled = "".join(f"-{value}" for value in options if value)
-    return Path(cache) / "srgan" / "models" / f"{digest}-{_CACHE_FORMAT}{settled}"
+    return Path(cache) / "srgan" / "models" / f"{digest.hexdigest()[:32]}-{_CACHE_FORMAT}{settled}"
 
 
 def _openvino_model(core, path, folder, options):
