@@ -25,6 +25,24 @@ def test_export_of_an_onnx_is_refused_in_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("rrdb-basicsr-x4.pth", "--range=255"),
+        ("compact-x2.pth", "--activation=relu"),
+        ("nchw.onnx", "--activation=relu"),
+        (None, "--range=1"),
+    ],
+)
+def test_option_that_a_file_leaves_no_room_for_is_a_usage_error(name, option, tmp_path):
+    Image.new("RGB", (16, 12)).save(tmp_path / "in.png")
+    model = ["--model", FOREIGN / name] if name else []
+    done = run_command("upscale", tmp_path / "in.png", tmp_path / "out.png", *model, option)
+    assert done.returncode == 2, done.stderr
+    assert option.replace("=", " ") in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
 @pytest.mark.parametrize(("name", "scale"), [("compact-x2.pth", 2), ("compact-x3.safetensors", 3), ("nchw.onnx", 2)])
 def test_compare_takes_it(name, scale, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)

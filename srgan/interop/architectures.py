@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.interop.checkpoint import Checkpoint
-from srgan.interop.tensors import Unreadable
+from srgan.interop.tensors import NotAsked, Unreadable
 
 _MOST_CHANNELS, _MOST_BLOCKS = 4096, 1000  # a file that asks for more is malicious or damaged
 
@@ -47,11 +47,11 @@ def refuse_unasked(options: Options, asked: set[str], title: str) -> None:
     """An option that a file leaves no room for is a mistake, and never ignored.
 
     Raises:
-        Unreadable: naming it.
+        NotAsked: naming it.
     """
     for name, value in options._asdict().items():
         if value is not None and name not in asked:
-            raise Unreadable(f"--{name} {value}: {title} leaves nothing open there; run without it")
+            raise NotAsked(f"--{name} {value}: {title} leaves nothing open there; run without it")
 
 
 class Source(NamedTuple):
@@ -171,9 +171,7 @@ def _compact(checkpoint, options):
             sources[f"{name}_act"] = Source(f"body.{2 * index + 1}", take=slopes)
     activation = options.activation or ("prelu" if learned else "leaky_relu")
     if learned != (activation == "prelu"):
-        raise Unreadable(
-            f"--activation {activation}: the file has {'the slopes of a PReLU' if learned else 'no slopes'}"
-        )
+        raise NotAsked(f"--activation {activation}: the file has {'the slopes of a PReLU' if learned else 'no slopes'}")
     if not learned and not options.activation:
         assumed = ("activation leaky_relu (--activation relu is the other possibility)",)
     scale = root_of(channels_of(checkpoint, f"body.{last}.weight"), f"body.{last}.weight")

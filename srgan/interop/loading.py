@@ -45,7 +45,7 @@ def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Mode
     try:
         refuse_unasked(options, set(), "a .keras file")
     except Unreadable as error:
-        raise SRGANError(f"{path}: {error}") from error
+        raise error.of(path) from error
     return files.load_generator(path)
 
 

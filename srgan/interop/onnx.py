@@ -18,20 +18,9 @@ from srgan.runtime import load_openvino
 
 # Numbers of which sides may have to be multiples, each with a side that is one of it, but of no later number in the list.
 _MULTIPLES = (
-    (67, 1),
-    (74, 2),
-    (69, 3),
-    (68, 4),
-    (65, 5),
-    (66, 6),
-    (77, 7),
-    (88, 8),
-    (90, 10),
-    (60, 12),
-    (70, 14),
-    (80, 16),
+    *((67, 1), (74, 2), (69, 3), (68, 4), (65, 5), (66, 6), (77, 7), (88, 8), (90, 10), (60, 12), (70, 14), (80, 16)),
+    *((72, 24), (160, 32), (144, 48), (128, 64)),
 )
-_MULTIPLES += ((72, 24), (160, 32), (144, 48), (128, 64))
 _OVERLAPS = (8, 16, 32, 48, 64)
 _MOST_SCALE = 16
 _RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
@@ -90,7 +79,7 @@ def _read(path, core, read, options):
         refuse_unasked(options, {"range"}, "a graph")
         return _measured(core, read(), options)
     except Unreadable as error:
-        raise SRGANError(f"{path}: {error}") from error
+        raise error.of(path) from error
     except RuntimeError as error:
         raise SRGANError(f"{path}: OpenVINO cannot read or run it ({_reason(error)})") from error
 

@@ -62,7 +62,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
                 raise Unreadable("its tensors repeat the same few values many times over")
             return {name: np.array(values) for name, values in tensors.items()}
     except Unreadable as error:
-        raise SRGANError(f"{path}: {error}") from error
+        raise error.of(path) from error
     except OSError as error:
         raise SRGANError(f"{path}: cannot be read ({error.strerror or error})") from error
 

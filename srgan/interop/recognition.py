@@ -7,7 +7,7 @@ from srgan.errors import SRGANError
 from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options, refuse_unasked
 from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.reading import read_tensors
-from srgan.interop.tensors import Unreadable
+from srgan.interop.tensors import NotAsked, Unreadable
 
 
 class UnknownNetwork(SRGANError):
@@ -40,7 +40,7 @@ def read_network(path: str | Path, options: Options = DEFAULTS) -> Network:
     except UnknownNetwork as error:
         raise type(error)(f"{path}: {error}") from error
     except Unreadable as error:
-        raise SRGANError(f"{path}: {error}") from error
+        raise error.of(path) from error
 
 
 def _network(checkpoint, options):
@@ -52,6 +52,8 @@ def _network(checkpoint, options):
         try:
             settings, sources, assumed = architecture.settle(renamed, options)
             weights = {layer: source.weights(renamed) for layer, source in sources.items()}
+        except NotAsked:
+            raise
         except Unreadable as error:
             raise AlteredNetwork(f"looks like {architecture.title}, but {error}") from error
         known = re.compile(f"{architecture.unused}|{_COUNTERS}")

@@ -45,8 +45,8 @@ def read_with_spandrel(path: str | Path, options: Options = DEFAULTS) -> tuple[A
         try:
             refuse_unasked(options, set(), descriptor.architecture.name)
             model = _converted(descriptor)
-        except (SRGANError, Unreadable) as error:
-            raise SRGANError(f"{path}: {error}") from error
+        except Unreadable as error:
+            raise error.of(path) from error
         except Exception as error:
             raise SRGANError(
                 f"{path}: {descriptor.architecture.name} cannot be converted ({_line(error)}); export it as .onnx"
@@ -89,7 +89,7 @@ def _converted(descriptor):
             return any_size
     fixed = _traced(network, (1, channels, _FIXED, _FIXED))
     if not _agrees(fixed, network, channels, _FIXED, _FIXED):
-        raise SRGANError(f"{descriptor.architecture.name} computes something else in OpenVINO; export it as .onnx")
+        raise Unreadable(f"{descriptor.architecture.name} computes something else in OpenVINO; export it as .onnx")
     return fixed
 
 

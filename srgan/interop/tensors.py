@@ -1,9 +1,12 @@
 """Tensors of a file, as NumPy arrays that are turned into float32 when they are used."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from srgan.errors import SRGANError, UsageError
 
 # The kinds of numbers that files name; bfloat16 is kept as the 16 bits that it is, in an array of this type.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -16,6 +19,18 @@ _MOST_VALUES = 2**32
 
 class Unreadable(Exception):
     """A file cannot be read as a model; the message says why, and is to follow the file's name."""
+
+    kind: type[SRGANError] = SRGANError
+
+    def of(self, path: str | Path) -> SRGANError:
+        """The same of the file at `path`, as users meet it."""
+        return self.kind(f"{path}: {self}")
+
+
+class NotAsked(Unreadable):
+    """An option says something that the file leaves no room for."""
+
+    kind = UsageError
 
 
 def strided(storage: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan.errors import SRGANError, is_out_of_memory
+from srgan.errors import SRGANError, UsageError, is_out_of_memory
 from srgan.files import temporary_folder
 from srgan.interop import spandrel
 from srgan.interop.architectures import DEFAULTS, Options
@@ -26,7 +26,7 @@ from srgan.upscale.engines.description import Description, describe, description
 if TYPE_CHECKING:
     import openvino
 
-_KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError}
+_KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError, "usage": UsageError}
 
 
 def convert(path: str | Path, options: Options = DEFAULTS) -> "openvino.Model":
@@ -123,7 +123,8 @@ def main(path: str, target: str, options: str = "[null, null]") -> int:
         save_openvino(_convert(Path(path), Options(*json.loads(options))), Path(target))
         return 0
     except (Inconvertible, SRGANError) as error:
-        kind, message = ("inconvertible" if isinstance(error, Inconvertible) else "failed"), str(error)
+        kinds = (("inconvertible", Inconvertible), ("usage", UsageError), ("failed", SRGANError))
+        kind, message = next(kind for kind, of in kinds if isinstance(error, of)), str(error)
     except Exception as error:
         kind = "memory" if is_out_of_memory(error) else "inconvertible"
         message = " ".join(str(error).split())[:300] or type(error).__name__
