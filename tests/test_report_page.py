@@ -4,21 +4,17 @@ import base64
 import io
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
+from browsing import SIZES, require_chromium, set_screen, start_chromium
 from PIL import Image
 from skimage import data
 
 from srgan.compare.methods import Method
 from srgan.compare.scores import WITH_ORIGINAL
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER):
-    pytest.skip("no Chromium with its chromedriver is installed", allow_module_level=True)
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+require_chromium()
 
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
@@ -27,8 +23,6 @@ from selenium.webdriver.common.keys import Keys
 from srgan.compare.report import compare
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import downscale, resize_bicubic
-
-SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 2)}
 
 
 def darker(low):
@@ -136,19 +130,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1400,1000",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(30)
+    driver = start_chromium()
     yield driver
     driver.quit()
 
@@ -158,12 +140,7 @@ def open_page(browser, report):
     """A function that opens the page on a screen of SIZES, light or dark. Afterwards nothing may have gone wrong in it."""
 
     def opened(size="desktop", scheme="light"):
-        width, height, ratio = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": size == "phone"}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": size == "phone", "maxTouchPoints": 2})
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        set_screen(browser, size, scheme)
         return Page(browser, report[0].as_uri())
 
     browser.get("about:blank")

@@ -57,13 +57,14 @@ def _data_uri(image, **options):
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def page(report, embedded, kinds) -> str:
+def page(report, embedded, kinds, images="data:") -> str:
     """The page as text.
 
     Args:
         report: what `srgan.compare.report.compare` returns, without numbers that JSON has no word for.
         embedded: what `picture` returned for each picture of the report.
-        kinds: the Metric of every score in it.
+        kinds: the Metric of every score in it; without any, the page is the viewer alone.
+        images: where pictures may come from, as a Content-Security-Policy says it.
     """
     content = {
         "report": report,
@@ -72,6 +73,6 @@ def page(report, embedded, kinds) -> str:
         "labels": list(embedded[0]["versions"]),
         "scale": report["protocol"]["scale"],
     }
-    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8").replace("{{images}}", images)
     # "<" escaped, so that no name in it can end the script element.
     return template.replace("{{report}}", json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"))

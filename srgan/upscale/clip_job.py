@@ -108,6 +108,7 @@ def upscale_clip(
     rate: float | None = None,
     deinterlace: str = "auto",
     max_pixels: int | None = MAX_PIXELS,
+    on_frame: Callable = lambda done, total: None,
     **picture_options,
 ) -> Counter:
     """Upscale a clip, frame by frame. Frames that an earlier call with the same arguments finished are not computed again.
@@ -124,6 +125,7 @@ def upscale_clip(
         rate: frames a second of a folder; None: `RATE`.
         deinterlace: a video file's frames: "auto" (those that are marked as interlaced), "on" (all) or "off".
         max_pixels: refuse larger frames; None: take any.
+        on_frame: called with how many frames are done, and of how many, None where the file does not say.
         picture_options: for `srgan.pictures.write_picture`, where the target is a pattern.
 
     Returns:
@@ -174,7 +176,8 @@ def upscale_clip(
             writer = VideoWriter(clip, target, folder, encoding, notice=_log.warning)
         else:
             writer = PictureWriter(target, folder, notice=_log.warning, palettes=upscaler.palette, **picture_options)
-        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha=encoding is None or encoding.alpha)
+        keep_alpha = encoding is None or encoding.alpha
+        counts = _upscale_frames(clip, upscaler, writer, target, keep_alpha, on_frame)
         if not counts["frames"]:
             raise SRGANError(f"{source}: has no frames" + ("" if start is end is None else " in that time"))
         writer.join()
@@ -182,7 +185,7 @@ def upscale_clip(
     return counts
 
 
-def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
+def _upscale_frames(clip, upscaler, writer, target, keep_alpha, on_frame):
     from srgan.upscale.work_folder import Memories, clip_tile
 
     counts = Counter(frames=0, replaced=0)
@@ -200,7 +203,13 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha):
         results = stack.enter_context(contextlib.closing(ahead(steps)))
         stack.enter_context(cleaned_up(lambda: _left(target, writer.kept)))
         stack.enter_context(cleaned_up(bar.close))
-        writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=bar.update)
+        numbers = itertools.count(writer.kept + 1)
+
+        def show():
+            bar.update()
+            on_frame(next(numbers), clip.count)
+
+        writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=show)
     return counts
 
 

@@ -64,6 +64,7 @@ def upscale_files(
     keep_time: bool = False,
     on_file: Callable = lambda task, status, number, total: None,
     clips: int = 0,
+    on_tile: Callable = lambda done, total: None,
     **options,
 ) -> Counter:
     """Upscale files. What fails is reported and skipped.
@@ -77,6 +78,7 @@ def upscale_files(
         keep_time: give each file the time at which its input was last modified.
         on_file: called after each file with its `Task`, "done", "skipped" or "failed", its number and that of all.
         clips: how many wait until the pictures are done, to be counted where the command is interrupted.
+        on_tile: called with how many tiles of a single picture are done, and of how many.
         options: for `srgan.pictures.write_picture`.
 
     Returns:
@@ -96,14 +98,19 @@ def upscale_files(
         stack.enter_context(cleaned_up(bar.close))
         reader, computer, writer = (stack.enter_context(ThreadPoolExecutor(threads)) for threads in (1, 2, 1))
         loading = computer.submit(make_upscaler)  # while the first picture is read
-        on_tile = bar.show if len(tasks) == 1 else lambda done, total: None
+
+        def show_tile(done, total):
+            if len(tasks) == 1:
+                bar.show(done, total)
+                on_tile(done, total)
+
         reads = _ahead(reader, partial(_read, max_pixels=max_pixels), tasks)
         first = next(reads)
         upscaler = loading.result()
         if len(tasks) > 1 and upscaler.engine.description.over_time:
             _log.info("this model is for frames that belong together, and takes each picture by itself here; FOLDER "
                       "OUT/%05d.png makes a clip of the pictures")  # fmt: skip
-        compute = partial(_compute, upscaler=upscaler, stream_suffix=stream_suffix, on_tile=on_tile)
+        compute = partial(_compute, upscaler=upscaler, stream_suffix=stream_suffix, on_tile=show_tile)
         # Of two small pictures, one can be prepared and rounded while the network computes the other.
         computed = _ahead(computer, compute, chain([first], reads), lambda task: int(_is_small(task)))
         written = _ahead(writer, partial(_write, keep_time=keep_time, **options), computed)

@@ -1,0 +1,185 @@
+"""The addresses of the server: the page, uploads, results, and the viewer of before and after."""
+
+import io
+import secrets
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nicegui import app, ui
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
+
+from srgan.compare import page as comparison
+from srgan.errors import SRGANError
+from srgan.interrupts import end_on_signals
+from srgan.models import SHIPPED, own_models, shipped_models
+from srgan.web import jobs as rules
+from srgan.web.elements import show_page
+from srgan.web.guard import Guard
+from srgan.web.jobs import Job, Jobs
+
+_CHUNK = 2**20
+
+
+def serve(folder: Path, host: str, port: int, *, password: str | None = None, browser: bool = True) -> None:
+    """Serve the page until a signal ends the process.
+
+    Args:
+        folder: private, for uploads and results.
+        host, port: where.
+        password: what a browser has to know; None: nothing.
+        browser: open the page in the user's browser.
+    """
+    jobs = Jobs(folder)
+    tabs: dict[str, dict] = {}
+    _add_routes(jobs, tabs)
+    app.add_middleware(Guard, host=host, port=port, password=password)
+    app.on_startup(end_on_signals)  # in place of uvicorn's handlers, which wait for open pages
+
+    @ui.page("/")
+    def _():
+        tab = secrets.token_urlsafe(12)
+        tabs[tab] = {}
+        ui.context.client.on_delete(lambda: tabs.pop(tab, None))
+        show_page(jobs, tabs[tab], tab, about_models())
+
+    ui.run(
+        host=host, port=port, title="srgan: make pictures larger", show=browser, reload=False, dark=None,
+        show_welcome_message=False, tailwind=False,
+        favicon="<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><path fill='#0c6b62' d='M0 5h3v3H0zM4 0h4v4H4z'/></svg>",
+    )  # fmt: skip
+
+
+def find_models() -> dict[str, Path]:
+    """The models that the page offers, by name: the shipped ones, the default first, and those in the user's folder."""
+    return {**own_models(), **shipped_models()}
+
+
+def about_models() -> dict[str, str]:
+    """A line on each model that the page offers, by name."""
+    about = {name: f"{name}: {SHIPPED[name]}" for name in shipped_models()}
+    return about | {name: f"{name}: your own" for name in own_models() if name not in about}
+
+
+def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:
+    @app.post("/jobs")
+    async def _(request: Request) -> Response:
+        name, options = request.query_params.get("name", ""), tabs.get(request.query_params.get("tab", ""))
+        if options is None:
+            return PlainTextResponse("this page is out of date; reload it", 409)
+        return await _receive(jobs, name, options, request)
+
+    for action, answer in {"before": _before, "after": _after, "view": _view, "download": _download}.items():
+        app.add_api_route(f"/jobs/{{key}}/{action}", _of_a_done_job(jobs, answer), methods=["GET"])
+
+    @app.get("/all.zip")
+    def _() -> Response:
+        done = [job for job in jobs.all() if job.state == "done"]
+        headers = {"content-disposition": 'attachment; filename="larger.zip"'}
+        return StreamingResponse(_zipped(done), media_type="application/zip", headers=headers)
+
+
+async def _receive(jobs, name, options, request):
+    try:
+        job = jobs.begin(name, rules.check(options, find_models()))
+    except (SRGANError, OSError) as error:
+        return PlainTextResponse(str(error), 400)
+    try:
+        size = 0
+        with job.source.open("xb") as file:
+            async for part in request.stream():
+                size += len(part)
+                if size > rules.MAX_BYTES:
+                    raise SRGANError(f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes")
+                if job.state == "cancelled":
+                    raise SRGANError(f"{job.name}: cancelled")
+                file.write(part)
+    except ClientDisconnect:
+        jobs.remove(job)
+        return Response(status_code=400)
+    except (OSError, SRGANError) as error:
+        jobs.remove(job)
+        reason = f"{job.name}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        return PlainTextResponse(reason, 413)
+    jobs.queue(job)
+    return PlainTextResponse(job.key)
+
+
+def _of_a_done_job(jobs: Jobs, answer: Callable[[Job], Response]) -> Callable:
+    def route(key: str) -> Response:
+        job = jobs.find(key)
+        return answer(job) if job and job.state == "done" else PlainTextResponse("there is no such result", 404)
+
+    return route
+
+
+def _before(job):
+    return _shown(job, "before")
+
+
+def _after(job):
+    return _shown(job, "after")
+
+
+def _shown(job, which):
+    if job.is_clip:
+        return FileResponse(job.source if which == "before" else job.target)
+    name = job.result[which]
+    return FileResponse(job.folder / name) if name else PlainTextResponse("a browser cannot show it", 404)
+
+
+def _download(job):
+    return FileResponse(job.target, filename=job.download_name)
+
+
+def _view(job):
+    """The viewer of srgan-compare, with what was dropped and what came of it."""
+    if job.is_clip:
+        return PlainTextResponse("there is no such result", 404)
+    _, (width, height) = job.result["sizes"]
+    picture = {"name": job.name, "width": width, "height": height, "scores": {}}
+    versions = {which: which for which in ("before", "after")}
+    embedded = {
+        "shown": (0, 0, width, height),
+        "detail": (0, 0, height, width),
+        "thumbnail": "after",
+        "versions": versions,
+    }
+    report: dict = {"pictures": [picture], "means": {}, "models": [], "skipped": [], "versions": {}, "protocol": {}}
+    report["protocol"]["scale"] = job.result["scale"]
+    return HTMLResponse(comparison.page(report, [embedded], {}, images="'self' data:"))
+
+
+def _zipped(jobs: list[Job]) -> Iterator[bytes]:
+    """A ZIP of the results, part by part. Pictures and clips are compressed already, and stored as they are."""
+    buffer, names = _Parts(), set[str]()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, job in enumerate(jobs, 1):
+            name = job.download_name
+            name = f"{Path(name).stem}-{number}{Path(name).suffix}" if name.lower() in names else name
+            names.add(name.lower())
+            with job.target.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
+                while part := source.read(_CHUNK):
+                    entry.write(part)
+                    yield buffer.take()
+    yield buffer.take()
+
+
+class _Parts(io.RawIOBase):
+    """Keeps what is written until it is taken; not seekable, so that a ZIP is written front to back."""
+
+    def __init__(self):
+        super().__init__()
+        self._written = bytearray()
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self._written += data
+        return len(data)
+
+    def take(self):
+        taken, self._written = bytes(self._written), bytearray()
+        return taken

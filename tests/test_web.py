@@ -1,0 +1,422 @@
+"""srgan-web in headless Chromium: what a photographer does on its page, and what the server refuses."""
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from browsing import require_chromium, set_screen, start_chromium
+from helpers import ROOT, import_main
+from PIL import Image
+from upscaling import make_model, photograph
+
+require_chromium()
+pytest.importorskip("nicegui", reason="NiceGUI is not installed: pip install '.[web]'")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from srgan.cli import upscale as command
+
+
+def free_port():
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return trial.getsockname()[1]
+
+
+class Server:
+    """srgan-web in a process of its own, with a temporary folder of its own."""
+
+    def __init__(self, folder, *arguments, before=(), port=None):
+        self.port, self.temporary = port or free_port(), Path(tempfile.mkdtemp(dir=folder))
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "NICEGUI"))}
+        code = f"import sys; {import_main('web')}; sys.exit(main())"
+        self.process = subprocess.Popen(
+            [*before, sys.executable, "-c", code, "--no-browser", "--port", str(self.port), *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**environment, "TMPDIR": str(self.temporary)},
+        )
+        self.said = [self.process.stderr.readline()]
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(self.process.stderr.read())
+
+    def answer(self, path="/", data=None, **headers):
+        """Status and body of a request."""
+        request = Request(self.url + path, data=data, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        try:
+            with urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            return error.code, error.read()
+
+    def raw(self, text):
+        """The status of what is answered to a request as it stands."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(text.replace("\n", "\r\n").encode())
+            return int(connection.makefile("rb").readline().split()[1])
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        begun = time.monotonic()
+        self.process.wait(10)
+        self.said += self.process.stderr.readlines()
+        return time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with a quick model."""
+    from srgan.upscale.engines.loading import load_engine
+
+    folder = tmp_path_factory.mktemp("models")
+    make_model(folder / "quick.keras", skip="bilinear")
+    load_engine(folder / "quick.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, models):
+    server = Server(tmp_path_factory.mktemp("web"), "--models", models)
+    yield server
+    if server.process.poll() is None:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    driver = start_chromium()
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The page of a server in a browser."""
+
+    def __init__(self, driver, server):
+        self.driver, self.server = driver, server
+        driver.get(server.url)
+        self.wait(lambda: driver.find_elements(By.CSS_SELECTOR, "#drop button"))
+        self.wait(lambda: driver.execute_script("return window.socket?.connected ?? false"))
+
+    def wait(self, condition, seconds=20):
+        return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: condition())
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def send(self, *paths, by="files"):
+        self.find(f"#{by}").send_keys("\n".join(map(str, paths)))
+
+    def row(self, name):
+        found = self.driver.find_elements(By.CSS_SELECTOR, f".job[aria-label='{name}']")
+        return found[0] if found else None
+
+    def state(self, name):
+        # By script: an element may be replaced between finding and reading it.
+        script = "return document.querySelector(`.job[aria-label='${arguments[0]}'] .state`)?.textContent ?? ''"
+        return self.driver.execute_script(script, name)
+
+    def click(self, what, name):
+        selector = f"button[aria-label='{what} {name}']"
+        self.wait(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector))
+        self.driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+    def wait_until(self, name, text, seconds=20):
+        self.wait(lambda: text in self.state(name), seconds)
+
+    def choose(self, label, text):
+        field = self.driver.find_element(By.CSS_SELECTOR, f"[aria-label='{label}']")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+        field.click()
+        options = f"//div[contains(@class, 'q-item')][.//*[starts-with(text(), '{text}')]]"
+        self.wait(lambda: self.driver.find_elements(By.XPATH, options))[0].click()
+        self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".q-menu"))
+
+    def address(self, name):
+        self.wait(lambda: self.row(name) and self.row(name).find_elements(By.CSS_SELECTOR, "a"))
+        return self.row(name).find_element(By.CSS_SELECTOR, "a").get_attribute("href").removeprefix(self.server.url)
+
+    def remove_all(self):
+        for row in self.driver.find_elements(By.CSS_SELECTOR, ".job"):
+            name = row.get_attribute("aria-label")
+            self.wait(lambda name=name: re.search("→|:|done|cancelled", self.state(name)))
+            self.click("Remove", name)
+        self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".job"))
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page without a job. Afterwards nothing may have gone wrong in it, nor asked for anything elsewhere."""
+    browser.get("about:blank")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    set_screen(browser)
+    page = Page(browser, server)
+    yield page
+    page.remove_all()
+    console = [entry["message"] for entry in browser.get_log("browser")]
+    assert [line for line in console if "400" not in line] == []  # of files that are refused
+    assert_local(browser, server.url)
+
+
+def assert_local(browser, url):
+    """Every request that the browser has made since the log was read last went to that server."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    urls += [m["params"]["url"] for m in messages if m["method"] == "Network.webSocketCreated"]
+    assert len(urls) > 10 and any(each.startswith("ws:") for each in urls)
+    local = (f"{url}/", url.replace("http:", "ws:") + "/", "data:", "about:", f"blob:{url}/")
+    assert [each for each in urls if not each.startswith(local)] == []
+
+
+def save(path, pixels=None, **options):
+    Image.fromarray(photograph(48, 64) if pixels is None else pixels).save(path, **options)
+    return path
+
+
+def by_command(*arguments):
+    command.main([*map(str, arguments), "-q"])
+
+
+def test_a_dropped_picture_comes_back_as_the_command_makes_it(page, server, tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "a view"
+    source = save(tmp_path / "my view.jpg", exif=exif)
+    page.send(source)
+    page.wait_until("my view.jpg", "64 × 48 → 256 × 192")
+    status, large = server.answer(page.address("my view.jpg"))
+    by_command(source, tmp_path / "large.jpg")
+    assert status == 200 and large == (tmp_path / "large.jpg").read_bytes()
+    with urlopen(server.url + page.address("my view.jpg")) as answer:
+        assert "my%20view-x4.jpg" in answer.headers["content-disposition"]
+
+
+def test_the_slider_shows_both_and_the_true_pixels_at_1_to_1(page, tmp_path):
+    source = save(tmp_path / "view.png")
+    page.send(source)
+    page.wait_until("view.png", "→")
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
+    page.driver.switch_to.frame(page.find("iframe.viewer"))
+    try:
+        page.wait(lambda: page.driver.execute_script("return image('before').complete && image('after').complete"))
+        handle = page.find(".handle")
+        handle.send_keys(Keys.HOME)  # the line at the left: the result alone
+        page.find("#one").click()
+        page.driver.execute_async_script("draw(); requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        place = page.driver.execute_script("return { ...document.getElementById('stage').dataset }")
+        url = page.driver.execute_script("return document.querySelector('canvas').toDataURL()")
+        assert place["zoom"] == "1" and place["split"] == "0"
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+        by_command(source, tmp_path / "large.png")
+        x, y = int(place["x"]), int(place["y"])
+        assert (shown[y : y + 192, x : x + 256] == np.asarray(Image.open(tmp_path / "large.png"))).all()
+        handle.send_keys(Keys.END)
+        page.driver.execute_async_script("draw(); requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        assert page.driver.execute_script("return document.querySelector('canvas').toDataURL()") != url
+    finally:
+        page.driver.switch_to.default_content()
+
+
+def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_path):
+    page.choose("Model", "quick")
+    page.choose("How much larger", "x2")
+    page.choose("Format", "WebP")
+    quality = page.find("[aria-label='JPEG quality']")
+    quality.send_keys(Keys.CONTROL, "a")
+    quality.send_keys("60", Keys.TAB)
+    time.sleep(0.3)
+    deep = tmp_path / "deep.png"
+    from srgan.pictures import Picture, write_picture
+
+    pixels = (photograph(40, 40).astype(np.uint16) * 257) + 3
+    write_picture(Picture(np.concatenate([pixels, pixels[..., :1]], -1)), deep, kind="PNG")
+    page.send(deep)
+    page.wait_until("deep.png", "→ 80 × 80")
+    _, large = server.answer(page.address("deep.png"))
+    by_command(
+        deep, tmp_path / "large.webp", "--model", models / "quick.keras", "--scale", 2, "--quality", 60,
+    )  # fmt: skip
+    assert large == (tmp_path / "large.webp").read_bytes()
+    assert page.address("deep.png") and "16 are rounded" in page.state("deep.png")
+
+
+def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, server, tmp_path):
+    page.choose("Model", "quick")
+    folder = tmp_path / "holiday"
+    (folder / "inner").mkdir(parents=True)
+    sources = [save(folder / f"{number}.png", photograph(32, 40, left=160 + number)) for number in range(4)]
+    (folder / "inner" / "bad.jpg").write_bytes(b"\xff\xd8\xffno picture")
+    (folder / "notes.txt").write_text("left alone, as in a folder on the command line")
+    page.send(folder, by="folder")
+    page.wait_until("0.png", "→")
+    page.driver.refresh()
+    for source in sources:
+        page.wait_until(source.name, "40 × 32 → 160 × 128")
+    page.wait(lambda: page.state("bad.jpg").startswith("bad.jpg: "))
+    assert len(page.driver.find_elements(By.CSS_SELECTOR, ".job")) == 5
+    assert str(server.temporary) not in page.state("bad.jpg")
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    try:
+        other = Page(page.driver, server)
+        other.wait_until("3.png", "→")
+        other.click("Remove", "3.png")
+    finally:
+        page.driver.close()
+        page.driver.switch_to.window(first)
+    page.wait(lambda: not page.row("3.png"))
+    status, archive = server.answer("/all.zip")
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert sorted(opened.namelist()) == ["0-x4.png", "1-x4.png", "2-x4.png"] and opened.testzip() is None
+        by_command(sources[0], tmp_path / "large.png", "--model", "quick")
+        assert status == 200
+
+
+def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("text")
+    page.send(tmp_path / "notes.txt")
+    page.wait(lambda: page.find("#said").text.startswith("notes.txt"))
+    assert page.find("#said").text == "notes.txt: neither a picture nor a clip that can be read"
+
+
+def test_cancel_stops_a_job_within_two_seconds_and_the_next_one_works(page, server, tmp_path):
+    page.choose("Model", "srresnet")
+    page.send(save(tmp_path / "large.png", np.tile(photograph(), (12, 9, 1))))
+    page.wait_until("large.png", "working")
+    page.choose("Model", "quick")
+    page.send(save(tmp_path / "next.png"))
+    time.sleep(1)
+    begun = time.monotonic()
+    page.click("Cancel", "large.png")
+    page.wait_until("large.png", "cancelled")
+    page.wait(lambda: "worker" not in children(server.process.pid) or page.state("next.png") != "waiting")
+    assert time.monotonic() - begun < 2
+    page.wait_until("next.png", "→")
+
+
+def children(pid):
+    import psutil
+
+    return " ".join(" ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
+
+
+def test_a_clip_is_done_as_the_command_does_it_and_plays(page, server, models, tmp_path):
+    from videos import make_video, scene
+
+    source = tmp_path / "clip.mp4"
+    make_video(source, scene(30))
+    page.choose("Model", "quick")
+    page.send(source)
+    page.wait_until("clip.mp4", "done", 40)
+    _, large = server.answer(page.address("clip.mp4"))
+    by_command(source, tmp_path / "large" / "clip.mp4", "--model", models / "quick.keras")
+    assert large == (tmp_path / "large" / "clip.mp4").read_bytes()
+    page.wait(lambda: page.driver.execute_script("return document.querySelector('video')?.readyState >= 2"))
+    assert page.driver.execute_script("return document.querySelector('video').videoWidth") == 4 * 32
+
+
+GET = "GET / HTTP/1.1\nHost: {host}\nConnection: close\n\n"
+SOCKET = (
+    "GET /_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\nHost: {host}\nOrigin: {origin}\nUpgrade: websocket\n"
+    "Connection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n"
+)
+POST = "POST /jobs?name=a.png HTTP/1.1\nHost: {host}\n{more}Content-Length: 1\nConnection: close\n\na"
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org:{port}", "127.0.0.1", "localhost.evil.org:{port}", "192.168.0.1:{port}", ""]
+)
+def test_another_host_is_refused(server, host):
+    host = host.format(port=server.port)
+    assert server.raw(GET.format(host=host)) == 403
+    assert server.raw(SOCKET.format(host=host, origin=f"http://{host}")) == 403
+
+
+@pytest.mark.parametrize("origin", ["http://example.org", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1"])
+def test_another_origin_is_refused(server, origin):
+    host, origin = f"127.0.0.1:{server.port}", origin.format(port=server.port)
+    assert server.raw(SOCKET.format(host=host, origin=origin)) == 403
+    assert server.raw(POST.format(host=host, more=f"Origin: {origin}\n")) == 403
+    assert server.raw(POST.format(host=host, more="")) == 403
+    assert server.raw(SOCKET.format(host=host, origin=f"http://{host}")) == 101
+    assert server.raw(POST.format(host=host, more=f"Origin: http://{host}\n")) == 409  # its own, of no tab
+
+
+def test_another_site_can_neither_send_a_form_nor_show_a_picture(browser, server, tmp_path):
+    (tmp_path / "evil.html").write_text(
+        f"<form method=post enctype=multipart/form-data action='{server.url}/jobs?name=a.png'><input name=a value=b></form>"
+        f"<img id=i src='{server.url}/all.zip' onerror='document.title=\"refused\"'>"
+    )
+    browser.get((tmp_path / "evil.html").as_uri())
+    WebDriverWait(browser, 10).until(lambda _: browser.title == "refused")
+    browser.execute_script("document.forms[0].submit()")
+    WebDriverWait(browser, 10).until(lambda _: "srgan-web" in browser.page_source)
+    assert "only its own page may ask" in browser.page_source
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/jobs/../../etc/passwd/view", "/jobs/..%2f..%2fetc%2fpasswd/before", "/jobs/x/../../../etc/passwd"),
+        *("/_nicegui/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/jobs/%00/download"),
+    ],
+)
+def test_nothing_outside_can_be_fetched(server, path):
+    assert server.raw(f"GET {path} HTTP/1.1\nHost: 127.0.0.1:{server.port}\nConnection: close\n\n") == 404
+
+
+def test_names_of_uploads_stay_in_their_folder():
+    from srgan.web.jobs import _safe_name
+
+    for name in (
+        "../../etc/a.png",
+        "..\\a.png",
+        "/a.png",
+        ".a.png",
+        "--a.png",
+        "a\n.png",
+        "x" * 300 + ".png",
+        "%05d.png",
+        "",
+    ):
+        safe = _safe_name(name)
+        assert not set(safe) & set("/\\\n%") and safe[0] not in ".-" and len(safe) <= 112
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path, models, number, status):
+    server = Server(tmp_path, "--models", models)
+    page = Page(browser, server)
+    page.choose("Model", "srresnet")
+    page.send(save(tmp_path / "large.png", np.tile(photograph(), (12, 9, 1))))
+    page.wait_until("large.png", "working")
+    (folder,) = server.temporary.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert server.stop(number) < 2 and server.process.returncode == status
+    assert list(server.temporary.iterdir()) == []
+    assert not any("Traceback" in line for line in server.said)
