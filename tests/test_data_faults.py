@@ -100,8 +100,40 @@ def test_listed_pictures_that_are_not_there_are_counted(tmp_path, warnings):
      {"images": ["a.jpg"]}, {"images": [{"file_name": "a.jpg"}]}, {"images": [], "annotations": [{}]}],
 )  # fmt: skip
 def test_what_is_no_list_of_pictures_is_refused(listed, tmp_path):
-    with pytest.raises(SRGANError, match="listed.json: not a COCO instances file"):
+    with pytest.raises(
+        SRGANError, match="listed.json: not a COCO instances file.*; it must be an object with a list"
+    ) as caught:
         choose(tmp_path, listed)
+    assert "Error(" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_images_without_a_name_are_counted_each_time(tmp_path, warnings):
+    listed = {
+        **LISTED,
+        "images": [*LISTED["images"], {"id": 10**6}, {"id": 10**6 + 1, "file_name": None}, {"file_name": "a.jpg"}],
+    }
+    for _ in range(2):  # the second time from what is remembered
+        assert choose(tmp_path, listed) == choose(tmp_path, LISTED)
+        assert "3 of its images have no id or no file_name, and are left out" in warnings()[-1]
+
+
+def test_sides_and_ids_that_are_text_are_taken(tmp_path):
+    images = [
+        each | {"id": str(each["id"]), "width": str(each["width"]), "height": f"{each['height']}.0"}
+        for each in LISTED["images"]
+    ]
+    side = "data.minimum_side=400"
+    assert choose(tmp_path, {"images": images}, side) == choose(tmp_path, LISTED, side) != choose(tmp_path, LISTED)
+
+
+def test_a_list_in_an_encoding_of_windows_is_read(tmp_path):
+    shutil.copytree(SAMPLE / "train", tmp_path / "train")
+    name = LISTED["images"][0]["file_name"]
+    (tmp_path / "train" / name).rename(tmp_path / "train" / "jos\u00e9.jpg")
+    text = json.dumps(LISTED, ensure_ascii=False).replace(name, "jos\u00e9.jpg")
+    (tmp_path / "windows.json").write_bytes(text.encode("cp1252"))
+    found = choose(tmp_path, LISTED, f"data.annotations={tmp_path / 'windows.json'}", pictures=tmp_path / "train")
+    assert len(found) == COUNT and "jos\u00e9.jpg" in {path.name for path in found}
 
 
 def test_a_list_without_annotations_is_enough(tmp_path):

@@ -172,7 +172,7 @@ def _annotated(annotations, categories, minimum_side, cache):
     """
     status = annotations.stat()
     question = [
-        "annotated with sides",
+        "annotated with sides and what is unusable",
         str(annotations.resolve()),
         status.st_size,
         status.st_mtime_ns,
@@ -184,15 +184,15 @@ def _annotated(annotations, categories, minimum_side, cache):
         from pycocotools.coco import COCO
 
         try:
-            coco = COCO()
-            coco.dataset = json.loads(
-                annotations.read_bytes()
-            )  # of any Unicode encoding, with a byte order mark or not
+            coco, dataset = COCO(), _parsed(annotations)
+            usable = [each for each in dataset["images"] if _is_listed(each)]
+            if not usable:
+                raise ValueError("no image has an id and a file_name")
+            unusable = len(dataset["images"]) - len(usable)
+            coco.dataset = dataset | {"images": usable}
             with contextlib.redirect_stdout(io.StringIO()):  # it reports its own progress
                 coco.createIndex()
-            if not coco.dataset["images"]:
-                raise ValueError("no images")
-            pictures = sorted(coco.dataset["images"], key=lambda picture: picture["id"])
+            pictures = sorted(usable, key=lambda picture: str(picture["id"]).zfill(20))
             if categories:
                 known = {category["name"] for category in coco.dataset["categories"]}
                 unknown = [name for name in categories if name not in known]
@@ -203,18 +203,44 @@ def _annotated(annotations, categories, minimum_side, cache):
                 ids = coco.getCatIds(catNms=list(categories))
                 shown = {picture for identity in ids for picture in coco.getImgIds(catIds=[identity])}
                 pictures = [picture for picture in pictures if picture["id"] in shown]
-            sides = [(os.fspath(p["file_name"]), _side(p)) for p in pictures]
-            return [(name, side) for name, side in sides if side is None or side >= minimum_side]
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise SRGANError(f"{annotations}: not a COCO instances file ({error!r})") from error
+            sides = [(p["file_name"], _side(p)) for p in pictures]
+            return unusable, [(name, side) for name, side in sides if side is None or side >= minimum_side]
+        except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
+            reason = (
+                f"no {error}" if isinstance(error, KeyError) else str(error) if isinstance(error, ValueError) else ""
+            )
+            raise SRGANError(
+                f"{annotations}: not a COCO instances file{f' ({reason[:200]})' if reason else ''}; it must be an object "
+                "with a list `images`, each of them with an id and a file_name"
+            ) from error
 
-    return _remembered(cache, question, answer)
+    unusable, found = _remembered(cache, question, answer)
+    if unusable:
+        _log.warning("%s: %s of its images have no id or no file_name, and are left out; add what is missing to use them",
+                     annotations, unusable)  # fmt: skip
+    return found
+
+
+def _parsed(file):
+    """The content of a JSON file, of any Unicode encoding, with a byte order mark or not, or of Windows'."""
+    content = file.read_bytes()
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError:
+        return json.loads(content.decode("cp1252", "replace"))
+
+
+def _is_listed(picture):
+    return "id" in picture and isinstance(picture.get("file_name"), str) and bool(picture["file_name"])
 
 
 def _side(picture):
     """The shorter side of a picture in a COCO file; None where it is not given."""
-    width, height = picture.get("width"), picture.get("height")
-    return min(width, height) if width and height else None
+    try:
+        side = min(float(picture["width"]), float(picture["height"]))  # some tools write them as text
+    except (KeyError, TypeError, ValueError):
+        return None
+    return side if side > 0 else None
 
 
 def _in_folder(folder, minimum_side, cache):
