@@ -138,6 +138,8 @@ def test_a_list_in_an_encoding_of_windows_is_read(tmp_path):
 
 def test_a_list_without_annotations_is_enough(tmp_path):
     assert choose(tmp_path, {"images": LISTED["images"]}) == choose(tmp_path, LISTED)
+    empty = {"images": LISTED["images"], "annotations": None, "categories": None}
+    assert choose(tmp_path, empty) == choose(tmp_path, LISTED)
 
 
 # -- pictures

@@ -220,3 +220,10 @@ def test_short_packets_of_sound_are_not_moved(upscale, soft, tmp_path):
     ffmpeg(inputs, tmp_path / "in.mkv")
     assert upscale(tmp_path / "in.mkv", tmp_path / "out.mkv", model=soft)[0] == 0
     assert packets(tmp_path / "out.mkv", "audio") == packets(tmp_path / "in.mkv", "audio") != []
+
+
+def test_a_part_ends_before_the_frame_at_its_end(tmp_path):
+    ffmpeg("-f lavfi -i testsrc2=s=32x24:r=25:d=2 -c:v libx264", tmp_path / "in.mp4")
+    for tenths in range(2, 20):  # some of which are a little more as floats
+        clip = VideoFile(tmp_path / "in.mp4", 0.1, tenths / 10)
+        assert sum(1 for _ in clip.frames()) == -(-5 * tenths // 2) - 3, tenths

@@ -74,8 +74,8 @@ class VideoFile:
             self._delay = self._decoding_delay() if container.format.name == "avi" else None
             if self._delay is not None:
                 self.origin = Fraction(0)
-            self.begin = self.origin + Fraction(start or 0)
-            self.end = None if end is None else self.origin + Fraction(end)
+            self.begin = self.origin + Fraction(str(start or 0))  # as decimals: 1.6 is a little more as a float
+            self.end = None if end is None else self.origin + Fraction(str(end))
             self.starts_later = bool(start)
             self.timeline = find_timeline(container, stream, self._duration * self.time_base)
             self._length = float(self.timeline.length) if self.timeline.jumps else _length(stream, self.origin)

@@ -184,7 +184,8 @@ def _annotated(annotations, categories, minimum_side, cache):
         from pycocotools.coco import COCO
 
         try:
-            coco, dataset = COCO(), _parsed(annotations)
+            coco = COCO()
+            dataset = {key: value for key, value in _parsed(annotations).items() if value is not None}
             usable = [each for each in dataset["images"] if _is_listed(each)]
             if not usable:
                 raise ValueError("no image has an id and a file_name")
