@@ -301,6 +301,23 @@ def test_what_the_colours_mean_survives(gray, suffix, tmp_path):
         assert read_picture(png(pixels, *tags)).icc is None
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(chunk(b"gAMA", struct.pack(">I", value)) for value in (0, 1, 2**32 - 1)),
+        *(
+            chunk(b"cHRM", struct.pack(">8I", *values))
+            for values in ([0] * 8, [2**32 - 1] * 8, [31270, 0, *[9000] * 6])
+        ),
+        chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 0, 30000, 1, 1, 1)),
+    ],
+)
+def test_damaged_colour_chunks_change_nothing(damaged, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(photograph(8, 8), damaged))
+    np.testing.assert_array_equal(read_rgb(path), photograph(8, 8))
+
+
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_a_high_dynamic_range_is_refused(transfer, name):
     with pytest.raises(Exception, match=f"high dynamic range .{name}."):

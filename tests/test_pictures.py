@@ -14,6 +14,7 @@ from upscaling import photograph
 
 from srgan.errors import SRGANError
 from srgan.pictures import WRITABLE, Picture, from_pillow, output_format, read_picture, to_pillow, write_picture
+from srgan.pictures.profiles import ADOBE_RGB
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -183,6 +184,18 @@ def test_profile_exif_and_resolution_are_kept(source, suffix, tmp_path):
     assert again.icc == SRGB and again.exif[0x010F] == "Nikon"
     if suffix in (".png", ".tif"):
         np.testing.assert_array_equal(again.pixels, large.pixels)
+
+
+def test_a_bmp_keeps_its_profile():
+    pixels = np.ascontiguousarray(photograph(20, 32)[::-1, :, ::-1]).tobytes()
+    info = (
+        struct.pack("<IiiHHIIiiII", 124, 32, 20, 1, 24, 0, len(pixels), 0, 0, 0, 0) + b"\0" * 16 + b"DEBM" + b"\0" * 48
+    )
+    info += struct.pack("<4I", 4, 124 + len(pixels), len(ADOBE_RGB), 0)
+    data = b"BM" + struct.pack("<IHHI", 138 + len(pixels) + len(ADOBE_RGB), 0, 0, 138) + info + pixels + ADOBE_RGB
+    picture = read_picture(data)
+    np.testing.assert_array_equal(picture.pixels, photograph(20, 32))
+    assert picture.icc == ADOBE_RGB
 
 
 def test_damaged_metadata_do_not_matter():

@@ -1,6 +1,7 @@
 """TIFF: every kind that tifffile writes is read right or refused; damage is an error; the picture, not its thumbnail."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -215,3 +216,13 @@ def test_big_tiff_keeps_its_exif(order):
     picture = read_picture(written(BARS, photometric="rgb", bigtiff=True, byteorder=order, extratags=tags))
     assert picture.exif[271] == "Nikon" and picture.exif[306] == "2024:05:06 07:08:09"
     np.testing.assert_array_equal(picture.pixels, np.rot90(BARS, -1))
+
+
+def test_directories_that_go_in_circles_end():
+    data = bytearray(written(BARS, photometric="rgb"))
+    (start,) = struct.unpack("<I", data[4:8])
+    (count,) = struct.unpack("<H", data[start : start + 2])
+    data[start + 2 + 12 * count : start + 6 + 12 * count] = struct.pack("<I", start)
+    picture = read_picture(bytes(data))
+    np.testing.assert_array_equal(picture.pixels, BARS)
+    assert picture.note == ""

@@ -69,6 +69,9 @@ def decode_with_pillow(data, kind, refuse_large):
         decoded.xmp = whole_xmp(data, decoded.xmp)
     if kind == "GIF" and (start := data.find(_GIF_XMP)) >= 0:
         decoded.xmp = data[start + len(_GIF_XMP) :].partition(b"\1\xff\xfe\xfd")[0]
+    if kind == "BMP" and data[70:74] == b"DEBM":  # a profile, in Windows' header of version 5
+        start, length = struct.unpack("<2I", data[126:134])
+        decoded.icc = data[14 + start : 14 + start + length]
     if kind == "TGA":
         decoded.pixels = _with_tga_alpha(decoded.pixels, data)
     if frame and frame != (0, 0, *image.size):

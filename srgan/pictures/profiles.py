@@ -145,14 +145,19 @@ def colours_of(chunks: dict[bytes, bytes]) -> bytes | None:
     if b"sRGB" in chunks:
         return None
     gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 100000 if len(chunks.get(b"gAMA", b"")) == 4 else 0
+    gamma = gamma if 0.1 <= gamma <= 10 else 0  # beyond, it is damaged
     points = _PRIMARIES[1]
     if len(chunks.get(b"cHRM", b"")) == 32:
         white, *rgb = np.array(struct.unpack(">8I", chunks[b"cHRM"])).reshape(4, 2) / 100000
         points = *map(tuple, rgb), tuple(white)  # type: ignore[assignment]
     is_srgb = np.abs(np.subtract(points, _PRIMARIES[1])).max() < 0.002
-    if not gamma or 0.44 < gamma < 0.47:  # 1/2.2 stands for sRGB's own curve
-        return None if is_srgb else rgb_profile(*points, _SRGB_CURVE)
-    return rgb_profile(*points, (0, 1 / gamma))
+    curve = (0, 1 / gamma) if gamma and not 0.44 < gamma < 0.47 else _SRGB_CURVE  # 1/2.2 stands for sRGB's own curve
+    if is_srgb and curve == _SRGB_CURVE:
+        return None
+    try:
+        return rgb_profile(*points, curve)
+    except (ValueError, struct.error):  # such primaries are damaged
+        return None
 
 
 @cache

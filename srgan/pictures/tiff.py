@@ -83,10 +83,12 @@ def _choose(file, length):
 
     def collect(series):
         for page in series:
-            if len(pages) < _MOST_PAGES:
-                pages.append(page.aspage() if hasattr(page, "aspage") else page)
-                if pages[-1].subifds:
-                    collect(pages[-1].pages)
+            page = page.aspage() if hasattr(page, "aspage") else page
+            if len(pages) >= _MOST_PAGES or page.offset in {other.offset for other in pages}:  # they can go in circles
+                return
+            pages.append(page)
+            if page.subifds:
+                collect(page.pages)
 
     collect(file.pages)
     sizes = [page.imagewidth * page.imagelength for page in pages]
