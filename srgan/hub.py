@@ -1,9 +1,12 @@
 """Models on the Hugging Face Hub, by `hf://OWNER/NAME/FILE@REVISION`."""
 
+import logging
 import re
 from pathlib import Path
 
 from srgan.errors import SRGANError, UsageError
+
+_log = logging.getLogger("srgan")
 
 PREFIX = "hf://"
 SUFFIXES = (".keras", ".safetensors", ".pth", ".pt", ".onnx")  # of model files
@@ -29,6 +32,9 @@ def fetch(address: str) -> Path:
         import huggingface_hub
     except ImportError:
         raise UsageError(f"{address}: needs one more package: pip install '.[hub]'") from None
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub_logging.set_verbosity_error()  # without a network it tells of each attempt
     repository, file, revision = found["repository"], found["file"], found["revision"]
     try:
         file = file or _only_model(huggingface_hub, address, repository, revision)
@@ -36,8 +42,29 @@ def fetch(address: str) -> Path:
     except SRGANError:
         raise
     except Exception as error:  # of its own, of its HTTP library, and of the network
+        kept = None if file or _is_absent(error) else _kept_model(huggingface_hub, repository, revision)
+        if kept:
+            _log.info("%s: the hub cannot be reached; %s is taken, which was downloaded before", address, kept.name)
+            return kept
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SRGANError(f"{address}: cannot be had from the hub ({said[:200]}); is there a network?") from error
+        why = (
+            "no such repository, file or revision, or it needs a login" if _is_absent(error) else "is there a network?"
+        )
+        raise SRGANError(f"{address}: cannot be had from the hub ({said[:200]}); {why}") from error
+
+
+def _is_absent(error):
+    return getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404)
+
+
+def _kept_model(huggingface_hub, repository, revision):
+    """The only model file of a repository in the hub's cache, or None."""
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repository, revision=revision, local_files_only=True))
+    except Exception:  # nothing of it is there
+        return None
+    models = [file for file in folder.rglob("*") if file.name.lower().endswith(SUFFIXES)]
+    return models[0] if len(models) == 1 else None
 
 
 def _only_model(huggingface_hub, address, repository, revision):

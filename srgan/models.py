@@ -33,11 +33,18 @@ def shipped_models() -> dict[str, Path]:
 
 
 def own_models() -> dict[str, Path]:
-    """The models in the user's folder, SRGAN_MODELS or ~/.config/srgan/models, by their names without the suffix."""
+    """The models in the user's folder, SRGAN_MODELS or ~/.config/srgan/models, by their names without the suffix.
+
+    Of several that differ in their suffixes only, the first in the alphabet; find_model takes the others by their whole names.
+    """
+    return {file.stem: file for file in reversed(_own_files())}
+
+
+def _own_files():
     settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     folder = Path(os.environ.get("SRGAN_MODELS") or Path(settings) / "srgan" / "models")
-    files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
-    return {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
 def list_models() -> list[str]:
@@ -99,7 +106,7 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     if path.is_dir() and (path / "generator.keras").is_file():  # a run folder of srgan-train
         return path / "generator.keras"
     if not path.is_file():
-        if found := own.get(name) or {file.name: file for file in own.values()}.get(name):
+        if found := own.get(name) or {file.name: file for file in _own_files()}.get(name):
             return found
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
         have += f"; of your own: {', '.join(own)}" if own else ""

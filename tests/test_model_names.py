@@ -44,6 +44,14 @@ def test_model_in_the_users_folder_is_called_by_name(name, own):
         find_model("3x-Mine")
 
 
+def test_files_of_one_name_are_told_apart_by_their_suffixes(own):
+    for suffix in (".safetensors", ".pth"):
+        (own / f"2x My v1.2{suffix}").write_bytes(b"")
+    assert find_model("2x My v1.2").suffix == ".pth"
+    for suffix in (".safetensors", ".pth"):
+        assert find_model(f"2x My v1.2{suffix}").suffix == suffix
+
+
 def test_shipped_name_wins_with_a_line(own, caplog):
     caplog.set_level("INFO", "srgan")
     shutil.copy(FOREIGN / "compact-x2.pth", own / "srresnet.pth")
@@ -108,7 +116,7 @@ def test_model_comes_from_the_hub(address, hub, picture, tmp_path):
     ("address", "status", "reason"),
     [
         ("hf://me/two", 2, "it has a.pth, b.safetensors"),
-        ("hf://me/none", 1, "cannot be had from the hub"),
+        ("hf://me/none", 1, "no such repository"),
         ("hf://me/one/none.pth", 1, "cannot be had from the hub"),
         ("hf://me", 2, "hf://OWNER/NAME"),
     ],
@@ -119,8 +127,17 @@ def test_what_the_hub_lacks_gets_one_line(address, status, reason, hub, picture,
     assert reason in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("address", ["hf://me/one", "hf://me/one/model.pth"])
+def test_what_was_downloaded_needs_no_network(address, hub, picture, tmp_path):
+    for endpoint in (hub["HF_ENDPOINT"], "http://127.0.0.1:9"):
+        environment = {**hub, "HF_ENDPOINT": endpoint}
+        done = run_command("upscale", picture, tmp_path / "out.png", "--model", address, env=environment)
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "out.png").unlink()
+
+
 def test_no_network_gets_one_line(hub, picture, tmp_path):
     hub["HF_ENDPOINT"] = "http://127.0.0.1:9"
     done = run_command("upscale", picture, tmp_path / "out.png", "--model", "hf://me/one", env=hub)
     assert done.returncode == 1, done.stderr
-    assert "is there a network?" in done.stderr and "Traceback" not in done.stderr
+    assert "is there a network?" in done.stderr and len(done.stderr.strip().splitlines()) == 1
