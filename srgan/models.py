@@ -1,5 +1,6 @@
 """The shipped models, and finding one by name or path."""
 
+import difflib
 import logging
 import os
 from collections.abc import Iterable
@@ -110,8 +111,10 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
             return found
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
         have += f"; of your own: {', '.join(own)}" if own else ""
+        similar = difflib.get_close_matches(name, [*shipped, *own], 1)
+        meant = f"did you mean {similar[0]}? Else pass" if similar else "pass"
         raise UsageError(
-            f"{name_or_path}: no such model; pass the path of a .keras, .pth, .safetensors or .onnx file ({have})"
+            f"{name_or_path}: no such model; {meant} the path of a .keras, .pth, .safetensors or .onnx file ({have})"
         )
     return path
 

@@ -1,4 +1,4 @@
-"""The bars of srgan-upscale and srgan-train in terminals of several widths, and in one that is resized."""
+"""The bars of the commands in terminals of several widths, and in one that is resized."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from conftest import TINY
 from helpers import import_main
 from PIL import Image
 from upscaling import photograph
+from videos import make_video, scene
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 WIDTHS = pytest.mark.parametrize("widths", [(40,), (80,), (80, 40)], ids=str)
@@ -93,3 +94,52 @@ def test_training(widths, tmp_path):
         long = r"pixel: +\d+%\|.*\| \d+/40 \[.*step.*, loss [\d.e-]+\]"
         pattern = r"pixel: +\d+% (\?|[\d:]+) left, loss [\d.e-]+" if width == 40 else long
         assert any(re.fullmatch(pattern, line.rstrip()) for line in bars), bars
+
+
+@WIDTHS
+def test_clips(widths, model, tmp_path):
+    make_video(tmp_path / "in.mkv", scene(12))
+    slow = SLOW.replace("time.sleep(0.2)", "time.sleep(0.4)")
+    parts = shown("upscale", [tmp_path / "in.mkv", tmp_path / "out.mkv", "-m", model], widths, rb"\d/12|\d%", slow)
+    for lines, width in zip(parts, widths):
+        bars = [line for line in lines[1:] if "%" in line]
+        assert bars and all(len(line) <= width for line in bars), bars
+        pattern = r" *\d+% \d+/12 (\?|[\d:]+) left" if width == 40 else r" *\d+%\|.*\| \d+/12 \[.*frame.*\]"
+        assert all(re.fullmatch(pattern, line.rstrip()) for line in bars[1:]), bars
+
+
+@WIDTHS
+@pytest.mark.parametrize("name", ["compare", "evaluate"])
+def test_measuring(name, widths, model, tmp_path):
+    for index in range(12):
+        Image.fromarray(photograph(64, 64, top=40 + index)).save(tmp_path / f"{index}.png")
+    arguments = (
+        [tmp_path, "-o", tmp_path / "out"] if name == "compare" else ["--data", f"a_long_name_of_a_set={tmp_path}"]
+    )
+    parts = shown(name, [*arguments, "-m", model], widths, rb"\d/12|[1-9]%", SLOW)
+    for lines, width in zip(parts, widths):
+        bars = [line for line in lines[1:] if "%" in line]
+        assert bars and all(len(line) <= width for line in bars), bars
+        pattern = r" *\d+% \d+/12 (\?|[\d:]+) left" if width == 40 else r" *\d+%\|.*\| \d+/12 \[.*picture.*\]"
+        assert all(re.fullmatch(pattern, line.rstrip()) for line in bars[1:]), bars
+
+
+@WIDTHS
+def test_evaluating_clips(widths, model, tmp_path):
+    make_video(tmp_path / "in.mkv", scene(12, 96, 64))
+    arguments = ["--clips", f"a_long_name_of_a_clip={tmp_path / 'in.mkv'}", "-m", model]
+    parts = shown("evaluate", arguments, widths, rb"a_long[^\r]*[1-9]", SLOW)
+    for lines, width in zip(parts, widths):
+        bars = [line for line in lines[1:] if "%" in line]
+        assert bars and all(len(line) <= width for line in bars), bars
+
+
+@WIDTHS
+def test_the_gan_stage(widths, tmp_path):
+    changes = [*TINY, f"data.store={tmp_path / 'stores'}", "batches.steps_per_epoch=20", "pixel.epochs=1"]
+    changes += ["gan.epochs=1", "gan.content_weight=0"]
+    arguments = ["-c", "sample", "-o", tmp_path / "run", "--set", *changes]
+    parts = shown("train", arguments, widths, rb"gan: +\d")
+    for lines, width in zip(parts, widths):
+        bars = [line for line in lines[1:] if re.match("(pixel|gan):", line)]
+        assert bars and all(len(line) <= width for line in bars), bars

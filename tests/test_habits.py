@@ -1,5 +1,6 @@
 """The commands by the habits of their users: what is listed, left out, of no effect, and said of a mistake."""
 
+import json
 import os
 
 import numpy as np
@@ -207,6 +208,51 @@ def test_a_usage_error_is_two_lines(arguments):
     lines = done.stderr.splitlines()
     assert done.returncode == 2 and len(lines) == 2 and lines[0].startswith("srgan: ")
     assert lines[1] == "usage: srgan-upscale --help shows what there is"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("a.png b.png --outscale 2", "unrecognized arguments: --outscale 2 (did you mean --scale?)"),
+        ("a.png b.png --model-name srgan", "unrecognized arguments: --model-name srgan (did you mean --model?)"),
+        ("a.png b.png --qualty=90", "unrecognized arguments: --qualty=90 (did you mean --quality?)"),
+        ("a.png b.png --fit 100", "argument --fit: '100' is no size; write WIDTHxHEIGHT, such as 3840x2160"),
+        ("a.png b.png --long-side 5k", "argument --long-side: '5k' is no number of pixels; write 5000"),
+        ("a.png b.png --start 1m", "argument --start: '1m' is no time; write seconds or h:mm:ss, such as 12.5 or 1:30"),
+        ("a.png b.png -s twice", "argument -s/--scale: 'twice' is no scale; write 2, 2x or 2.5"),
+        ("a.png b.png -v -q", "argument -q/--quiet: not allowed with argument -v/--verbose"),
+        ("a.png b.png -m srgan-foto", "srgan-foto: no such model; did you mean srgan-photo? Else pass the path of a"),
+        ("frames/%03d.png b/%03d.png", "frames/%03d.png: no such file; of numbered frames name the folder, frames/"),
+    ],
+)
+def test_a_mistake_is_said_with_what_to_write(arguments, said, tmp_path):
+    save(tmp_path / "a.png")
+    done = run_command("upscale", *arguments.split(), before=f"import os; os.chdir({str(tmp_path)!r})")
+    assert done.returncode == 2 and f"srgan: {said}" in done.stderr, done.stderr
+
+
+def test_a_rehearsal_says_sizes_and_speaks_json(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    save(tmp_path / "in" / "a.jpg", exif=exif)
+    (tmp_path / "in" / "b.jpg").write_bytes(b"none")
+    save(tmp_path / "out" / "a.jpg")
+    arguments = [tmp_path / "in", tmp_path / "out", "--dry-run", "--skip-existing", "--long-side", 5000]
+    lines = run_command("upscale", *arguments).stdout.splitlines()
+    assert lines[0] == f"{tmp_path}/in/a.jpg 20x30 -> {tmp_path}/out/a.jpg 3333x5000  (is there: left alone)"
+    assert lines[1] == f"{tmp_path}/in/b.jpg -> {tmp_path}/out/b.jpg"
+    facts = [json.loads(line) for line in run_command("upscale", *arguments, "--json").stdout.splitlines()]
+    assert [(each["status"], each["source_size"], each["target_size"]) for each in facts] == [
+        ("skipped", [20, 30], [3333, 5000]),
+        ("planned", None, None),
+    ]
+
+
+def test_a_palette_that_is_lost_is_said(upscale, tmp_path):
+    Image.fromarray(photograph(20, 30)).quantize(9).save(tmp_path / "a.png")
+    line = f"srgan: {tmp_path / 'a.png'}: is of a palette and written in true colours; --palette keeps the palette"
+    assert upscale(tmp_path / "a.png", tmp_path / "b.png")[1][0] == line
+    assert len(upscale(tmp_path / "a.png", tmp_path / "b.png", "--palette")[1]) == 1
 
 
 def test_a_shell_completes_options(tmp_path):

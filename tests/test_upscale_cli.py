@@ -112,7 +112,7 @@ def test_a_folder_with_bad_pictures(upscale, tmp_path):
     assert status == 1 and lines[-1] == "srgan: 3 done, 0 skipped, 2 failed"
     assert lines[:2] == [
         "srgan: 1 file of other kinds left out (1 txt)",
-        "srgan: 1 picture becomes PNG (1 gif): the own format is not written",
+        "srgan: 1 picture becomes PNG (1 gif): their own format is not written",
     ]
     assert sorted(line.split(": ")[1] for line in lines[2:-1]) == [
         str(tmp_path / "in" / bad) for bad in ("cut.jpg", "empty.png")

@@ -155,7 +155,7 @@ def test_a_folder_of_damaged_files_gives_no_traceback_and_no_half_output(model, 
         path.write_bytes(content)
     done = run_command("upscale", tmp_path / "in", tmp_path / "out", "--model", model, "--max-pixels", "100000")
     changed, *said, last = done.stderr.splitlines()
-    assert changed == "srgan: 10 pictures become PNG (10 gif): the own format is not written"
+    assert changed == "srgan: 10 pictures become PNG (10 gif): their own format is not written"
     counts = [int(count) for count in re.fullmatch(r"srgan: (\d+) done, 0 skipped, (\d+) failed", last).groups()]
     assert sum(counts) == 60 and counts[0] >= 20 and counts[1] >= 15 and done.returncode == 1
     assert all(line.startswith("srgan: ") for line in said) and len(said) == counts[1]

@@ -5,6 +5,7 @@ The library is imported inside the functions, so that `--help` answers at once.
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
 import sys
@@ -20,6 +21,16 @@ class _Parser(argparse.ArgumentParser):
     _completing = False
 
     def error(self, message):
+        unknown, found, names = (
+            message.partition("unrecognized arguments: ")[2].split(),
+            [],
+            self._option_string_actions,
+        )
+        for name in (word.split("=")[0] for word in unknown if word.startswith("--")):
+            similar = [other for other in names if other.startswith("--") and (other[2:] in name or name[2:] in other)]
+            found += difflib.get_close_matches(name, names, 1) or similar[:1]
+        if found:
+            message += f" (did you mean {', '.join(found)}?)"
         self.exit(2, f"srgan: {printable(message)}\nusage: {self.prog} --help shows what there is\n")
 
     def parse_known_args(self, args=None, namespace=None):

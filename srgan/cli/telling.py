@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from srgan.errors import printable
+from srgan.upscale.clip_planning import first_file
+from srgan.upscale.picture_planning import kinds, size_of_result
 
 _log = logging.getLogger("srgan")
 
@@ -29,7 +31,7 @@ def tell_file(
     """Say on standard error (`verbose`) and on standard output (`as_json`) what became of a file.
 
     Args:
-        status: "done", "skipped" or "failed".
+        status: "done", "skipped", "failed" or "planned".
         number, total: which file it is of how many; 0: not counted.
         error: why it failed, or None.
         sizes: width and height before and after, or None.
@@ -48,8 +50,6 @@ def tell_file(
 
 def tell_left_out(others: Counter) -> None:
     """Say how many files of folders are no pictures, from their number by suffix."""
-    from srgan.upscale.picture_planning import kinds
-
     if count := others.total():
         _log.info("%d file%s of other kinds left out (%s)", count, "s" * (count > 1), kinds(others))
 
@@ -57,7 +57,6 @@ def tell_left_out(others: Counter) -> None:
 def tell_changed_formats(pairs: list[tuple]) -> None:
     """Say which inputs become files of another format because their own is not written."""
     from srgan import pictures
-    from srgan.upscale.picture_planning import kinds
 
     changed: dict[str, Counter] = {}
     for source, target in pairs:
@@ -67,26 +66,40 @@ def tell_changed_formats(pairs: list[tuple]) -> None:
     for kind, suffixes in changed.items():
         count = suffixes.total()
         what = "picture becomes" if count == 1 else "pictures become"
-        _log.info("%d %s %s (%s): the own format is not written", count, what, kind, kinds(suffixes))
+        _log.info("%d %s %s (%s): their own format is not written", count, what, kind, kinds(suffixes))
 
 
-def tell_plan(pairs: list[tuple], skip_existing: bool) -> None:
-    """Print the pairs of inputs and outputs, with the inputs' sizes and what is there already."""
+def tell_plan(pairs: list[tuple], skip_existing: bool, scale: float | None, fit: tuple | None, as_json: bool) -> None:
+    """Print the pairs of inputs and outputs, with their sizes as far as they are known, and what is there already.
+
+    Args:
+        skip_existing: whether that is left alone.
+        scale, fit: of the Upscaler, as far as they were given; None: as the model makes it, which is not loaded.
+        as_json: objects as of `tell_file` with the status "planned" or "skipped".
+    """
     for source, target in pairs:
-        place = Path(target).with_name(Path(target).name % 1) if "%" in str(target) else target
-        there = target != "-" and os.path.exists(place)
+        there = target != "-" and os.path.exists(first_file(Path(target)))
+        before = _size(source)
+        after = size_of_result(before[0], before[1], scale, fit) if before and (scale or fit) else None
+        if as_json:
+            status = "skipped" if there and skip_existing else "planned"
+            tell_file(source, target, status, as_json=True, sizes=(before, after))
+            continue
         note = ("  (is there: left alone)" if skip_existing else "  (is there: replaced)") if there else ""
-        print(f"{printable(str(source))}{_size(source)} -> {printable(str(target))}{note}")
+        sizes = [" {}x{}".format(*size) if size else "" for size in (before, after)]
+        print(f"{printable(str(source))}{sizes[0]} -> {printable(str(target))}{sizes[1]}{note}")
     sys.stdout.flush()
 
 
 def _size(source):
-    from PIL import Image
+    """Width and height of a picture that is turned upright, or None."""
+    from PIL import ExifTags, Image
 
     if source == "-" or not Path(source).is_file():
-        return ""
+        return None
     try:
         with Image.open(source) as image:
-            return f" {image.width}x{image.height}"
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
     except (OSError, ValueError, SyntaxError):  # of a format that Pillow has not, or no picture
-        return ""
+        return None

@@ -1,6 +1,7 @@
 """srgan-upscale"""
 
 import argparse
+import contextlib
 import logging
 import sys
 import warnings
@@ -108,8 +109,9 @@ def _upscale_parser():
         metavar="N",
         help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
     )
-    add("-v", "--verbose", action="store_true", help="a line for each file")
-    add("-q", "--quiet", action="store_true", help="errors only")
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("-v", "--verbose", action="store_true", help="a line for each file")
+    either("-q", "--quiet", action="store_true", help="errors only")
     add("--json", action="store_true", help="an object for each file on standard output: what became of it")
     add("--dry-run", action="store_true", help="print what would be read and written, and do nothing")
     add = parser.add_argument_group("clips").add_argument
@@ -158,6 +160,7 @@ def _upscale(arguments):
         raise UsageError("--json and --dry-run write to standard output, where - puts the picture; name a file")
     if arguments.output == "-" and sys.stdout.isatty():
         raise UsageError("-: standard output is a terminal; send it to a file or a pipe")
+    fit = arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side))
     quality = 95 if arguments.quality is None else arguments.quality
     compression = 2 if arguments.compression is None else arguments.compression
     check_options(quality, compression)
@@ -179,7 +182,7 @@ def _upscale(arguments):
         tell_changed_formats([pair for pair in pairs if str(pair[1]) != arguments.output])
     tell_without_effect(arguments, pairs, clips)
     if arguments.dry_run:
-        tell_plan(pairs + clips, arguments.skip_existing)
+        tell_plan(pairs + clips, arguments.skip_existing, arguments.scale, fit, arguments.json)
         return 1 if problems + clashes else 0
     telling = {"verbose": arguments.verbose, "as_json": arguments.json}
     if arguments.json:
@@ -208,7 +211,7 @@ def _upscale(arguments):
             activation=arguments.activation,
             value_range=arguments.range,
             scale=arguments.scale,
-            fit=arguments.fit or (arguments.long_side and (arguments.long_side, arguments.long_side)),
+            fit=fit,
             strength=arguments.strength,
             pixel_model=arguments.pixel_model,
             alpha=arguments.alpha,
@@ -240,28 +243,39 @@ def _upscale(arguments):
 
 def _seconds(text):
     """12.5, 1:02.5 or 1:00:02.5 as seconds."""
-    parts = [float(part) for part in text.split(":")]
-    if len(parts) > 3 or not all(0 <= part < float("inf") for part in parts):
-        raise ValueError
+    with _saying(f"{text!r} is no time; write seconds or h:mm:ss, such as 12.5 or 1:30"):
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) > 3 or not all(0 <= part < float("inf") for part in parts):
+            raise ValueError
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
 def _factor(text):
     """2, 2.5, 2x or x2 as a number."""
-    return float(text.lower().removeprefix("x").removesuffix("x"))
+    with _saying(f"{text!r} is no scale; write 2, 2x or 2.5"):
+        return float(text.lower().removeprefix("x").removesuffix("x"))
 
 
 def _pixels(text):
-    if int(text) < 1:
-        raise ValueError
+    with _saying(f"{text!r} is no number of pixels; write 5000"):
+        if int(text) < 1:
+            raise ValueError
     return int(text)
 
 
 def _box(text):
     """1920x1080 as a pair."""
-    width, height = map(_pixels, text.lower().split("x"))
+    with _saying(f"{text!r} is no size; write WIDTHxHEIGHT, such as 3840x2160"):
+        width, height = map(int, text.lower().split("x"))
+        if min(width, height) < 1:
+            raise ValueError
     return width, height
 
 
-# What argparse calls them.
-_seconds.__name__, _factor.__name__, _pixels.__name__, _box.__name__ = "time", "scale", "number of pixels", "size"
+@contextlib.contextmanager
+def _saying(message):
+    """Make a ValueError argparse's with that message."""
+    try:
+        yield
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(message) from error

@@ -51,6 +51,9 @@ def _split(inputs, output):
     target = Path(output)
     suffix = target.suffix.lower()
     source = Path(inputs[0])
+    for name in map(Path, inputs):
+        if _has_number(name) and not name.exists():
+            raise UsageError(f"{name}: no such file; of numbered frames name the folder, {name.parent}{os.sep}")
     only_pictures = _is_still(source) and suffix not in WRITABLE - {".gif"}  # or a mistake that is not about clips
     if not only_pictures and (suffix in WRITABLE | READABLE or _is_numbered(target)):
         if len(inputs) > 1:

@@ -211,6 +211,8 @@ def _compute(task, upscaler, stream_suffix, on_tile):
         _log.info("%s: %s is written without a palette", task.source, task.kind)
     elif upscaler.palette and task.picture.palette is None:
         task.remarks.append("without a palette, on which --palette has no effect")
+    elif task.picture.palette is not None and not upscaler.palette and task.kind == "PNG":
+        task.remarks.append("of a palette and written in true colours; --palette keeps the palette")
     if upscaler.alpha != "auto" and channels in (1, 3):
         task.remarks.append("without transparency, on which --alpha has no effect")
     task.picture = upscaler(task.picture, on_tile=on_tile)

@@ -158,6 +158,12 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
+def size_of_result(width: int, height: int, scale: float | None, fit: tuple[int, int] | None) -> tuple[int, int]:
+    """Width and height of a result that is `scale` times as large, or as large as fits into `fit`."""
+    factor = min(fit[0] / width, fit[1] / height) if fit else scale or 1
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
 def check_options(quality: int, compression: int) -> None:
     """Raise UsageError unless these can be options of `upscale_files`."""
     if not 1 <= quality <= 100:

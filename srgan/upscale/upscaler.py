@@ -23,6 +23,7 @@ from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frame_windows import scenes, windows
 from srgan.upscale.luma import from_luma, resize_values, to_luma
+from srgan.upscale.picture_planning import size_of_result
 from srgan.upscale.pixel_values import are_numbers, check_range, levels_of, quantised
 from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles, tiles_of_one_size
 
@@ -212,8 +213,7 @@ class Upscaler:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """The size of the result for a picture of that size."""
-        scale = min(self.fit[0] / width, self.fit[1] / height) if self.fit else self.scale
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        return size_of_result(width, height, self.scale, self.fit)
 
     def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
