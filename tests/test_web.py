@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -20,7 +21,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from browsing import require_chromium, set_screen, start_chromium
-from helpers import ROOT, import_main
+from helpers import ROOT, import_main, run_command
 from PIL import Image
 from upscaling import make_model, photograph
 
@@ -132,6 +133,13 @@ class Page:
     def send(self, *paths, by="files"):
         self.find(f"#{by}").send_keys("\n".join(map(str, paths)))
 
+    def drop(self, *paths):
+        """Drop files or folders, as from another window."""
+        data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            place = {"type": kind, "x": 300, "y": 150, "data": data}
+            self.driver.execute_cdp_cmd("Input.dispatchDragEvent", place)
+
     def row(self, name):
         found = self.driver.find_elements(By.CSS_SELECTOR, f".job[aria-label='{name}']")
         return found[0] if found else None
@@ -207,7 +215,7 @@ def test_a_dropped_picture_comes_back_as_the_command_makes_it(page, server, tmp_
     exif = Image.Exif()
     exif[0x010E] = "a view"
     source = save(tmp_path / "my view.jpg", exif=exif)
-    page.send(source)
+    page.drop(source)
     page.wait_until("my view.jpg", "64 × 48 → 256 × 192")
     status, large = server.answer(page.address("my view.jpg"))
     by_command(source, tmp_path / "large.jpg")
@@ -272,7 +280,7 @@ def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, serv
     sources = [save(folder / f"{number}.png", photograph(32, 40, left=160 + number)) for number in range(4)]
     (folder / "inner" / "bad.jpg").write_bytes(b"\xff\xd8\xffno picture")
     (folder / "notes.txt").write_text("left alone, as in a folder on the command line")
-    page.send(folder, by="folder")
+    page.drop(folder)
     page.wait_until("0.png", "→")
     page.driver.refresh()
     for source in sources:
@@ -420,3 +428,100 @@ def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path, models, 
     assert server.stop(number) < 2 and server.process.returncode == status
     assert list(server.temporary.iterdir()) == []
     assert not any("Traceback" in line for line in server.said)
+
+
+def test_the_page_works_by_keyboard(page, tmp_path):
+    for name in ("one.png", "two.png"):
+        page.send(save(tmp_path / name))
+        page.wait_until(name, "→")
+        page.wait(lambda name=name: name in page.find("iframe.viewer").get_attribute("title"))
+    reached = []
+    for _ in range(40):
+        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        focused = page.driver.switch_to.active_element
+        reached.append(focused.get_attribute("aria-label") or focused.text)
+        if reached[-1] == "Compare one.png":
+            break
+    assert {"Choose files", "Choose a folder", "Model", "Format", "Strength", "Compare one.png"} <= set(reached)
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.wait(lambda: "one.png" in page.find("iframe.viewer").get_attribute("title"))
+    loaded = "return document.querySelector('iframe.viewer').contentWindow.document.readyState === 'complete'"
+    page.wait(lambda: page.driver.execute_script(loaded))
+    time.sleep(0.5)  # its pictures
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+def test_nothing_is_wider_than_the_screen(page, size, tmp_path):
+    set_screen(page.driver, size)
+    page.send(save(tmp_path / f"{'a long name of a picture ' * 4}.png"))
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
+    widths = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert page.driver.execute_script(widths)[0] <= page.driver.execute_script(widths)[1]
+
+
+def test_another_address_comes_with_warnings_and_asks_for_the_password(tmp_path):
+    server = Server(tmp_path, "--host", "0.0.0.0", "--password", "open sesame")
+    try:
+        host = f"127.0.0.1:{server.port}"
+        assert server.answer()[0] == 401
+        wrong, right = (base64.b64encode(f"me:{word}".encode()).decode() for word in ("open", "open sesame"))
+        assert server.answer(Authorization=f"Basic {wrong}")[0] == 401
+        assert server.answer(Authorization=f"Basic {right}")[0] == 200
+        assert server.raw(SOCKET.format(host=host, origin=f"http://{host}")) == 403
+        assert server.raw(GET.format(host=f"example.org:{server.port}")) == 403
+        assert server.raw(GET.format(host=f"192.168.0.1:{server.port}")) == 401  # one of this machine's, perhaps
+    finally:
+        server.stop()
+    assert any("everyone who reaches 0.0.0.0" in line for line in server.said)
+    assert any("plain HTTP shows the password" in line for line in server.said)
+
+
+def test_wrong_options_are_one_line(tmp_path):
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    for arguments, text, status in (
+        (["--port", "70000"], "--port: 70000", 2),
+        (["--models", "nowhere"], "--models: nowhere is no folder", 2),
+        (["--port", taken.getsockname()[1]], "cannot be served on", 1),
+        (["--host", "203.0.113.1"], "cannot be served on", 1),
+    ):
+        run = run_command("web", "--no-browser", *arguments)
+        assert run.returncode == status and text in run.stderr and len(run.stderr.splitlines()) == 1
+
+
+def may_unshare(*options):
+    """Whether this process may have a namespace of its own."""
+    return (
+        shutil.which("unshare") and subprocess.run(["unshare", *options, "true"], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not may_unshare("-rm"), reason="no mounts of one's own are allowed here")
+def test_a_full_disk_is_one_line_and_the_next_picture_works(browser, tmp_path, models):
+    small = f'mount -t tmpfs -o size=3m none {tmp_path} && exec "$@"'
+    # The folder that TMPDIR names lies on it: made here it would be hidden, so the server makes it.
+    server = Server(tmp_path, "--models", models, before=["unshare", "-rm", "sh", "-c", small.replace("&& exec", '&& mkdir "$TMPDIR" && exec'), "sh"])  # fmt: skip
+    try:
+        page = Page(browser, server)
+        page.choose("Model", "quick")
+        noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
+        page.send(save(tmp_path.with_suffix(".png"), noise))
+        page.wait(lambda: "No space left" in page.find("#said").text)
+        large = save(tmp_path.with_name("result.png"), noise[:400, :400])
+        page.send(large)
+        page.wait(lambda: "No space left" in page.state("result.png"))
+        page.send(save(tmp_path.with_name("next.png")))
+        page.wait_until("next.png", "→")
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif(not may_unshare("-rn"), reason="no network of one's own is allowed here")
+@pytest.mark.skipif("SRGAN_LOOPBACK_ONLY" in os.environ, reason="this is that network")
+def test_it_works_where_there_is_no_network_but_loopback():
+    tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__, "-k", "dropped"]
+    alone = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *tests]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    run = subprocess.run(alone, capture_output=True, text=True, env={**environment, "SRGAN_LOOPBACK_ONLY": "1"})
+    assert run.returncode == 0 and "1 passed" in run.stdout, run.stdout[-2000:] + run.stderr[-2000:]

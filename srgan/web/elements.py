@@ -20,7 +20,7 @@ _FORMATS = {
     ".avif": "AVIF",
     ".jxl": "JPEG XL",
 }
-_SCALES = {None: "x4, or as the model", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
+_SCALES = {None: "as the model, x4", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
 _STATES = {"arriving": "arriving", "waiting": "waiting", "working": "working", "done": "done", "cancelled": "cancelled"}
 
 
@@ -67,9 +67,9 @@ def _choice(choices, label, options, key):
 
 def _show_jobs(jobs: Jobs) -> None:
     shown: dict[str, str | None] = {"key": None}
+    unfinished: set[str] = set()
     rows: dict[str, Callable[[], None]] = {}
     elements: dict[str, ui.element] = {}
-    viewer = ui.element("div").classes("w-full")
 
     def show(job: Job | None):
         shown["key"] = job.key if job else None
@@ -83,6 +83,7 @@ def _show_jobs(jobs: Jobs) -> None:
         with ui.element("a").props('href="all.zip" download') as archive:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
+    viewer = ui.element("div").classes("w-full")
 
     def update():
         present = {job.key: job for job in jobs.all()}
@@ -101,11 +102,15 @@ def _show_jobs(jobs: Jobs) -> None:
         done = [job for job in present.values() if job.state == "done"]
         heading.set_visibility(bool(present))
         archive.set_visibility(len(done) > 1)
-        if shown["key"] not in present:
-            if done:
-                show(done[-1])
-            elif shown["key"]:
-                show(None)
+        # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
+        alone = [job for job in done if unfinished == {job.key}]
+        unfinished.difference_update(job.key for job in present.values() if job.ended)
+        unfinished.update(job.key for job in present.values() if not job.ended)
+        unfinished.intersection_update(present)
+        if alone or done and shown["key"] not in present:
+            show(alone[0] if alone else done[-1])
+        elif shown["key"] and shown["key"] not in present:
+            show(None)
 
     update()
     ui.timer(0.25, update)
