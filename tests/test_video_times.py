@@ -222,6 +222,17 @@ def test_short_packets_of_sound_are_not_moved(upscale, soft, tmp_path):
     assert packets(tmp_path / "out.mkv", "audio") == packets(tmp_path / "in.mkv", "audio") != []
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_part_that_begins_a_little_before_a_frame(suffix, upscale, soft, tmp_path):
+    """The first frame is shown half a millisecond after 0.5 seconds, which players are to find in the edit list."""
+    ffmpeg("-f lavfi -i testsrc2=s=32x24:r=30000/1001:d=1 -c:v libx264 -pix_fmt yuv420p", tmp_path / "in.mp4")
+    target = tmp_path / f"out{suffix}"
+    assert upscale(tmp_path / "in.mp4", target, "--start", 0.5, model=soft)[0] == 0
+    said = subprocess.run(["ffprobe", "-v", "warning", target], capture_output=True, text=True, check=True)
+    times = probe(target)["times"]
+    assert said.stderr == "" and len(times) == 15 and times[0] == Fraction(1, 2000)
+
+
 def test_a_part_ends_before_the_frame_at_its_end(tmp_path):
     ffmpeg("-f lavfi -i testsrc2=s=32x24:r=25:d=2 -c:v libx264", tmp_path / "in.mp4")
     for tenths in range(2, 20):  # some of which are a little more as floats

@@ -39,8 +39,11 @@ def write_container(
         fast_start: put an index at the begin, so that a browser can begin to play before it has the whole.
     """
     options = {"fflags": "+bitexact"}  # no random numbers
-    if fast_start and suffix in (".mp4", ".mov"):
-        options["movflags"] = "+faststart"
+    if suffix in (".mp4", ".mov"):
+        # In whole milliseconds, as by default, a first frame that is shown a little after the begin would get lost.
+        options["movie_timescale"] = str(encoding.time_base.denominator)
+        if fast_start:
+            options["movflags"] = "+faststart"
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(av.open(file, "w", format=muxer(suffix), container_options=options))
         stream, others = add_video(out, encoding), ()
