@@ -2,6 +2,7 @@
 ratios, which stand while the machine does other things beside.
 
     python scripts/benchmark.py upscale
+    python scripts/benchmark.py large
     python scripts/benchmark.py train
 """
 
@@ -269,6 +270,44 @@ def upscale(arguments):
         line("   memory for 4000 x 3000 over its output array", f"{memory / 2**30:.2f} GiB", "under 3 GiB")
 
 
+MAKE_SMALL_MODEL = """
+import sys
+from srgan.runtime import load_keras
+load_keras()
+from srgan.networks.generators import srresnet
+srresnet(filters=4, blocks=1).save(sys.argv[1])
+"""
+
+IN_STRIPS = """
+import os, sys
+import srgan.upscale.large_job as large_job
+from srgan.cli.upscale import main
+large_job.LARGE, end = 0, os._exit
+def leave(status):
+    print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1], flush=True)
+    end(status)
+os._exit = leave
+main()
+"""
+
+
+def large(arguments):
+    """Peak memory of the whole command for pictures that are upscaled in strips, by a small network, by their size."""
+    from PIL import Image
+
+    folder = scratch_folder()
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    child(MAKE_SMALL_MODEL, folder / "small.keras")
+    for width, height in [(2000, 1500), (4000, 3000), (7500, 5000)][: arguments.sizes]:
+        Image.fromarray(photograph()).resize((width, height)).save(folder / "large.jpg")
+        for suffix in ("png", "jpg", "tif"):
+            files = folder / "large.jpg", folder / f"large-x4.{suffix}"
+            out, seconds = child(IN_STRIPS, *files, "--model", folder / "small.keras")
+            (folder / f"large-x4.{suffix}").unlink()
+            what = f"{width} x {height} to {4 * width} x {4 * height} as {suffix}, in {seconds:.0f} s: peak memory"
+            line(what, f"{int(out) / 2**20:.2f} GiB", "under 1.4")
+
+
 TRAINING_STEPS = """
 import json, sys, time
 from srgan.runtime import load_keras
@@ -345,6 +384,9 @@ def main():
     command.add_argument("--rounds", type=int, default=5, help="of each comparison; the median is taken (default: 5)")
     command.add_argument("--large", action="store_true", help="12 megapixels, too: takes minutes")
     command.set_defaults(run=upscale)
+    command = commands.add_parser("large", help="srgan-upscale, pictures larger than memory: peak memory by size")
+    command.add_argument("--sizes", type=int, default=3, help="how many of three sizes (default: all)")
+    command.set_defaults(run=large)
     command = commands.add_parser("train", help="srgan-train: steps and batches a second")
     command.add_argument("--config", default="coco", help="a configuration (default: coco, the paper's)")
     command.add_argument("--steps", type=int, default=10, help="timed of each stage and precision (default: 10)")

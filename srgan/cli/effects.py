@@ -12,6 +12,7 @@ _OF_FORMATS = {
     "quality": {"JPEG", "WebP", "AVIF", "JPEG XL"},
     "lossless": {"WebP", "JPEG XL"},
     "compression": {"PNG"},
+    "pyramid": {"TIFF"},
     "palette": {"PNG"},
 }
 _WITHOUT_ALPHA = {".mp4", ".m4v"}  # clips; of pictures it is said where they are read

@@ -87,6 +87,7 @@ def _upscale_parser():
         help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, tga, dds, avif, jxl",
     )
     add("--quality", type=int, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
+    add("--pyramid", action="store_true", help="write TIFF in tiles, with smaller versions of the picture beside it")
     add("--lossless", action="store_true", help="write WebP without loss")
     add("--compression", type=int, metavar="0..9", help="of PNG, fast to small (default: 2)")
     add("--alpha", default="auto", metavar="KIND", help="auto (transparency), data (a fourth channel) or network")
@@ -105,9 +106,9 @@ def _upscale_parser():
     add(
         "--max-pixels",
         type=int,
-        default=100_000_000,
         metavar="N",
-        help="refuse input pictures with more pixels (default: 100000000; 0: take any)",
+        help="refuse input pictures with more pixels (default: 100000000, of files that are read in strips 1000000000; "
+        "0: take any)",
     )
     either = parser.add_mutually_exclusive_group().add_argument
     either("-v", "--verbose", action="store_true", help="a line for each file")
@@ -148,7 +149,7 @@ def _upscale(arguments):
     from srgan.pictures.drawings import are_drawings
     from srgan.upscale import Upscaler
     from srgan.upscale.clip_planning import first_file, split_inputs
-    from srgan.upscale.picture_job import upscale_files
+    from srgan.upscale.picture_job import MAX_PIXELS, MAX_STRIP_PIXELS, upscale_files
     from srgan.upscale.picture_planning import check_options, plan, separate
 
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
@@ -222,20 +223,21 @@ def _upscale(arguments):
     counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
     options = {"quality": quality, "lossless": arguments.lossless, "compression": compression}
     options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
-    options |= {"skip_existing": arguments.skip_existing, "max_pixels": arguments.max_pixels or None}
+    options |= {"skip_existing": arguments.skip_existing, "pyramid": arguments.pyramid}
+    limits = {"max_pixels": MAX_PIXELS, "max_strip_pixels": MAX_STRIP_PIXELS}
+    if arguments.max_pixels is not None:
+        limits = dict.fromkeys(limits, arguments.max_pixels or None)
     make_upscaler = cache(make_upscaler)
     if pairs:
         waiting = sum(not (arguments.skip_existing and first_file(target).exists()) for _, target in clips)
-        counts.update(
-            upscale_files(
-                pairs, make_upscaler, stream_suffix=suffix or ".png", on_file=on_picture, clips=waiting, **options
-            )
-        )
+        more = {"stream_suffix": suffix or ".png", "clips": waiting, **limits, **options}
+        counts.update(upscale_files(pairs, make_upscaler, on_file=on_picture, **more))
     if clips:
         from srgan.upscale.clip_job import upscale_clips
 
-        coding = {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
-        counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **coding, **options))
+        options |= {"codec": arguments.codec, "crf": arguments.crf, "deinterlace": arguments.deinterlace}
+        options["max_pixels"] = limits["max_pixels"]
+        counts.update(upscale_clips(clips, make_upscaler, on_file=on_clip, **times, **options))
     if not arguments.quiet:
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
     return 1 if counts["failed"] else 0

@@ -19,7 +19,9 @@ from srgan.pictures.arrays import (
 )
 from srgan.pictures.formats import BITS, IN_SRGB, READABLE, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE, output_format
 from srgan.pictures.picture import Picture
+from srgan.pictures.raw import RawPixels
 from srgan.pictures.reading import from_pillow, read_picture, read_rgb
+from srgan.pictures.strips import Strips, in_strips
 from srgan.pictures.writing import left_out, to_pillow, write_picture
 
 __all__ = [
@@ -30,10 +32,13 @@ __all__ = [
     "WITHOUT_METADATA",
     "WRITABLE",
     "Picture",
+    "RawPixels",
+    "Strips",
     "crop_to_multiple",
     "downscale",
     "fill_transparent",
     "from_pillow",
+    "in_strips",
     "left_out",
     "nearest_in_palette",
     "on_white",

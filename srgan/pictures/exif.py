@@ -5,6 +5,7 @@ that only the camera's maker understands.
 """
 
 import contextlib
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -64,9 +65,12 @@ class Exif:
 
     @classmethod
     def parse(cls, data: bytes) -> "Exif | None":
-        """EXIF of the bytes of a TIFF or BigTIFF structure, with or without "Exif" before it; None if there is none in it."""
-        while data.startswith(b"Exif\0\0"):  # twice in some
-            data = data.removeprefix(b"Exif\0\0")
+        """EXIF of the bytes of a TIFF or BigTIFF structure, with or without "Exif" before it; None if there is none in it.
+
+        A file that is mapped into memory will do.
+        """
+        while data[:6] == b"Exif\0\0":  # twice in some
+            data = data[6:]
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             return None
@@ -203,7 +207,7 @@ def _entries(data, order, start=None) -> Iterator[tuple[int, Entry]]:
     """Yield the tags of the directory at `start`, None: of the first, whose values lie inside the data; the first of each
     number.
     """
-    side, letter, counted = (8, "Q", "Q") if data[2:4] in _BIG else (4, "I", "H")
+    side, letter, counted = _form(data[2:4] in _BIG)
     if start is None:
         (start,) = struct.unpack(order + letter, data[side : 2 * side])
     first, step = start + struct.calcsize(counted), 4 + 2 * side
@@ -225,21 +229,28 @@ def _entries(data, order, start=None) -> Iterator[tuple[int, Entry]]:
             yield tag, Entry(kind, number, content)
 
 
+def _form(big):
+    """Of a TIFF structure: the bytes of a place in it, and the codes of `struct` for one and for the length of a directory."""
+    return (8, "Q", "Q") if big else (4, "I", "H")
+
+
 def _length(entries):
     return 2 + 12 * len(entries) + 4 + sum(len(e.data) + len(e.data) % 2 for e in entries.values() if len(e.data) > 4)
 
 
-def _written(entries, order, start):
+def _written(entries, order, start, big=False):
     """A directory's bytes, the values behind it."""
-    head, values = struct.pack(order + "H", len(entries)), b""
-    place = start + 2 + 12 * len(entries) + 4
+    side, letter, counted = _form(big)
+    head, values = struct.pack(order + counted, len(entries)), []
+    place = start + len(head) + (4 + 2 * side) * len(entries) + side
     for tag, entry in sorted(entries.items()):
-        content = entry.data.ljust(4, b"\0")
-        if len(entry.data) > 4:
-            content = struct.pack(order + "I", place + len(values))
-            values += entry.data + b"\0" * (len(entry.data) % 2)
-        head += struct.pack(order + "HHI", tag, entry.type, entry.count) + content
-    return head + b"\0" * 4 + values
+        content = entry.data.ljust(side, b"\0")
+        if len(entry.data) > side:
+            content = struct.pack(order + letter, place)
+            values.append(entry.data + b"\0" * (len(entry.data) % 2))
+            place += len(values[-1])
+        head += struct.pack(order + "HH" + letter, tag, entry.type, entry.count) + content
+    return head + b"\0" * side + b"".join(values)
 
 
 def _turned(orientation, x, y, width, height):
@@ -257,29 +268,31 @@ def _turned(orientation, x, y, width, height):
 
 
 def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
-    """Append a new first directory with metadata to a TIFF file."""
+    """Append a new first directory with metadata to a TIFF or BigTIFF file of one page. Only its directory is read."""
     if not (exif or xmp or iptc):
         return
     with open(path, "r+b") as file:
-        data = file.read()
-        order = "<" if data[:2] == b"II" else ">"
-        directory = dict(_entries(data, order))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            order, big, end = "<" if data[:2] == b"II" else ">", data[2:4] in _BIG, len(data)
+            directory = dict(_entries(data, order))
+        side, letter, _ = _form(big)
         if exif:
             directory = _in_order(exif.first, exif.order, order) | directory
         for tag, content in ((_XMP, xmp), (_IPTC, iptc)):
             if content:
                 content += b"\0" * (-len(content) % 4) if tag == _IPTC else b""
                 directory[tag] = Entry(*((1, len(content)) if tag == _XMP else (_LONG, len(content) // 4)), content)
-        start = len(data) + len(data) % 2
-        file.write(b"\0" * (len(data) % 2))
+        start = end + end % 2
+        file.seek(end)
+        file.write(b"\0" * (end % 2))
         photo = {tag: entry for tag, entry in exif.photo.items() if tag not in _JPEG_ONLY} if exif else {}
         for pointer, entries in ((_EXIF, photo), (_GPS, exif.gps if exif else {})):
             if exif and entries:
-                directory[pointer] = Entry(_LONG, 1, struct.pack(order + "I", start))
-                start += file.write(_written(_in_order(entries, exif.order, order), order, start))
-        file.write(_written(directory, order, start))
-        file.seek(4)
-        file.write(struct.pack(order + "I", start))
+                directory[pointer] = Entry(16 if big else _LONG, 1, struct.pack(order + letter, start))
+                start += file.write(_written(_in_order(entries, exif.order, order), order, start, big))
+        file.write(_written(directory, order, start, big))
+        file.seek(side)
+        file.write(struct.pack(order + letter, start))
 
 
 def _in_order(entries, given, wanted):

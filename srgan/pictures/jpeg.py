@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import os
 import re
+import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +19,10 @@ LARGEST_SEGMENT = 65400  # bytes of metadata in one
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 
 # What libjpeg warns of where pixels are lost. Its other warnings are about versions and parameters.
-_LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
+LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
 _SMALL = 2**20  # pixels
+_METADATA = (*range(0xE0, 0xF0), 0xFE)  # segments of applications, and comments
 _START_OF_SCAN, _APP1, _APP13 = 0xDA, 0xE1, 0xED
 _IPTC = 0x0404  # its number among Photoshop's resources
 
@@ -50,14 +53,22 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         place += 2 + length
 
 
+def frame_header(data: bytes) -> tuple[int, int, int, int, int] | None:
+    """The frame header of a JPEG file: its marker, the bits of a sample, the width, the height and the channels.
+
+    A file that is mapped into memory will do.
+    """
+    for marker, content in segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES and len(content) >= 6:
+            bits, height, width, channels = struct.unpack(">BHHB", content[:6])
+            return marker, bits, width, height, channels
+    return None
+
+
 def jpeg_bits(data: bytes) -> int:
     """The bits of a JPEG file's samples, by its frame header; 8 if there is none."""
-    frames = (
-        content[0]
-        for marker, content in segments(data)
-        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES and content
-    )
-    return next(frames, 8)
+    header = frame_header(data)
+    return header[1] if header else 8
 
 
 def decode_jpeg(data: bytes) -> np.ndarray | None:
@@ -79,7 +90,7 @@ def decode_jpeg(data: bytes) -> np.ndarray | None:
             image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
         pixels = image.numpy().reshape(image.height, image.width, -1)
     except pyvips.Error as error:
-        if lost := [line for line in str(error).splitlines() if any(words in line for words in _LOST)]:
+        if lost := [line for line in str(error).splitlines() if any(words in line for words in LOST)]:
             raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error
         return None
     return pixels if pixels.shape[2] in (1, 3) else None
@@ -138,6 +149,21 @@ def iptc_segment(iptc: bytes) -> bytes:
     return _segment(
         _APP13, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
     )
+
+
+def with_metadata(path: str | os.PathLike, body: str | os.PathLike, head: bytes) -> None:
+    """Write a JPEG file with the pixels of the file `body` and the metadata of another file's bytes."""
+    with open(body, "rb") as coded, open(path, "wb") as file:
+        start = coded.read(2**16)
+        file.write(start[:2])
+        for marker, content in segments(head):
+            if marker in _METADATA:
+                file.write(_segment(marker, content))
+        for marker, content in segments(start):
+            if marker not in _METADATA:
+                file.write(_segment(marker, content))
+        coded.seek(2 + sum(4 + len(content) for _, content in segments(start)))
+        shutil.copyfileobj(coded, file, 2**20)
 
 
 def _segment(marker, content):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,9 @@ _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([1-8])
 _XMP_SIZES = re.compile(
     rb"""((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:\s*=\s*["']|>\s*))(\d+)(?=\s*["'<])"""
 )
+
+
+FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # axes by orientation, after 5 to 8 swapped them
 
 
 def or_none(work: Callable[[], Any]) -> Any:
@@ -51,19 +54,28 @@ class Decoded:
     palette: np.ndarray | None = None
 
 
-def finish(decoded: Decoded) -> Picture:
-    """Turn a picture upright, and keep of its metadata what is true of it then.
-
-    Raises:
-        ValueError: its colours are coded in a way that is not supported.
-    """
-    pixels, (height, width) = decoded.pixels, decoded.pixels.shape[:2]
-    exif: Exif | None = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
-    xmp = decoded.xmp and (or_none(partial(_in_utf8, decoded.xmp)) or decoded.xmp)
+def orientation_of(decoded: Decoded) -> int:
+    """EXIF's number for how the pixels are to be turned."""
+    exif, xmp = _parsed(decoded)
     orientation = decoded.orientation or (exif.orientation() if exif else None)
     if orientation is None:
         found = _XMP_ORIENTATION.search(xmp or b"")
         orientation = int(found[2]) if found else 1
+    return orientation
+
+
+def finish(decoded: Decoded, size: tuple[int, int] | None = None) -> Picture:
+    """Turn a picture upright, and keep of its metadata what is true of it then.
+
+    Args:
+        size: width and height as stored, where the pixels are elsewhere.
+
+    Raises:
+        ValueError: its colours are coded in a way that is not supported.
+    """
+    pixels, (exif, xmp) = decoded.pixels, _parsed(decoded)
+    width, height = size or pixels.shape[1::-1]
+    orientation = orientation_of(decoded)
     icc = decoded.icc
     if exif and not icc and not decoded.colour and exif.is_adobe_rgb():
         icc = ADOBE_RGB
@@ -75,7 +87,7 @@ def finish(decoded: Decoded) -> Picture:
         exif = exif.of_the_photograph()
         exif = exif and (or_none(partial(exif.upright, orientation, width, height)) or exif)
     return Picture(
-        pixels=_upright(pixels, orientation),
+        pixels=upright(pixels, orientation),
         icc=icc,
         exif=exif,
         dpi=_valid_dpi(decoded.dpi, orientation),
@@ -86,6 +98,12 @@ def finish(decoded: Decoded) -> Picture:
         colour=colour,
         palette=decoded.palette if decoded.pixels.dtype == np.uint8 else None,
     )
+
+
+def _parsed(decoded) -> tuple[Exif | None, bytes | None]:
+    """EXIF, and XMP in UTF-8."""
+    exif = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
+    return exif, decoded.xmp and (or_none(partial(_in_utf8, decoded.xmp)) or decoded.xmp)
 
 
 def _in_utf8(xmp):
@@ -108,11 +126,17 @@ def _side(name, width, height):
     return str(width if b"Width" in name or b"PixelX" in name else height).encode()
 
 
-def _upright(pixels, orientation):
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels as stored, turned as EXIF's number says."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
-    flips = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ())
-    return np.ascontiguousarray(np.flip(pixels, flips))
+    return np.ascontiguousarray(np.flip(pixels, FLIPS.get(orientation, ())))
+
+
+def as_gray(picture: Picture) -> Picture:
+    """A picture of RGB, all of whose pixels are gray, as one of gray where its profile allows for that."""
+    pixels, icc = _fit_profile(picture.pixels[..., [0] if picture.pixels.shape[2] == 3 else [0, 3]], picture.icc)
+    return replace(picture, pixels=pixels, icc=icc)
 
 
 def _fit_profile(pixels, icc):

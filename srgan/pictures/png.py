@@ -17,6 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from isal import isal_zlib
 
+from srgan.pictures.metadata import Decoded
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")  # what the colours are, where no profile says it
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
@@ -64,14 +66,32 @@ class Chunks:
     dpi: tuple[float, float] | None = None
     frames: int = 1
 
+    def decoded(self, pixels: np.ndarray, palette: np.ndarray | None = None) -> Decoded:
+        """The picture, with the pixels that were decoded."""
+        return Decoded(
+            pixels,
+            icc=self.icc,
+            exif=self.exif,
+            dpi=self.dpi,
+            xmp=self.xmp,
+            iptc=self.iptc,
+            text=self.text,
+            colour=self.colour,
+            notes=[f"the first of {self.frames} frames is taken"] if self.frames > 1 else [],
+            palette=palette,
+        )
 
-def read_chunks(data: bytes) -> Chunks:
+
+def read_chunks(data: bytes, keep_pixels: bool = True) -> Chunks:
     """Take a PNG file's bytes apart.
+
+    Args:
+        keep_pixels: False: pass over the pixels, so that a file that is mapped into memory is not read.
 
     Raises:
         ValueError: a chunk that the pixels need is cut off or damaged, or a text is too large.
     """
-    chunks, result, kept = _chunks(data), None, [SIGNATURE]
+    chunks, result, kept = _chunks(data, () if keep_pixels else (b"IDAT", b"fdAT")), None, [SIGNATURE]
     for kind, content, is_whole in chunks:
         if kind in _NEEDED and not is_whole:
             raise ValueError(f"its chunk {kind.decode()} is damaged")
@@ -106,12 +126,15 @@ def read_chunks(data: bytes) -> Chunks:
     return result
 
 
-def _chunks(data):
+def _chunks(data, unread=()):
     """Yield the name and the content of each chunk, and whether its checksum is right, up to the end of what is there."""
     place = len(SIGNATURE)
     while place + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[place : place + 8])
         end = place + 8 + length
+        if kind in unread:
+            place = end + 4
+            continue
         content = data[place + 8 : end]
         checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
         yield kind, content, len(data) >= end + 4 and struct.unpack(">I", data[end : end + 4])[0] == checksum

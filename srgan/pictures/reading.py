@@ -26,7 +26,7 @@ from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
 
 _DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
 # As Ultra HDR, ISO 21496-1 and Apple announce gain maps in JPEG, and the last three in HEIC, AVIF and JPEG XL.
-_GAIN_MAPS = b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b":aux:hdrgainmap", b"\0\0tmap", b"jhgm\0"
+GAIN_MAPS = b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b":aux:hdrgainmap", b"\0\0tmap", b"jhgm\0"
 
 
 def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = None) -> Picture:
@@ -64,7 +64,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
         decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
         decoded = decode.get(kind, decode_with_pillow)(data, kind, refuse_large)
-        if any(mark in data for mark in _GAIN_MAPS):
+        if any(mark in data for mark in GAIN_MAPS):
             decoded.notes.append("its gain map is left out")
         return finish(decoded)
     except SRGANError:
@@ -135,19 +135,7 @@ def _decode_png(data, kind, refuse_large):
         if len(key) == pixels.shape[2]:
             alpha = np.where((pixels == key).all(axis=2, keepdims=True), 0, white).astype(pixels.dtype)
             pixels = np.concatenate([pixels, alpha], axis=2)
-    notes = [f"the first of {chunks.frames} frames is taken"] if chunks.frames > 1 else []
-    return Decoded(
-        pixels,
-        icc=chunks.icc,
-        exif=chunks.exif,
-        dpi=chunks.dpi,
-        xmp=chunks.xmp,
-        iptc=chunks.iptc,
-        text=chunks.text,
-        colour=chunks.colour,
-        notes=notes,
-        palette=palette,
-    )
+    return chunks.decoded(pixels, palette)
 
 
 def _png_of_16_bits(chunks):

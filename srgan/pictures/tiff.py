@@ -3,10 +3,12 @@
 A file is read correctly or refused: a strip that is missing or damaged is an error in both decoders.
 """
 
+import contextlib
 import io
 import logging
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +66,111 @@ def read_tiff(data: bytes, refuse_large: Callable[[int, int], None]) -> Page:
     with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
         page, note = _choose(file, len(data))
         refuse_large(page.imagewidth, page.imagelength)
-        pixels, icc, left_out = _decode(page, data)
-        tags = page.tags
-        return Page(
-            np.ascontiguousarray(pixels),
-            orientation if (orientation := _number(tags, 274, 0)) in range(1, 9) else None,
-            icc,
-            _resolution(tags),
-            _bytes(tags, 700),
-            _bytes(tags, 33723) or _longs(tags, 33723, file.byteorder),
-            "; ".join(filter(None, [note, left_out])),
-        )
+        _check(page)
+        return _described(page, _samples(page, data, _value(page.photometric)), note)
+
+
+@contextlib.contextmanager
+def open_page(path: str | os.PathLike) -> Iterator[tuple]:
+    """Open the largest page of a TIFF file to be decoded part by part; with it comes what is to be said about that."""
+    import tifffile
+
+    with tifffile.TiffFile(path, _multifile=False) as file:
+        yield _choose(file, os.path.getsize(path))
+
+
+def describe_page(page, note: str) -> Page:
+    """All that a page holds; a single black pixel stands for its pixels.
+
+    Raises:
+        Exception: of any kind; the message says what is not supported.
+    """
+    _check(page)
+    kind = np.uint8 if page.dtype == bool else page.dtype
+    return _described(page, np.zeros((1, 1, page.samplesperpixel), kind), note)
+
+
+def band_bytes(page) -> int:
+    """How many bytes of samples have to be decoded at once: those of a strip, or of a row of tiles."""
+    rows = 1 if _is_plain(page) else _rows_of_strips(page)
+    return rows * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
+
+
+def page_bands(page, size: int) -> Iterator[np.ndarray]:
+    """The pixels as `read_tiff` gives them, in bands of rows from the top to the bottom.
+
+    Args:
+        size: about how many bytes of samples are converted at once.
+    """
+    step = max(1, size // (page.imagewidth * page.samplesperpixel * page.dtype.itemsize))
+    for samples in _plain_bands(page, step) if _is_plain(page) else _decoded_bands(page):
+        for start in range(0, len(samples), step):
+            yield _converted(page, samples[start : start + step])[0]
+
+
+def _rows_of_strips(page):
+    return min(page.tilelength if page.is_tiled else page.rowsperstrip, page.imagelength)
+
+
+def _is_plain(page):
+    """Whether the samples are in the file as they are in memory."""
+    depth = 8 * page.dtype.itemsize
+    return (
+        page.is_contiguous and page.bitspersample == depth and not (page.planarconfig == 2 and page.samplesperpixel > 1)
+    )
+
+
+def _plain_bands(page, step):
+    file, width = page.parent.filehandle, page.imagewidth * page.samplesperpixel
+    kind = page.dtype.newbyteorder(page.parent.byteorder)
+    for start in range(0, page.imagelength, step):
+        rows = min(step, page.imagelength - start)
+        file.seek(page.dataoffsets[0] + start * width * kind.itemsize)
+        data = file.read(rows * width * kind.itemsize)
+        yield np.frombuffer(data, kind).astype(page.dtype).reshape(rows, page.imagewidth, -1)
+
+
+def _decoded_bands(page):
+    rows, width, height = _rows_of_strips(page), page.imagewidth, page.imagelength
+    columns = math.ceil(width / page.tilewidth) if page.is_tiled else 1
+    strips = math.ceil(height / rows)
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    options = {"_fullsize": page.is_tiled}
+    if _value(page.compression) in {*_JPEG, _LOSSY_DNG}:
+        options |= {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    if min(len(page.dataoffsets), len(page.databytecounts)) < planes * strips * columns:
+        raise ValueError("the places of some of its strips are missing")
+    file = page.parent.filehandle
+    for strip in range(strips):
+        kind = np.uint8 if page.dtype == bool else page.dtype
+        band = np.zeros((min(rows, height - strip * rows), width, page.samplesperpixel), kind)
+        for plane in range(planes):
+            for column in range(columns):
+                index = (plane * strips + strip) * columns + column
+                file.seek(page.dataoffsets[index])  # just before: `page` may read something itself
+                data = file.read(page.databytecounts[index])
+                part = page.decode(data, index, **options)[0]
+                if part is None:
+                    continue
+                place = band[:, column * page.tilewidth :] if page.is_tiled else band
+                place = place if planes == 1 else place[..., plane : plane + 1]
+                high, wide = min(len(place), part.shape[1]), min(place.shape[1], part.shape[2])
+                place[:high, :wide] = part[0, :high, :wide]
+        yield band
+
+
+def _described(page, samples, note):
+    pixels, icc, left_out = _converted(page, samples)
+    tags = page.tags
+    return Page(
+        np.ascontiguousarray(pixels),
+        orientation if (orientation := _number(tags, 274, 0)) in range(1, 9) else None,
+        icc,
+        _resolution(tags),
+        _bytes(tags, 700),
+        _bytes(tags, 33723) or _longs(tags, 33723, page.parent.byteorder),
+        "; ".join(filter(None, [note, left_out])),
+    )
 
 
 def _choose(file, length):
@@ -114,8 +210,8 @@ def _choose(file, length):
     return page, f"page {usable.index(best) + 1} of {len(usable)} is taken, the largest"
 
 
-def _decode(page, data):
-    """A page's pixels as gray or RGB, with alpha where it has that; the profile that they are in; what is left out."""
+def _check(page):
+    """Raise ValueError for a page that is not supported."""
     kind, bits = _value(page.photometric), page.bitspersample
     colours, samples = _COLOURS[kind], page.samplesperpixel
     if page.imagedepth != 1 or not colours <= samples <= _MOST_SAMPLES:
@@ -130,7 +226,12 @@ def _decode(page, data):
     compression = _value(page.compression)
     if compression in _JPEG and bits not in (8, 12) or compression == _LOSSY_DNG and (bits != 8 or kind == _YCBCR):
         raise ValueError(f"{_kind_name(page)} of {bits} bits, compressed as JPEG, is not supported")
-    values = _samples(page, data, kind)
+
+
+def _converted(page, values):
+    """Samples of a page as gray or RGB, with alpha where it has that; the profile that they are in; what is left out."""
+    kind, bits = _value(page.photometric), page.bitspersample
+    colours, samples, compression = _COLOURS[kind], page.samplesperpixel, _value(page.compression)
     if values.dtype.kind not in "bu" or values.dtype.itemsize > 2:
         name = {"f": "float", "i": "signed integers", "c": "complex numbers"}.get(values.dtype.kind, f"{bits} bits")
         raise ValueError(f"channels of the type {name} are not supported")

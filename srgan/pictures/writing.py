@@ -1,5 +1,6 @@
 """Writing picture files with their metadata."""
 
+import io
 import os
 from dataclasses import replace
 from functools import partial
@@ -9,18 +10,20 @@ import numpy as np
 from PIL import Image
 
 from srgan.errors import SRGANError
-from srgan.files import atomic_path
+from srgan.files import atomic_path, temporary_folder
 from srgan.pictures.arrays import on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, WITHOUT_IPTC, WITHOUT_METADATA, output_format
-from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp
+from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp, with_metadata
 from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.png import comment_of, write_png
 from srgan.pictures.profiles import gray_as_rgb_profile, profile_to_srgb
+from srgan.pictures.raw import RawPixels
 
 _WITHOUT_GRAY = {"WebP", "AVIF"}
+_FULL_CHROMA = 90  # from this quality on, JPEG and AVIF keep the colours of every pixel
 _IPTC = 0x0404  # its number among Photoshop's resources
 _LARGEST_TIFF = 3 * 2**30  # bytes of pixels; more, which LZW can make larger still, need the format's 64-bit form
 
@@ -34,8 +37,11 @@ def write_picture(
     lossless: bool = False,
     compression: int = 2,
     strip_metadata: bool = False,
+    pyramid: bool = False,
 ) -> None:
     """Write a picture, atomically, with its profile, EXIF and resolution.
+
+    PNG, JPEG and TIFF are also written of `RawPixels`, in memory that does not depend on their size.
 
     What has alpha is laid on white in JPEG and BMP, which have none. 16 bits stay in PNG and TIFF, become 12 in AVIF and 8
     elsewhere.
@@ -46,6 +52,7 @@ def write_picture(
         lossless: write WebP and JPEG XL without loss.
         compression: of PNG, 0 (fast) to 9 (small).
         strip_metadata: write nothing but the pixels and what their colours are.
+        pyramid: write TIFF in tiles, with smaller versions of the picture.
 
     Raises:
         SRGANError: it cannot be written.
@@ -67,11 +74,13 @@ def write_picture(
                         pixels = palette_indices(pixels, palette)[..., None]
                     write_png(file, pixels, **kept, palette=palette, compression=compression)
             elif kind == "TIFF":
-                _write_tiff(picture, temporary)
+                _write_tiff(picture, temporary, pyramid)
             elif kind == "JPEG XL":
                 _write_jxl(picture, temporary, quality, lossless)
             elif kind == "AVIF" and picture.pixels.dtype == np.uint16:
                 _write_deep_avif(picture, temporary, quality)
+            elif isinstance(picture.pixels, RawPixels):
+                _write_large_jpeg(picture, temporary, quality)
             else:
                 _write_pillow(picture, kind, temporary, quality, lossless)
     except MemoryError as error:
@@ -133,24 +142,43 @@ def _write_pillow(picture, kind, path, quality, lossless):
         pixels = on_white(pixels)
     picture = replace(picture, pixels=pixels, palette=None)
     image = to_pillow(picture)
-    options = _pillow_options(picture)
-    chroma = "4:4:4" if quality >= 90 else "4:2:0"
-    if kind == "JPEG":
-        extra = iptc_segment(options.get("photoshop", {}).get(_IPTC, b""))
-        if "exif" in options and (exif := Exif.parse(options["exif"])):
-            exif, _ = fit_exif(replace(exif, size=image.size).for_jpeg(not picture.icc))
-            options["exif"] = b"Exif\0\0" + exif.tobytes()
-        if "xmp" in options:
-            options["xmp"], more = split_xmp(options["xmp"])
-            extra += more
-        if 0 < len(comment := comment_of(picture.text)) <= LARGEST_SEGMENT:
-            options["comment"] = comment
-        options |= {"quality": quality, "subsampling": chroma, "extra": extra}
-    elif kind == "AVIF":
-        options |= {"quality": quality, "subsampling": chroma}
+    options = _jpeg_options(picture) if kind == "JPEG" else _pillow_options(picture)
+    if kind in ("JPEG", "AVIF"):
+        options |= {"quality": quality, "subsampling": "4:4:4" if quality >= _FULL_CHROMA else "4:2:0"}
     elif kind == "WebP":
         options |= {"quality": quality, "lossless": lossless}
     image.save(path, kind, **options)
+
+
+def _jpeg_options(picture):
+    options, (height, width) = _pillow_options(picture), picture.pixels.shape[:2]
+    extra = iptc_segment(options.get("photoshop", {}).get(_IPTC, b""))
+    if "exif" in options and (exif := Exif.parse(options["exif"])):
+        exif, _ = fit_exif(replace(exif, size=(width, height)).for_jpeg(not picture.icc))
+        options["exif"] = b"Exif\0\0" + exif.tobytes()
+    if "xmp" in options:
+        options["xmp"], more = split_xmp(options["xmp"])
+        extra += more
+    if 0 < len(comment := comment_of(picture.text)) <= LARGEST_SEGMENT:
+        options["comment"] = comment
+    return options | {"extra": extra}
+
+
+def _write_large_jpeg(picture, path, quality):
+    """The pixels as libvips codes them, in strips, behind the metadata of a small file that Pillow writes."""
+    import pyvips
+
+    head = io.BytesIO()
+    small = np.zeros((8, 8, picture.pixels.shape[2]), np.uint8)
+    Image.fromarray(small[..., 0] if small.shape[2] == 1 else small).save(head, "JPEG", **_jpeg_options(picture))
+    with temporary_folder(dir=path.parent, prefix=".encoded-") as folder:
+        body = folder / "body.jpg"
+        try:
+            chroma = "off" if quality >= _FULL_CHROMA else "on"
+            _as_vips(picture).jpegsave(str(body), Q=quality, subsample_mode=chroma, keep="none")
+        except pyvips.Error as error:
+            raise OSError(" ".join(str(error).split())) from error
+        with_metadata(path, body, head.getvalue())
 
 
 def _in_srgb(pixels, icc):
@@ -175,7 +203,7 @@ def _write_deep_avif(picture, path, quality):
         for name, key in (("icc-profile-data", "icc_profile"), ("exif-data", "exif"), ("xmp-data", "xmp")):
             if key in options:
                 image.set_type(pyvips.GValue.blob_type, name, options[key])
-        chroma = "off" if quality >= 90 else "on"
+        chroma = "off" if quality >= _FULL_CHROMA else "on"
         image.heifsave(str(path), compression="av1", bitdepth=12, Q=quality, subsample_mode=chroma)
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
@@ -187,24 +215,31 @@ def _as_vips(picture, gray_as_rgb=False):
     pixels = picture.pixels
     if gray_as_rgb and pixels.shape[2] < 3:
         pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
-    pixels = np.ascontiguousarray(pixels)
-    height, width, channels = pixels.shape
-    image = pyvips.Image.new_from_memory(pixels, width, height, channels, {1: "uchar", 2: "ushort"}[pixels.itemsize])
+    (height, width, channels), kind = pixels.shape, {1: "uchar", 2: "ushort"}[pixels.itemsize]
+    if isinstance(pixels, RawPixels):
+        image = pyvips.Image.rawload(str(pixels.path), width, height, channels, format=kind, access="sequential")
+    else:
+        image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, channels, kind)
     kinds = ("b-w", "srgb") if pixels.itemsize == 1 else ("grey16", "rgb16")
     return image.copy(interpretation=kinds[channels > 2])
 
 
-def _write_tiff(picture, path):
+def _write_tiff(picture, path, pyramid):
     import pyvips
 
-    big, metadata = picture.pixels.nbytes > _LARGEST_TIFF, metadata_of(picture)
+    big = picture.pixels.nbytes * (4 / 3 if pyramid else 1) > _LARGEST_TIFF
+    metadata = metadata_of(picture)
+    options = {"bigtiff": big, "tile": pyramid or isinstance(picture.pixels, RawPixels)}
+    if options["tile"]:
+        options |= {"tile_width": 256, "tile_height": 256}
+    if pyramid:
+        options |= {"pyramid": True, "subifd": True}
     try:
         resolution = {"xres": picture.dpi[0] / 25.4, "yres": picture.dpi[1] / 25.4} if picture.dpi else {}
         image = _as_vips(picture).copy(**resolution)
         if picture.icc:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
-        image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", bigtiff=big)
+        image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", **options)
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
-    if not big:
-        add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])
+    add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])

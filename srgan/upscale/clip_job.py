@@ -186,13 +186,13 @@ def upscale_clip(
 
 
 def _upscale_frames(clip, upscaler, writer, target, keep_alpha, on_frame):
-    from srgan.upscale.work_folder import Memories, clip_tile
+    from srgan.upscale.work_folder import Memories, recorded_tile
 
     counts = Counter(frames=0, replaced=0)
     if writer.kept:
         _log.info("%s: goes on after %d frames", target, writer.kept)
     description = upscaler.engine.description
-    tile, memories = clip_tile(upscaler, writer.folder), Memories(writer)
+    tile, memories = recorded_tile(upscaler, writer.folder), Memories(writer)
     begin, memory = memories.last() if description.memory else (writer.kept, None)
     around = min(begin, max(description.frames // 2, int(description.memory > 0)))  # frames before it that still count
     with contextlib.ExitStack() as stack:

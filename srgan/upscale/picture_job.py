@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from itertools import chain
@@ -23,8 +23,10 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import copy_time, temporary_folder
 from srgan.interrupts import cleaned_up
 from srgan.memory import require_memory
+from srgan.upscale import large_job
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
+MAX_STRIP_PIXELS = 1_000_000_000  # of one that is read in strips
 _SMALL = 2**18  # pixels; two pictures of that size always fit into memory
 
 _log = logging.getLogger("srgan")
@@ -37,6 +39,7 @@ class Task:
     Attributes:
         source, target: paths, or "-" for standard input and output.
         picture: as read, then as computed; None once it is written.
+        strips: of a picture that is too large to be read at once; then `picture` has no pixels.
         kind: the format to write.
         error: why it failed, or None. The later stages leave a failed task alone.
         sizes: width and height of the picture and of its result, once they are known.
@@ -47,6 +50,7 @@ class Task:
     source: str | Path
     target: str | Path
     picture: pictures.Picture | None = None
+    strips: pictures.Strips | None = None
     kind: str = ""
     error: SRGANError | None = None
     sizes: tuple | None = None
@@ -60,6 +64,7 @@ def upscale_files(
     *,
     skip_existing: bool = False,
     max_pixels: int | None = MAX_PIXELS,
+    max_strip_pixels: int | None = MAX_STRIP_PIXELS,
     stream_suffix: str = ".png",
     keep_time: bool = False,
     on_file: Callable = lambda task, status, number, total: None,
@@ -74,6 +79,7 @@ def upscale_files(
         make_upscaler: gives the `srgan.Upscaler`; called once, if there is anything to do.
         skip_existing: leave alone what has its target already.
         max_pixels: refuse larger pictures; None: take any.
+        max_strip_pixels: the same for pictures that are read in strips, see `srgan.upscale.large_job`.
         stream_suffix: the format of what is written to standard output, as a suffix.
         keep_time: give each file the time at which its input was last modified.
         on_file: called after each file with its `Task`, "done", "skipped" or "failed", its number and that of all.
@@ -98,19 +104,27 @@ def upscale_files(
         stack.enter_context(cleaned_up(bar.close))
         reader, computer, writer = (stack.enter_context(ThreadPoolExecutor(threads)) for threads in (1, 2, 1))
         loading = computer.submit(make_upscaler)  # while the first picture is read
+        limits = {"max_pixels": max_pixels, "max_strip_pixels": max_strip_pixels}
 
         def show_tile(done, total):
             if len(tasks) == 1:
                 bar.show(done, total)
                 on_tile(done, total)
 
-        reads = _ahead(reader, partial(_read, max_pixels=max_pixels), tasks)
+        reads = _ahead(reader, partial(_read, get_upscaler=loading.result, **limits), tasks)
         first = next(reads)
         upscaler = loading.result()
         if len(tasks) > 1 and upscaler.engine.description.over_time:
             _log.info("this model is for frames that belong together, and takes each picture by itself here; FOLDER "
                       "OUT/%05d.png makes a clip of the pictures")  # fmt: skip
-        compute = partial(_compute, upscaler=upscaler, stream_suffix=stream_suffix, on_tile=show_tile)
+        compute = partial(
+            _compute,
+            upscaler=upscaler,
+            stream_suffix=stream_suffix,
+            on_tile=show_tile,
+            max_pixels=max_pixels,
+            options=options,
+        )
         # Of two small pictures, one can be prepared and rounded while the network computes the other.
         computed = _ahead(computer, compute, chain([first], reads), lambda task: int(_is_small(task)))
         written = _ahead(writer, partial(_write, keep_time=keep_time, **options), computed)
@@ -185,15 +199,32 @@ def _stage(work):
 
 
 @_stage
-def _read(task, max_pixels):
+def _read(task, get_upscaler, max_pixels, max_strip_pixels):
+    if "-" not in (task.source, task.target):
+        try:
+            suffix = Path(task.target).suffix
+            task.strips = large_job.open_large(task.source, suffix, get_upscaler, max_strip_pixels)
+        except large_job.NotInStrips as reason:
+            _log.info("%s: is upscaled in memory: %s", task.source, reason)
+        if task.strips:
+            task.picture = task.strips.picture
+            return
     source = sys.stdin.buffer.read() if task.source == "-" else task.source
     task.picture = pictures.read_picture(source, max_pixels=max_pixels)
 
 
 @_stage
-def _compute(task, upscaler, stream_suffix, on_tile):
+def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
     height, width, channels = task.picture.pixels.shape
     suffix = stream_suffix if task.target == "-" else Path(task.target).suffix
+    if task.strips:
+        width, height = task.strips.size
+    elif "-" not in (task.source, task.target) and large_job.is_large(upscaler, width, height):
+        with suppress(large_job.NotInStrips):
+            large_job.require_strips(upscaler, suffix)
+            _log.info("%s: is read as a whole, which takes %d MiB", task.source, task.picture.pixels.nbytes >> 20)
+            task.strips = pictures.in_strips(task.picture)
+            task.picture = task.strips.picture
     task.sizes = (width, height), upscaler.size(width, height)
     task.kind = pictures.output_format(suffix, *task.sizes[1])
     if task.picture.note:
@@ -215,6 +246,15 @@ def _compute(task, upscaler, stream_suffix, on_tile):
         task.remarks.append("of a palette and written in true colours; --palette keeps the palette")
     if upscaler.alpha != "auto" and channels in (1, 3):
         task.remarks.append("without transparency, on which --alpha has no effect")
+    if task.strips:
+        try:
+            files = Path(task.source), Path(task.target)
+            _make_folder(files[1])
+            task.picture = large_job.upscale_large(task.strips, *files, task.kind, upscaler, on_tile=on_tile, **options)
+            return
+        except large_job.NotInStrips as reason:
+            _log.info("%s: is upscaled in memory: %s", task.source, reason)
+            task.strips, task.picture = None, pictures.read_picture(task.source, max_pixels=max_pixels)
     task.picture = upscaler(task.picture, on_tile=on_tile)
 
 
@@ -227,18 +267,23 @@ def _write(task, keep_time, **options):
         _write_to_stdout(picture, task.kind, options)
         return
     target = Path(task.target)
+    if not task.strips:
+        _make_folder(target)
+        if task.kind != "PNG":  # the encoders of the other formats copy the whole picture
+            height, width = picture.pixels.shape[:2]
+            require_memory(
+                height * width * 4 * picture.pixels.itemsize, f"writing {width} x {height} pixels as {task.kind}"
+            )
+        pictures.write_picture(picture, target, kind=task.kind, **options)
+    if keep_time and task.source != "-":
+        copy_time(task.source, target)
+
+
+def _make_folder(target):
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SRGANError(f"{target.parent}: cannot be made a folder ({error.strerror})") from error
-    if task.kind != "PNG":  # the encoders of the other formats copy the whole picture
-        height, width = picture.pixels.shape[:2]
-        require_memory(
-            height * width * 4 * picture.pixels.itemsize, f"writing {width} x {height} pixels as {task.kind}"
-        )
-    pictures.write_picture(picture, target, kind=task.kind, **options)
-    if keep_time and task.source != "-":
-        copy_time(task.source, target)
 
 
 def _write_to_stdout(picture, kind, options):
@@ -256,7 +301,7 @@ def _write_to_stdout(picture, kind, options):
 
 
 def _is_small(task):
-    return task.picture is None or task.picture.pixels[..., 0].size <= _SMALL
+    return not task.strips and (task.picture is None or task.picture.pixels[..., 0].size <= _SMALL)
 
 
 def _report(task):

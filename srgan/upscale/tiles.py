@@ -33,7 +33,9 @@ def smallest_tile(overlap: int) -> int:
     return max(SMALLEST_TILE, -(-(2 * overlap + 16) // 16) * 16) if overlap > OVERLAP else SMALLEST_TILE
 
 
-def affordable_tile(engine, whole: bool = False, overlap: int = OVERLAP, taken: int = 0) -> int:
+def affordable_tile(
+    engine, whole: bool = False, overlap: int = OVERLAP, taken: int = 0, most: int | None = None
+) -> int:
     """Side in input pixels of the largest tile that fits into half of the free memory.
 
     Args:
@@ -42,8 +44,10 @@ def affordable_tile(engine, whole: bool = False, overlap: int = OVERLAP, taken: 
             mean and the variance of everything it sees.
         overlap: input pixels that a tile sees beyond its own.
         taken: bytes of it that the result will fill: until then, the system counts them as free.
+        most: bytes that it may take, however many are free.
     """
-    side = int((max(free_memory() - taken, 0) / 2 / engine.bytes_per_pixel) ** 0.5) // 16 * 16
+    size = max(free_memory() - taken, 0) / 2
+    side = int((min(size, most or size) / engine.bytes_per_pixel) ** 0.5) // 16 * 16
     return max(side if whole else min(side, engine.largest_tile), smallest_tile(overlap))
 
 

@@ -215,6 +215,12 @@ class Upscaler:
         """The size of the result for a picture of that size."""
         return size_of_result(width, height, self.scale, self.fit)
 
+    def window(self, pixels: np.ndarray) -> np.ndarray:
+        """A part of a larger picture upscaled at once, by the model's own scale; both (height, width, 1 to 4)."""
+        height, width = (side * self.engine.description.scale for side in pixels.shape[:2])
+        tile = TileSize(max(pixels.shape[:2]))
+        return self._upscale_whole([pixels], None, tile, lambda done, total: None, width, height)[0]
+
     def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
         tile = tile or TileSize(self.tile)

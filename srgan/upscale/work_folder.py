@@ -1,4 +1,4 @@
-"""The hidden folder beside a clip's target, which keeps the finished part until a stopped run resumes.
+"""The hidden folder beside the target of a clip or of a large picture, which keeps the finished part until a stopped run resumes.
 
 Its name has a hash of all that the result depends on: the file that is read, the model and how it is run, the options and
 the versions. Other options start anew, in their own folder.
@@ -25,6 +25,7 @@ from srgan.upscale.engines.description import Tiling
 from srgan.upscale.tiles import TileSize, affordable_tile
 
 _MEMORY = "memory-"  # the prefix of the names of saved memories
+_UNFINISHED = ("lock", "tile", "decoding", "colour", "gray", "result")
 _FORMAT = 5  # of the segments; raise it when the same clip and options give other frames
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
@@ -79,8 +80,8 @@ def work_folder(target: Path, key: str) -> Iterator[Path]:
     def clean():
         lock.release()
         with contextlib.suppress(FileNotFoundError):  # another process that is finished removes it, too
-            # It holds no finished part.
-            if all(file.name in ("lock", "tile") or file.name.startswith(_MEMORY) for file in folder.iterdir()):
+            # It holds no finished part. (Of a large picture, "rows" counts them.)
+            if all(file.name in _UNFINISHED or file.name.startswith(_MEMORY) for file in folder.iterdir()):
                 _remove(folder)
 
     with cleaned_up(clean):
@@ -97,11 +98,14 @@ def remove_work_folders(target: Path) -> None:
         _remove(folder)
 
 
-def clip_tile(upscaler, folder: Path) -> TileSize:
-    """The clip's `TileSize`, recorded in its work folder.
+def recorded_tile(upscaler, folder: Path, most: int | None = None) -> TileSize:
+    """The `TileSize` of a clip or of a large picture, recorded in its work folder.
 
     A resumed run uses the tiles of the run that began: their size depends on the memory that was free, and where tiles
     meet, a pixel may differ by a level.
+
+    Args:
+        most: bytes of memory that computing one may take; None: what is free decides.
     """
     file = folder / "tile"
 
@@ -113,7 +117,7 @@ def clip_tile(upscaler, folder: Path) -> TileSize:
         return TileSize(int(file.read_text()), record)
     side = upscaler.tile
     if side is None and upscaler.engine.description.tiling is Tiling.OVERLAPPING:
-        side = affordable_tile(upscaler.engine, overlap=upscaler.overlap)
+        side = affordable_tile(upscaler.engine, overlap=upscaler.overlap, most=most)
         record(side)
     return TileSize(side, record)
 
