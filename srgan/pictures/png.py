@@ -10,7 +10,7 @@ does no harm.
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -229,8 +229,13 @@ def _inflated(content):
     return result if stream.eof else None
 
 
-def write_png(
-    file: BinaryIO,
+def write_png(file: BinaryIO, pixels: np.ndarray, **options) -> None:
+    """Write a picture to a binary file. `options`: those of `png_parts`."""
+    for part in png_parts(pixels, **options):
+        file.write(part)
+
+
+def png_parts(
     pixels: np.ndarray,
     *,
     icc_profile: bytes | None = None,
@@ -242,8 +247,8 @@ def write_png(
     text: Iterable[tuple[bytes, bytes]] = (),
     palette: np.ndarray | None = None,
     compression: int = 2,
-) -> None:
-    """Write a picture to a binary file.
+) -> Iterator[bytes]:
+    """Yield a PNG file, part by part.
 
     Args:
         pixels: uint8 or uint16 (height, width, 1 to 4 channels); with 2 and 4 the last is alpha. With `palette`, the
@@ -259,35 +264,35 @@ def write_png(
     height, width, channels = pixels.shape
     colour_type = _COLOUR_TYPES[channels] if palette is None else _INDEXED
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, colour_type, 0, 0, 0)
-    file.write(SIGNATURE + _chunk(b"IHDR", header))
+    yield SIGNATURE + _chunk(b"IHDR", header)
     for kind in COLOUR_CHUNKS:
         if colour and kind in colour:
-            file.write(_chunk(kind, colour[kind]))
+            yield _chunk(kind, colour[kind])
     if icc_profile and not colour:
-        file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
+        yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
     if palette is not None:
-        file.write(_chunk(b"PLTE", palette[:, :3].tobytes()))
+        yield _chunk(b"PLTE", palette[:, :3].tobytes())
         if (palette[:, 3] < 255).any():
-            file.write(_chunk(b"tRNS", palette[:, 3].tobytes()))
+            yield _chunk(b"tRNS", palette[:, 3].tobytes())
     if dpi:
-        file.write(_chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1)))
+        yield _chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1))
     if exif:
-        file.write(_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
+        yield _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
     if xmp:
-        file.write(_chunk(b"iTXt", _XMP + b"\0\0\0\0" + xmp))
+        yield _chunk(b"iTXt", _XMP + b"\0\0\0\0" + xmp)
     if iptc:
         digits = iptc.hex().encode()
         lines = b"\n".join(digits[start : start + 72] for start in range(0, len(digits), 72))
         profile = b"\niptc\n%8d\n" % len(iptc) + lines + b"\n"
-        file.write(_chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(profile)))
+        yield _chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(profile))
     for kind, content in text:
-        file.write(_chunk(kind, content))
+        yield _chunk(kind, content)
     library = isal_zlib if compression <= 2 else zlib  # ISA-L has no levels that take time for size
     compressor = library.compressobj(compression)
     for strip in _filtered_strips(pixels):
         if data := compressor.compress(strip):
-            file.write(_chunk(b"IDAT", data))
-    file.write(_chunk(b"IDAT", compressor.flush()) + _chunk(b"IEND", b""))
+            yield _chunk(b"IDAT", data)
+    yield _chunk(b"IDAT", compressor.flush()) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind, data):

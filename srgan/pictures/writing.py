@@ -1,5 +1,6 @@
 """Writing picture files with their metadata."""
 
+import contextlib
 import io
 import os
 from dataclasses import replace
@@ -18,7 +19,7 @@ from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_x
 from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
-from srgan.pictures.png import comment_of, write_png
+from srgan.pictures.png import comment_of, png_parts, write_png
 from srgan.pictures.profiles import gray_as_rgb_profile, profile_to_srgb
 from srgan.pictures.raw import RawPixels
 
@@ -175,7 +176,8 @@ def _write_large_jpeg(picture, path, quality):
         body = folder / "body.jpg"
         try:
             chroma = "off" if quality >= _FULL_CHROMA else "on"
-            _as_vips(picture).jpegsave(str(body), Q=quality, subsample_mode=chroma, keep="none")
+            with _as_stream(picture.pixels) as image:
+                image.jpegsave(str(body), Q=quality, subsample_mode=chroma, keep="none")
         except pyvips.Error as error:
             raise OSError(" ".join(str(error).split())) from error
         with_metadata(path, body, head.getvalue())
@@ -216,12 +218,32 @@ def _as_vips(picture, gray_as_rgb=False):
     if gray_as_rgb and pixels.shape[2] < 3:
         pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
     (height, width, channels), kind = pixels.shape, {1: "uchar", 2: "ushort"}[pixels.itemsize]
-    if isinstance(pixels, RawPixels):
-        image = pyvips.Image.rawload(str(pixels.path), width, height, channels, format=kind, access="sequential")
-    else:
-        image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, channels, kind)
+    image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, channels, kind)
     kinds = ("b-w", "srgb") if pixels.itemsize == 1 else ("grey16", "rgb16")
     return image.copy(interpretation=kinds[channels > 2])
+
+
+@contextlib.contextmanager
+def _as_stream(pixels):
+    """`RawPixels` as a picture that libvips reads from the top to the bottom, as a PNG file that is made meanwhile.
+
+    A file of raw pixels libvips would map into memory as a whole.
+    """
+    import pyvips
+
+    left, following = memoryview(b""), png_parts(pixels, compression=0)
+
+    def read(size):
+        nonlocal left
+        while not left and (part := next(following, None)) is not None:
+            left = memoryview(part)
+        part, left = bytes(left[:size]), left[size:]
+        return part
+
+    source = pyvips.SourceCustom()
+    source.on_read(read)
+    yield pyvips.Image.pngload_source(source, access="sequential", fail_on="error", unlimited=True)
+    del source  # libvips keeps no reference to it that counts
 
 
 def _write_tiff(picture, path, pyramid):
@@ -229,17 +251,19 @@ def _write_tiff(picture, path, pyramid):
 
     big = picture.pixels.nbytes * (4 / 3 if pyramid else 1) > _LARGEST_TIFF
     metadata = metadata_of(picture)
-    options = {"bigtiff": big, "tile": pyramid or isinstance(picture.pixels, RawPixels)}
+    is_large = isinstance(picture.pixels, RawPixels)
+    options = {"bigtiff": big, "tile": pyramid or is_large}
     if options["tile"]:
         options |= {"tile_width": 256, "tile_height": 256}
     if pyramid:
         options |= {"pyramid": True, "subifd": True}
     try:
-        resolution = {"xres": picture.dpi[0] / 25.4, "yres": picture.dpi[1] / 25.4} if picture.dpi else {}
-        image = _as_vips(picture).copy(**resolution)
-        if picture.icc:
-            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
-        image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", **options)
+        with _as_stream(picture.pixels) if is_large else contextlib.nullcontext(_as_vips(picture)) as image:
+            x, y = picture.dpi or (25.4, 25.4)
+            image = image.copy(xres=x / 25.4, yres=y / 25.4)
+            if picture.icc:
+                image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
+            image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", **options)
     except pyvips.Error as error:
         raise OSError(" ".join(str(error).split())) from error
     add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])
