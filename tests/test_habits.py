@@ -231,6 +231,15 @@ def test_a_mistake_is_said_with_what_to_write(arguments, said, tmp_path):
     assert done.returncode == 2 and f"srgan: {said}" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_bicubic_is_no_model_to_be_named(command, tmp_path):
+    save(tmp_path / "a.png")
+    where = [tmp_path, "-o", tmp_path / "out"] if command == "compare" else ["--data", tmp_path]
+    done = run_command(command, *where, "-m", "bicubic", "srresnet")
+    line = "srgan: bicubic: is part of every comparison and no model; leave it out\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
 def test_a_rehearsal_says_sizes_and_speaks_json(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side

@@ -42,6 +42,8 @@ def load_methods(models: Iterable[str | Path] | None = None, **options: Any) -> 
     chosen: list[str | Path | None] = [*(models or shipped_models())]
     for model in chosen or [None]:
         name, place, strength = parse_model(model)
+        if place == BICUBIC and not Path(BICUBIC).exists():
+            raise UsageError(f"{BICUBIC}: is part of every comparison and no model; leave it out")
         path = find_model(place)
         settings = {"precision": "float32"} | options | ({} if strength is None else {"strength": strength})
         upscaler = Upscaler(model=path, **settings)

@@ -72,7 +72,8 @@ def train_stage(
     if is_first_machine():
         inside = f" and {state.step} steps" if state.step else ""
         done = f"continuing after epoch {state.epoch}{inside} of {options.epochs}"
-        print(f"{stage}: {done if state.begun else f'{options.epochs} epochs of {steps} steps'}")
+        planned = f"{options.epochs} epoch{'s' * (options.epochs != 1)} of {steps} steps"
+        print(f"{stage}: {done if state.begun else planned}")
     batches = build_batches(stage, config, stores)
     after = AfterEpoch(stage, output, checkpoint, snapshot, *examples, config=config, batches=batches,
                        metrics=not replicate_on_tensorflow(strategy))  # fmt: skip
