@@ -33,6 +33,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.cli import upscale as command
+from srgan.errors import UsageError
 
 
 def free_port():
@@ -254,7 +255,7 @@ def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_
     page.choose("Model", "quick")
     page.choose("How much larger", "x2")
     page.choose("Format", "WebP")
-    quality = page.find("[aria-label='JPEG quality']")
+    quality = page.find("[aria-label='Quality']")
     quality.send_keys(Keys.CONTROL, "a")
     quality.send_keys("60", Keys.TAB)
     time.sleep(0.3)
@@ -310,6 +311,36 @@ def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
     page.send(tmp_path / "notes.txt")
     page.wait(lambda: page.find("#said").text.startswith("notes.txt"))
     assert page.find("#said").text == "notes.txt: neither a picture nor a clip that can be read"
+
+
+def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_in_one_line(page, tmp_path):
+    Image.new("1", (20_000, 6_000)).save(tmp_path / "bomb.png")
+    page.send(tmp_path / "bomb.png")
+    page.wait_until("bomb.png", "bomb.png: 20000 x 6000 ")
+    assert "\n" not in page.state("bomb.png")
+
+
+def test_uploads_and_jobs_have_limits(server, tmp_path, monkeypatch):
+    tab = re.search(rb"data-tab=\W+([\w-]{16})", server.answer()[1])[1].decode()
+    upload = "POST /jobs?name=a.png&tab={tab} HTTP/1.1\nHost: {host}\nOrigin: http://{host}\nContent-Length: {size}\n\n"
+    assert server.raw(upload.format(tab=tab, host=f"127.0.0.1:{server.port}", size=5 * 2**30)) == 413
+    from srgan.web import jobs
+
+    monkeypatch.setattr(jobs, "MAX_JOBS", 2)
+    kept = jobs.Jobs(tmp_path)
+    first, _ = kept.begin("a.png", {}), kept.begin("a.png", {})
+    with pytest.raises(UsageError, match="there are 2 jobs already"):
+        kept.begin("b.png", {})
+    kept.remove(first)
+    kept.begin("b.png", {})
+
+
+def test_without_nicegui_it_says_what_to_install():
+    run = run_command("web", "--no-browser", before="import sys; sys.modules['nicegui'] = None")
+    assert (
+        run.returncode == 1
+        and run.stderr == "srgan: the page needs NiceGUI: pip install 'srgan[web]', or '.[web]' in a checkout\n"
+    )
 
 
 def test_cancel_stops_a_job_within_two_seconds_and_the_next_one_works(page, server, tmp_path):
@@ -517,7 +548,7 @@ def test_a_full_disk_is_one_line_and_the_next_picture_works(browser, tmp_path, m
         server.stop()
 
 
-@pytest.mark.skipif(not may_unshare("-rn"), reason="no network of one's own is allowed here")
+@pytest.mark.skipif(not (may_unshare("-rn") and shutil.which("ip")), reason="no network of one's own is allowed here")
 @pytest.mark.skipif("SRGAN_LOOPBACK_ONLY" in os.environ, reason="this is that network")
 def test_it_works_where_there_is_no_network_but_loopback():
     tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__, "-k", "dropped"]

@@ -57,5 +57,6 @@
       say("What was dropped could not be read.", true);
     }
   });
+  window.addEventListener("beforeunload", (event) => { if (busy) event.preventDefault(); });  // files would not arrive
   document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) add([...event.clipboardData.files]); });
 })();

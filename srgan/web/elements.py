@@ -42,7 +42,9 @@ def show_page(jobs: Jobs, options: dict, tab: str, models: dict[str, str]) -> No
         _choice(models, "Model", options, "model")
         _choice(_SCALES, "How much larger", options, "scale")
         _choice(_FORMATS, "Format", options, "format")
-        ui.number("JPEG quality", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined")
+        ui.number("Quality", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined").tooltip(
+            "Of JPEG, WebP and AVIF"
+        )
         ui.number("Strength", min=0, max=1, step=0.1).bind_value(options, "strength").props("outlined").tooltip(
             "Below 1, less invented detail: for models that have a pixel-trained sister"
         )

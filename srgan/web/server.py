@@ -1,5 +1,6 @@
 """The addresses of the server: the page, uploads, results, and the viewer of before and after."""
 
+import contextlib
 import io
 import secrets
 import zipfile
@@ -85,13 +86,17 @@ async def _receive(jobs, name, options, request):
         job = jobs.begin(name, rules.check(options, find_models()))
     except (SRGANError, OSError) as error:
         return PlainTextResponse(str(error), 400)
+    too_large = f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes"
+    if int(request.headers.get("content-length", 0)) > rules.MAX_BYTES:
+        jobs.remove(job)
+        return PlainTextResponse(too_large, 413)
+    parts, size = request.stream(), 0
     try:
-        size = 0
         with job.source.open("xb") as file:
-            async for part in request.stream():
+            async for part in parts:
                 size += len(part)
                 if size > rules.MAX_BYTES:
-                    raise SRGANError(f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes")
+                    raise SRGANError(too_large)
                 if job.state == "cancelled":
                     raise SRGANError(f"{job.name}: cancelled")
                 file.write(part)
@@ -100,6 +105,10 @@ async def _receive(jobs, name, options, request):
         return Response(status_code=400)
     except (OSError, SRGANError) as error:
         jobs.remove(job)
+        if size <= rules.MAX_BYTES:
+            with contextlib.suppress(ClientDisconnect):
+                async for _ in parts:  # a browser hears the answer when it has sent everything
+                    pass
         reason = f"{job.name}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
         return PlainTextResponse(reason, 413)
     jobs.queue(job)
@@ -109,7 +118,9 @@ async def _receive(jobs, name, options, request):
 def _of_a_done_job(jobs: Jobs, answer: Callable[[Job], Response]) -> Callable:
     def route(key: str) -> Response:
         job = jobs.find(key)
-        return answer(job) if job and job.state == "done" else PlainTextResponse("there is no such result", 404)
+        if job is None or job.state != "done" or not job.target.is_file():
+            return PlainTextResponse("there is no such result", 404)
+        return answer(job)
 
     return route
 
@@ -159,6 +170,8 @@ def _zipped(jobs: list[Job]) -> Iterator[bytes]:
             name = job.download_name
             name = f"{Path(name).stem}-{number}{Path(name).suffix}" if name.lower() in names else name
             names.add(name.lower())
+            if not job.target.is_file():  # removed meanwhile
+                continue
             with job.target.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
                 while part := source.read(_CHUNK):
                     entry.write(part)
