@@ -304,3 +304,13 @@ def test_formats_and_suffixes_that_are_not_written_have_one_exit_code(upscale, t
     source = save(tmp_path / "a.png")
     assert upscale(source, tmp_path / "out.xyz")[0] == upscale(source, f"{tmp_path}/out/", "--format", "xyz")[0] == 2
     assert os.listdir(tmp_path) == ["a.png"] and ROOT.is_dir()
+
+
+def test_a_print_keeps_its_inches_in_exif_too(upscale, tmp_path):
+    exif = Image.Exif()
+    exif[33432] = "(c) A. Photographer"
+    save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
+    assert upscale(tmp_path / "a.jpg", tmp_path / "b.jpg")[0] == 0
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.info["dpi"] == (300, 300) and {*map(image.getexif().get, (282, 283))} == {300}
+        assert image.getexif()[33432] == "(c) A. Photographer"

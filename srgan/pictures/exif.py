@@ -143,11 +143,12 @@ class Exif:
                     photo[tag] = self._rational(entry, scale)
         return replace(self, photo=photo, size=(width, height))
 
-    def for_jpeg(self, is_srgb: bool) -> "Exif":
-        """With the tags that EXIF requires in JPEG, where they are missing."""
+    def for_jpeg(self, is_srgb: bool, dpi: tuple[float, float] | None = None) -> "Exif":
+        """With the tags that EXIF requires in JPEG, where they are missing: the resolution is the picture's, else 72."""
         pack = struct.Struct(self.order + "2I").pack
-        inch = Entry(_RATIONAL, 1, pack(72, 1))
-        first = {282: inch, 283: inch, 296: self._integers((2,)), 531: self._integers((1,))}
+        inch = dpi if dpi and all(0.001 <= value < 65536 for value in dpi) else (72, 72)
+        x, y = (Entry(_RATIONAL, 1, pack(round(value * 1000), 1000)) for value in inch)
+        first = {282: x, 283: y, 296: self._integers((2,)), 531: self._integers((1,))}
         photo = {0x9000: Entry(7, 4, b"0232"), 0x9101: Entry(7, 4, b"\1\2\3\0"), 0xA000: Entry(7, 4, b"0100")}
         photo |= {_COLOUR_SPACE: self._integers((1 if is_srgb else 0xFFFF,))}
         if self.size:

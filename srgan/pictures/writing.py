@@ -155,7 +155,7 @@ def _jpeg_options(picture):
     options, (height, width) = _pillow_options(picture), picture.pixels.shape[:2]
     extra = iptc_segment(options.get("photoshop", {}).get(_IPTC, b""))
     if "exif" in options and (exif := Exif.parse(options["exif"])):
-        exif, _ = fit_exif(replace(exif, size=(width, height)).for_jpeg(not picture.icc))
+        exif, _ = fit_exif(replace(exif, size=(width, height)).for_jpeg(not picture.icc, picture.dpi))
         options["exif"] = b"Exif\0\0" + exif.tobytes()
     if "xmp" in options:
         options["xmp"], more = split_xmp(options["xmp"])
