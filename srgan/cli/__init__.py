@@ -92,9 +92,9 @@ def _log_to_stderr(level=logging.INFO):
 
     class Handler(logging.Handler):
         def emit(self, record):
-            # Only what shows a bar imports it: that takes as long as a small picture's tile.
-            shown = sys.modules.get("tqdm")
-            write = shown.tqdm.write if shown else print
+            # Only what shows a bar imports it: that takes as long as a small picture's tile. Another thread may be at it.
+            shown = getattr(sys.modules.get("tqdm"), "tqdm", None)
+            write = shown.write if shown else print
             write(f"srgan: {printable(record.getMessage())}", file=sys.stderr)
 
     logging.getLogger("srgan").handlers = [Handler()]
