@@ -111,7 +111,8 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
             return found
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
         have += f"; of your own: {', '.join(own)}" if own else ""
-        similar = difflib.get_close_matches(name, [*shipped, *own], 1)
+        runs = [str(run) for run in [Path("runs", name)] if (run / "generator.keras").is_file()]
+        similar = runs or difflib.get_close_matches(name, [*shipped, *own], 1)
         meant = f"did you mean {similar[0]}? Else pass" if similar else "pass"
         raise UsageError(
             f"{name_or_path}: no such model; {meant} the path of a .keras, .pth, .safetensors or .onnx file ({have})"

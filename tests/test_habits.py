@@ -240,6 +240,15 @@ def test_bicubic_is_no_model_to_be_named(command, tmp_path):
     assert (done.returncode, done.stderr) == (2, line)
 
 
+def test_a_run_named_without_its_folder_is_what_was_meant(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "generator.keras").touch()
+    done = run_command("upscale", "a.png", "b.png", "-m", "mine", before=f"import os; os.chdir({str(tmp_path)!r})")
+    meant = os.path.join("runs", "mine")
+    assert done.returncode == 2 and f"mine: no such model; did you mean {meant}? Else pass" in done.stderr
+
+
 def test_a_rehearsal_says_sizes_and_speaks_json(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
