@@ -119,7 +119,7 @@ def track_packets(clip: VideoFile, source: Any, copies: dict) -> Iterator[tuple[
     due: dict[int, Fraction] = {}  # when the next packet may be decoded
 
     def placed(index, packets):
-        """The packets as those of the new stream, at ascending times by its clock, too; Matroska takes equal ones."""
+        """The packets as those of the new stream, at ascending times by its clock, too; Matroska takes equal ones of sound."""
         for packet in packets:
             stream, base = new[index], fraction(packet.time_base)
             tick = base if stream is None else fraction(stream.time_base)
@@ -129,7 +129,8 @@ def track_packets(clip: VideoFile, source: Any, copies: dict) -> Iterator[tuple[
                     packet.time_base = base = tick
                 packet.dts = math.ceil(due[index] / base)
             packet.pts = max(packet.pts, packet.dts)
-            strict = stream is None or not stream.container.format.flags & _TS_NONSTRICT
+            loose = stream is not None and stream.container.format.flags & _TS_NONSTRICT
+            strict = streams[index].type != "audio" or not loose
             due[index] = packet.dts * base + tick * strict
             packet.stream = stream or streams[index]
             yield packet.dts * base, packet
