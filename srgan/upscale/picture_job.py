@@ -242,7 +242,7 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
         _log.info("%s: %s is written without a palette", task.source, task.kind)
     elif upscaler.palette and task.picture.palette is None:
         task.remarks.append("without a palette, on which --palette has no effect")
-    elif task.picture.palette is not None and not upscaler.palette and task.kind == "PNG":
+    elif task.picture.palette is not None and not upscaler.palette and _is_png(task.source, task.kind):
         task.remarks.append("of a palette and written in true colours; --palette keeps the palette")
     if upscaler.alpha != "auto" and channels in (1, 3):
         task.remarks.append("without transparency, on which --alpha has no effect")
@@ -256,6 +256,11 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
             _log.info("%s: is upscaled in memory: %s", task.source, reason)
             task.strips, task.picture = None, pictures.read_picture(task.source, max_pixels=max_pixels)
     task.picture = upscaler(task.picture, on_tile=on_tile)
+
+
+def _is_png(source, kind):
+    """Whether a PNG becomes one; of another format it is said that it changes."""
+    return kind == "PNG" and Path(str(source)).suffix.lower() == ".png"
 
 
 @_stage
