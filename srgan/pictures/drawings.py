@@ -7,6 +7,19 @@ import numpy as np
 from PIL import Image
 
 _LOSSY = {"JPEG", "HEIF", "AVIF", "JPEG2000"}  # have artifacts of their own, whatever they show
+_FORMATS = [
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "TGA",
+    "DDS",
+    "AVIF",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+]  # none that runs a program
 _MOST_PIXELS = 4_000_000  # of a file that is decoded for this
 _SAMPLE = 8  # files
 _EQUAL = 0.5  # of neighbouring pixels; of a photograph a twentieth, with an even sky up to 0.4
@@ -27,7 +40,7 @@ def are_drawings(sources: Iterable[str | os.PathLike]) -> bool:
 def is_drawing(path: str | os.PathLike) -> bool:
     """Whether a file of a lossless format has a palette or few colours, or half of its pixels are as the one before."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             if image.format in _LOSSY or image.format == "WEBP" and not _is_lossless_webp(path):
                 return False
             if image.mode in ("P", "1") and image.format != "GIF":
