@@ -204,7 +204,8 @@ class Jobs:
             job.progress = tuple(answer["progress"])
             job.begun = job.begun or (time.monotonic(), job.progress[0])
         elif "note" in answer:
-            job.notes.append(printable(answer["note"].removeprefix(f"{job.name}: ")))
+            text = answer["note"].removeprefix(f"{job.name}: ").removeprefix(f"{job.target.relative_to(job.folder)}: ")
+            job.notes.append(printable(text))
         elif "error" in answer:
             text = printable(answer["error"]).replace(f"{job.folder}{os.sep}", "")
             self._end(job, "failed", text if text.startswith(job.name) else f"{job.name}: {text}")

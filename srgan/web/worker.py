@@ -7,6 +7,7 @@ It ends when it is signalled, and when its standard input closes, as it does whe
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.interrupts import end_on_signals
 
+_MOST_SHOWN = 200_000_000  # pixels of a result that browsers are asked to decode
 SHOWN = {".jpg", ".jpeg", ".png", ".webp", ".avif"}  # suffixes of pictures that browsers show
 
 
@@ -93,7 +95,9 @@ def _work(job, answer):
     if failures != [None]:
         answer(error=str(failures[0]))
         return
-    shown = {} if job["clip"] else {"before": _shown(source, "before.png"), "after": _shown(target, "after.png")}
+    shown = {"before": None, "after": None}
+    if sizes and math.prod(sizes[1]) <= _MOST_SHOWN:
+        shown = {"before": _shown(source, "before.png"), "after": _shown(target, "after.png")}
     answer(done={"scale": upscalers[0].scale, "sizes": sizes, **shown})
 
 
