@@ -76,6 +76,23 @@ def test_network_makes_what_the_original_makes(name, size, tmp_path):
 
 
 @needs_torch
+def test_network_that_changes_its_input_in_place_is_converted(tmp_path):
+    import torch
+    from spandrel.architectures.RCAN import RCAN
+
+    torch.manual_seed(0)
+    network = RCAN(scale=2, n_resgroups=1, n_resblocks=1, n_feats=16, reduction=4).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pth")
+    lr = np.random.default_rng(1).random((40, 48, 3), np.float32)
+    with torch.no_grad():
+        wanted = network(torch.tensor(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy().clip(0, 1)
+    upscaler = Upscaler(tmp_path / "model.pth", precision="float32")
+    result = upscaler(lr)
+    inside = np.s_[16:-16, 16:-16]
+    assert result.shape == wanted.shape and np.abs(result - wanted)[inside].max() < 1e-3
+
+
+@needs_torch
 def test_command_converts_once(tmp_path):
     saved("safmn", tmp_path / "model.pth")
     Image.fromarray(np.uint8(255 * np.random.default_rng(0).random((20, 30, 3)))).save(tmp_path / "in.png")
