@@ -21,11 +21,8 @@ class _Parser(argparse.ArgumentParser):
     _completing = False
 
     def error(self, message):
-        unknown, found, names = (
-            message.partition("unrecognized arguments: ")[2].split(),
-            [],
-            self._option_string_actions,
-        )
+        names, found = self._option_string_actions, []
+        unknown = message.partition("unrecognized arguments: ")[2].split()
         for name in (word.split("=")[0] for word in unknown if word.startswith("--")):
             similar = [other for other in names if other.startswith("--") and (other[2:] in name or name[2:] in other)]
             found += difflib.get_close_matches(name, names, 1) or similar[:1]

@@ -113,20 +113,23 @@ class OpenVINOEngine:
         with self._lock:
             try:
                 return self._infer(inputs)
-            except RuntimeError as error:
-                self._request = None  # its buffers cannot be reused
-                failure = translate_backend_error(error)
-                if self.device == "CPU" or isinstance(failure, MemoryError):
-                    raise failure from error
-                _log.warning("%s failed (%s): the CPU goes on", self.device, " ".join(str(error).split())[-200:])
-                self._compile("CPU", "auto")
+            except SRGANError as error:
+                if self.device == "CPU":
+                    raise
+                reason = " ".join(str(error.__cause__).split())[-200:]
+                _log.warning("%s failed (%s): the CPU goes on", self.device, reason)
+                self._compile("CPU", self.precision if self.precision == "float32" else "auto")
                 return self._infer(inputs)
 
     def _infer(self, inputs):
-        self._request = self._request or self._compiled.create_infer_request()
-        self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
-        results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
-        return results if len(results) > 1 else results[0]
+        try:
+            self._request = self._request or self._compiled.create_infer_request()
+            self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
+            results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+            return results if len(results) > 1 else results[0]
+        except RuntimeError as error:
+            self._request = None  # its buffers cannot be reused
+            raise translate_backend_error(error) from error
 
 
 def _cache_folder(path, options=DEFAULTS):
