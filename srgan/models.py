@@ -125,7 +125,7 @@ def absolute(model: Any) -> Any:
     return os.path.abspath(model) if isinstance(model, str | os.PathLike) and os.path.exists(model) else model
 
 
-def pixel_trained(path: Path, name: str | None = None) -> Path | None:
+def pixel_trained(path: Path, name: str | None = None) -> Path:
     """The pixel-trained model that belongs to a GAN-trained one: as named, else its sister file."""
     if name is not None:
         return find_model(name)
@@ -133,3 +133,9 @@ def pixel_trained(path: Path, name: str | None = None) -> Path | None:
         if sister != path.name and path.with_name(sister).is_file():
             return path.with_name(sister)
     raise UsageError(f"{path}: strength below 1 needs the pixel-trained model that belongs to it: pass --pixel-model")
+
+
+def denoise_ends(path: Path) -> tuple[Path, Path] | None:
+    """The generators beside `path` that take less noise and more than it: NAME-denoise0.keras and NAME-denoise1.keras."""
+    less, more = (path.with_name(f"{path.stem}-denoise{end}.keras") for end in (0, 1))
+    return (less, more) if less.is_file() and more.is_file() else None

@@ -354,3 +354,30 @@ def test_the_description_counts_the_largest_layer(model):
     assert (
         describe(load_generator(model)).values_per_pixel == 16 * 4
     )  # up2 at four times the size: 4 channels of 4² pixels
+
+
+def test_denoise_blends_with_the_nearer_end(tmp_path, lr):
+    """The middle is the model itself; strength then blends what came of that with the pixel-trained model."""
+    from srgan.networks.files import load_generator
+
+    names = ("mine", "mine-denoise0", "mine-denoise1", "mine-pixel")
+    files = [make_model(tmp_path / f"{name}.keras", seed=seed) for seed, name in enumerate(names)]
+    shares = {  # of the model, its ends and its pixel-trained sister
+        (None, 1): (1, 0, 0, 0), (0.5, 1): (1, 0, 0, 0), (0, 1): (0, 1, 0, 0), (1, 1): (0, 0, 1, 0),
+        (0.1, 1): (0.2, 0.8, 0, 0), (0.75, 1): (0.5, 0, 0.5, 0), (0.75, 0.5): (0.25, 0, 0.25, 0.5),
+    }  # fmt: skip
+    all_weights = [load_generator(file).get_weights() for file in files]
+    mixed = load_generator(files[0])
+    for (denoise, strength), given in shares.items():
+        mixed.set_weights([sum(share * one for share, one in zip(given, alike)) for alike in zip(*all_weights)])
+        expected = np.asarray(mixed(lr, training=False))
+        for engine in ("openvino", "keras"):
+            options = {"engine": engine, "precision": "float32", "denoise": denoise, "strength": strength}
+            np.testing.assert_allclose(load_engine(files[0], **options)(lr), expected, atol=1e-4)
+
+
+def test_denoise_needs_ends(model, tmp_path):
+    with pytest.raises(UsageError, match="denoise: 2 is not between 0 and 1"):
+        load_engine(model, denoise=2)
+    with pytest.raises(UsageError, match=f"{model.stem}: has no ends"):
+        load_engine(model, denoise=0.5)

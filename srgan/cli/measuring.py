@@ -22,6 +22,9 @@ def add_models(add: Callable, what: str = "") -> None:
     )
     add("--pixel-model", metavar="MODEL", help="what that blends with (default: the model's pixel-trained sister)")
     add(
+        "--denoise", type=float, metavar="0..1", help="how much noise goes, with models that can be told (default: 0.5)"
+    )
+    add(
         "--prediction-dir",
         nargs="+",
         action="extend",
@@ -63,6 +66,7 @@ def upscaler_options(arguments: argparse.Namespace) -> dict:
     """Of the Upscaler, as the options say."""
     options = {"engine": arguments.engine, "precision": arguments.precision}
     options |= {} if arguments.pixel_model is None else {"pixel_model": arguments.pixel_model}
+    options |= {} if arguments.denoise is None else {"denoise": arguments.denoise}
     return options | ({} if arguments.strength is None else {"strength": arguments.strength})
 
 

@@ -79,6 +79,12 @@ def _upscale_parser():
     add(
         "--pixel-model", metavar="MODEL", help="what --strength blends with (default: the model's pixel-trained sister)"
     )
+    add(
+        "--denoise",
+        type=float,
+        metavar="0..1",
+        help="how much of the noise and of JPEG's traces goes (default: 0.5, as the model was trained); not of all models",
+    )
     add("-r", "--recursive", action="store_true", help="take the folders in a folder, too")
     add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
     add(
@@ -214,6 +220,7 @@ def _upscale(arguments):
             scale=arguments.scale,
             fit=fit,
             strength=arguments.strength,
+            denoise=arguments.denoise,
             pixel_model=arguments.pixel_model,
             alpha=arguments.alpha,
             wrap=arguments.wrap,

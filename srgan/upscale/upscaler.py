@@ -35,7 +35,7 @@ class Upscaler:
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
-        engine, precision, pixel_model, strength, activation, value_range, device, threads: see `srgan.upscale.engines.load_engine`. Pictures
+        engine, precision, pixel_model, strength, denoise, activation, value_range, device, threads: see `srgan.upscale.engines.load_engine`. Pictures
             of 16 bits and of floats are always computed in float32, because bfloat16 has fewer levels.
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
@@ -67,6 +67,7 @@ class Upscaler:
         fit=None,
         pixel_model=None,
         strength=1.0,
+        denoise=None,
         alpha="auto",
         wrap=False,
         palette=False,
@@ -95,7 +96,7 @@ class Upscaler:
         self.activation, self.value_range = activation, value_range
         require_addresses()
         self.engine = load_engine(
-            model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength,
+            model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength, denoise=denoise,
             activation=activation, value_range=value_range, device=device, threads=threads,
         )  # fmt: skip
         self.scale, self.fit = scale or self.engine.description.scale, fit

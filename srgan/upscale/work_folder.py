@@ -45,9 +45,7 @@ def resume_key(source: Path, upscaler, encoding, options: list) -> str:
         "format": [_FORMAT, segments.SEGMENT],
         "versions": versions,
         "source": _identity(source),
-        "model": [
-            hashlib.sha256(path.read_bytes()).hexdigest() if isinstance(path, Path) else path for path in engine.weights
-        ],
+        "model": [(hashlib.sha256(path.read_bytes()).hexdigest(), share) for path, share in engine.weights.items()],
         "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile, upscaler.overlap],
         "unsaid": [upscaler.activation, upscaler.value_range],
         "fit": upscaler.fit,

@@ -11,6 +11,7 @@ from srgan.errors import SRGANError
 from srgan.interop.architectures import DEFAULTS
 from srgan.runtime import load_keras
 from srgan.upscale.engines.backend_errors import translate_backend_error
+from srgan.upscale.engines.blending import UNLIKE
 from srgan.upscale.engines.description import describe
 
 _log = logging.getLogger("srgan")
@@ -52,21 +53,22 @@ class KerasEngine:
     largest_tile = 384
     side_multiple = 64  # of the sizes that JAX is given, which compiles anew for each
 
-    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS):
+    def __init__(self, weights, precision="auto", options=DEFAULTS):
         keras = load_keras()
         from srgan.interop.loading import load_generator
 
-        self.weights = path, pixel_path, strength
+        self.weights = weights if isinstance(weights, dict) else {weights: 1.0}
         self._options = options
-        self._generator = load_generator(path, options)
-        if pixel_path:
-            other = load_generator(pixel_path, options)
+        path = next(iter(self.weights))
+        generators = [load_generator(file, options) for file in self.weights]
+        self._generator = generators[0]
+        for file, other in zip(self.weights, generators):
             if [w.shape for w in other.weights] != [w.shape for w in self._generator.weights]:
-                raise SRGANError(
-                    f"{path} and {pixel_path} are not built alike, so that their weights cannot be interpolated"
-                )
-            pairs = zip(self._generator.get_weights(), other.get_weights())
-            self._generator.set_weights([strength * one + (1 - strength) * two for one, two in pairs])
+                raise SRGANError(f"{path} and {file} {UNLIKE}")
+        if len(generators) > 1:
+            alike = zip(*(generator.get_weights() for generator in generators))
+            shares = list(self.weights.values())
+            self._generator.set_weights([sum(s * values for s, values in zip(shares, same)) for same in alike])
         if assumed := getattr(self._generator, "assumed", ""):
             _log.info("%s: the file does not say: %s", path, assumed)
         self.description = describe(self._generator)
@@ -86,7 +88,7 @@ class KerasEngine:
         """The same engine, computing in another precision."""
         if precision == self.precision:
             return self
-        return KerasEngine(self.weights[0], precision, *self.weights[1:], self._options)
+        return KerasEngine(self.weights, precision, self._options)
 
     def __call__(self, *inputs):
         inputs = [np.asarray(values, np.float32) for values in inputs]

@@ -9,15 +9,15 @@ threads at once.
 """
 
 import logging
-import numbers
 from pathlib import Path
 
 from srgan.errors import SRGANError, UsageError
 from srgan.interop.architectures import Options
 from srgan.interop.onnx import is_onnx
-from srgan.models import find_model, pixel_trained
+from srgan.models import find_model
 from srgan.runtime import INSTALL, has_framework
 from srgan.upscale.engines.backend_errors import Inconvertible
+from srgan.upscale.engines.blending import blend
 from srgan.upscale.engines.devices import on_device
 from srgan.upscale.engines.keras_engine import KerasEngine, _cuda_devices
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
@@ -35,6 +35,7 @@ def load_engine(
     precision: str = "auto",
     pixel_model: str | None = None,
     strength: float = 1.0,
+    denoise: float | None = None,
     activation: str | None = None,
     value_range: float | None = None,
     device: str | None = None,
@@ -51,6 +52,8 @@ def load_engine(
         pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
             section 3.4); only with `strength` below 1.
         strength: the weight of `model` in that, in [0, 1].
+        denoise: how much noise goes, in [0, 1]: 0.5 is the model itself, which is blended with the nearer of its two
+            fine-tuned ends; only with models that have them. See `srgan.upscale.engines.blending`.
         activation: what files of other people do not say: "relu" or "leaky_relu"; None: as its authors published it.
         value_range: likewise, the largest value that the network takes: 1 or 255; None: as published, or measured.
         device: of OpenVINO: "CPU", "GPU", "GPU.1", "NPU"; None: the CPU, or a GPU that computes a tile faster. What fails
@@ -59,7 +62,7 @@ def load_engine(
 
     Returns:
         A callable with the attributes `name`, `device`, `precision`, `description`, `bytes_per_pixel`, `weights` (the
-        files that they are from, and the strength) and `with_precision(precision)`.
+        share of each file in them) and `with_precision(precision)`.
         It raises MemoryError where the memory does not suffice for a picture.
 
     Raises:
@@ -69,8 +72,6 @@ def load_engine(
         raise UsageError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}")
-    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
-        raise UsageError(f"strength: {strength!r} is not between 0 and 1")
     if activation not in (None, "prelu", "relu", "leaky_relu"):
         raise UsageError(f"activation: {activation!r} is none of prelu, relu, leaky_relu")
     if value_range not in (None, 1, 255):
@@ -81,8 +82,8 @@ def load_engine(
         raise UsageError("device, threads: are OpenVINO's, and the engine is Keras")
     options = Options(activation, str(value_range) if value_range else None)
     path = find_model(model)
-    pixel_path = pixel_trained(path, pixel_model) if strength < 1 else None
-    loaded = _load(path, "openvino" if device else engine, (precision, pixel_path, strength, options), device, threads)
+    weights = blend(path, strength, pixel_model, denoise)
+    loaded = _load(path, "openvino" if device else engine, (weights, precision, options), device, threads)
     if loaded.description.memory not in (0, 3 * loaded.description.scale**2):
         raise SRGANError(
             f"{path}: a recurrent generator of another version, which remembers something else: train it again"
@@ -92,13 +93,13 @@ def load_engine(
 
 def _load(path, engine, rest, device, threads):
     if engine == "keras":
-        return KerasEngine(path, *rest)
+        return KerasEngine(*rest)
     if engine == "auto" and not is_onnx(path) and _cuda_devices() and has_framework():
-        keras_engine = KerasEngine(path, *rest)
+        keras_engine = KerasEngine(*rest)
         if keras_engine.device != "CPU":
             return keras_engine
     try:
-        return on_device(OpenVINOEngine(path, *rest, threads=threads), device, rest[0])
+        return on_device(OpenVINOEngine(*rest, threads=threads), device, rest[1])
     except Inconvertible as error:
         if engine == "openvino":
             raise SRGANError(f"{path}: OpenVINO cannot run it ({error}); pass --engine keras") from error
@@ -107,4 +108,4 @@ def _load(path, engine, rest, device, threads):
                 f"{path}: OpenVINO cannot run it ({error}); for Keras to run it, install a framework: {INSTALL}"
             ) from error
         _log.info("%s: %s; Keras runs it", path, error)
-        return KerasEngine(path, *rest)
+        return KerasEngine(*rest)

@@ -18,6 +18,7 @@ from srgan.interop.onnx import external_files
 from srgan.models import is_shipped
 from srgan.runtime import load_openvino
 from srgan.upscale.engines.backend_errors import translate_backend_error
+from srgan.upscale.engines.blending import UNLIKE
 from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
 
@@ -40,8 +41,9 @@ class OpenVINOEngine:
     name = "OpenVINO"
     largest_tile = 224  # input pixels a side: up to here what the layers pass on stays in the caches
 
-    def __init__(self, path, precision="auto", pixel_path=None, strength=1.0, options=DEFAULTS, threads=None):
-        self.weights = path, pixel_path, strength
+    def __init__(self, weights, precision="auto", options=DEFAULTS, threads=None):
+        self.weights = weights if isinstance(weights, dict) else {weights: 1.0}
+        path, *others = self.weights
         self._core = load_openvino().Core()
         self._threads = threads
         self._folder = _cache_folder(path, options)
@@ -49,9 +51,9 @@ class OpenVINOEngine:
         self.description = _read_description(self._model)
         if self._model.has_rt_info(["srgan", "assumed"]):
             _log.info("%s: the file does not say: %s", path, self._model.get_rt_info(["srgan", "assumed"]).astype(str))
-        if pixel_path:
-            other = _openvino_model(self._core, pixel_path, _cache_folder(pixel_path, options), options)
-            self._model = _interpolate_openvino(self._model, other, strength, f"{path} and {pixel_path}")
+        if others:
+            read = [_openvino_model(self._core, other, _cache_folder(other, options), options) for other in others]
+            _blend([self._model, *read], self.weights)
             self._folder = None  # what is compiled is kept for whole models only
         self._compile("CPU", precision)
         self._lock = threading.Lock()  # one picture takes all cores
@@ -191,18 +193,22 @@ def _compile_or_import(core, model, settings, hardware, folder):
     return compiled
 
 
-def _interpolate_openvino(model, other, strength, names):
-    """`model` with its weights moved towards those of `other`."""
+def _blend(models, weights):
+    """Give the first model the weights of all, by their shares."""
     from openvino import opset13 as opset
 
-    operations, others = model.get_ordered_ops(), other.get_ordered_ops()
-    if [(o.get_type_name(), o.output(0).partial_shape) for o in operations if o.get_output_size()] != [
-        (o.get_type_name(), o.output(0).partial_shape) for o in others if o.get_output_size()
-    ]:
-        raise SRGANError(f"{names} are not built alike, so that their weights cannot be interpolated")
-    for one, two in zip(operations, others):
-        if one.get_type_name() == "Constant" and np.issubdtype(one.data.dtype, np.floating):  # shipped ones are float16
-            mixed = strength * one.data.astype(np.float32) + (1 - strength) * two.data.astype(np.float32)
-            one.output(0).replace(opset.constant(mixed.astype(one.data.dtype)).output(0))
-    model.validate_nodes_and_infer_types()
-    return model
+    operations = [model.get_ordered_ops() for model in models]
+    shapes = [
+        [(o.get_type_name(), o.output(0).partial_shape) for o in ops if o.get_output_size()] for ops in operations
+    ]
+    for path, others in zip(weights, shapes):
+        if others != shapes[0]:
+            raise SRGANError(f"{next(iter(weights))} and {path} {UNLIKE}")
+    for alike in zip(*operations):
+        first = alike[0]
+        if first.get_type_name() == "Constant" and np.issubdtype(
+            first.data.dtype, np.floating
+        ):  # shipped ones are float16
+            mixed = sum(share * one.data.astype(np.float32) for one, share in zip(alike, weights.values()))
+            first.output(0).replace(opset.constant(mixed.astype(first.data.dtype)).output(0))
+    models[0].validate_nodes_and_infer_types()

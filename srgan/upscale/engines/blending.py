@@ -1,0 +1,40 @@
+"""From which files a generator's weights are mixed, and in what shares (Wang et al., arXiv 1809.00219, section 3.4)."""
+
+import numbers
+from pathlib import Path
+
+from srgan.errors import UsageError
+from srgan.models import denoise_ends, pixel_trained, shipped_models
+
+UNLIKE = "are not built alike, so that their weights cannot be interpolated"
+DENOISE = 0.5  # where a generator itself stands between its ends
+
+
+def blend(
+    path: Path, strength: float = 1.0, pixel_model: str | None = None, denoise: float | None = None
+) -> dict[Path, float]:
+    """The share of each file, `path` first; they add up to 1.
+
+    `denoise` mixes the generator with the nearer of its ends, and `strength` mixes what comes of that with the pixel-trained
+    model: every share of the first is multiplied by `strength`.
+
+    Raises:
+        UsageError: a number is not in [0, 1], or there is no pixel-trained model or are no ends.
+    """
+    for name, value in (("strength", strength), ("denoise", DENOISE if denoise is None else denoise)):
+        if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+            raise UsageError(f"{name}: {value!r} is not between 0 and 1")
+    shares = {path: float(strength)}
+    if denoise is not None:
+        ends = denoise_ends(path)
+        if ends is None:
+            able = [name for name, file in shipped_models().items() if denoise_ends(file)]
+            others = f"; these have: {', '.join(able)}" if able else ""
+            raise UsageError(f"{path.stem}: has no ends of more and less noise that --denoise could blend with{others}")
+        nearer, distance = ends[denoise > DENOISE], abs(denoise - DENOISE) / DENOISE
+        if distance:
+            shares = {path: strength * (1 - distance), nearer: strength * distance}
+    if strength < 1:
+        pixel_path = pixel_trained(path, pixel_model)
+        shares[pixel_path] = shares.get(pixel_path, 0) + 1 - strength
+    return shares
