@@ -60,7 +60,7 @@ def _stay_if_ending():
 
 def _wait(reading, _writing):
     status = _next_status(reading)
-    threading.Thread(target=_clean_up, args=(status,), daemon=True).start()
+    threading.Thread(target=clean_up_and_end, args=(status,), daemon=True).start()
     reading.settimeout(_LONGEST)
     with contextlib.suppress(TimeoutError):
         _next_status(reading)
@@ -74,7 +74,8 @@ def _next_status(reading):
     return _STATUS[number]
 
 
-def _clean_up(status):
+def clean_up_and_end(status: int) -> None:
+    """Clean up what is under way, and end this process at once with that status."""
     _ending.set()
     try:
         import psutil  # which is slow to import
@@ -85,7 +86,7 @@ def _clean_up(status):
         time.sleep(0.05)  # meanwhile another thread may have opened the file that was not there to be removed
         for clean in reversed(_cleanups.copy().values()):
             clean()
-        print(": ".join(["srgan: interrupted", *filter(None, texts)]), file=sys.stderr, flush=True)
+        print(": ".join(["srgan: interrupted", *map(str, filter(None, texts))]), file=sys.stderr, flush=True)
     finally:
         os._exit(status)
 

@@ -27,6 +27,7 @@ def tell_file(
     sizes=None,
     seconds=None,
     model=None,
+    out=None,
 ) -> None:
     """Say on standard error (`verbose`) and on standard output (`as_json`) what became of a file.
 
@@ -37,6 +38,7 @@ def tell_file(
         sizes: width and height before and after, or None.
         seconds: that reading, computing and writing took, or None.
         model: a path, or None.
+        out: where the object is printed; None: standard output.
     """
     if verbose and status != "failed":  # which is said anyway
         what = "" if status == "done" else f" ({status})"
@@ -45,7 +47,7 @@ def tell_file(
         before, after = sizes or (None, None)
         facts = {"source": str(source), "target": str(target), "status": status, "error": error and str(error)}
         facts |= {"source_size": before, "target_size": after, "model": model and str(model), "seconds": seconds}
-        print(json.dumps(facts), flush=True)
+        print(json.dumps(facts), file=out, flush=True)
 
 
 def tell_left_out(others: Counter) -> None:
@@ -69,23 +71,31 @@ def tell_changed_formats(pairs: list[tuple]) -> None:
         _log.info("%d %s %s (%s): their own format is not written", count, what, kind, kinds(suffixes))
 
 
-def tell_plan(pairs: list[tuple], skip_existing: bool, scale: float | None, fit: tuple | None, as_json: bool) -> None:
+def tell_plan(
+    pairs: list[tuple],
+    skip_existing: bool,
+    scale: float | None,
+    fit: tuple | None,
+    as_json: bool,
+    there: bool | None = None,
+) -> None:
     """Print the pairs of inputs and outputs, with their sizes as far as they are known, and what is there already.
 
     Args:
         skip_existing: whether that is left alone.
         scale, fit: of the Upscaler, as far as they were given; None: as the model makes it, which is not loaded.
         as_json: objects as of `tell_file` with the status "planned" or "skipped".
+        there: whether the outputs are there; None: they are files of this machine, which are looked at.
     """
     for source, target in pairs:
-        there = target != "-" and os.path.exists(first_file(Path(target)))
+        exists = there if there is not None else target != "-" and os.path.exists(first_file(Path(target)))
         before = _size(source)
         after = size_of_result(before[0], before[1], scale, fit) if before and (scale or fit) else None
         if as_json:
-            status = "skipped" if there and skip_existing else "planned"
+            status = "skipped" if exists and skip_existing else "planned"
             tell_file(source, target, status, as_json=True, sizes=(before, after))
             continue
-        note = ("  (is there: left alone)" if skip_existing else "  (is there: replaced)") if there else ""
+        note = ("  (is there: left alone)" if skip_existing else "  (is there: replaced)") if exists else ""
         sizes = [" {}x{}".format(*size) if size else "" for size in (before, after)]
         print(f"{printable(str(source))}{sizes[0]} -> {printable(str(target))}{sizes[1]}{note}")
     sys.stdout.flush()

@@ -105,6 +105,9 @@ def _upscale_parser():
     add("--precision", default="auto", help="auto, float32 or bfloat16 (default: what the machine is fast in)")
     add("--device", metavar="NAME", help="of OpenVINO: CPU, GPU, GPU.1, NPU (default: the faster of CPU and GPU)")
     add("--threads", type=int, metavar="N", help="that compute on the CPU (default: as many as there are cores)")
+    add(
+        "--ray", metavar="ADDRESS", help="on a Ray cluster: its address, or auto; INPUT and OUTPUT are folders or s3://"
+    )
     add("--tile", type=int, metavar="PIXELS", help="side of the pieces computed at once (default: as memory allows)")
     add("--activation", metavar="KIND", help="what a .pth may not say: relu or leaky_relu (default: as published)")
     add("--range", type=int, metavar="MAX", help="likewise, the largest value that a model takes: 1 or 255")
@@ -172,6 +175,16 @@ def _upscale(arguments):
     compression = 2 if arguments.compression is None else arguments.compression
     check_options(quality, compression)
     suffix = arguments.format and "." + arguments.format.lower().lstrip(".")
+    options = {"quality": quality, "lossless": arguments.lossless, "compression": compression}
+    options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
+    options["pyramid"] = arguments.pyramid
+    limits = {"max_pixels": MAX_PIXELS, "max_strip_pixels": MAX_STRIP_PIXELS}
+    if arguments.max_pixels is not None:
+        limits = dict.fromkeys(limits, arguments.max_pixels or None)
+    if arguments.ray:
+        from srgan.cli.on_cluster import upscale_folder
+
+        return upscale_folder(arguments, suffix, _settings(arguments, fit), limits | options)
     times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
     clips, rest = split_inputs(arguments.input, arguments.output, **times)
     place = arguments.output + "/" * bool(clips and rest)
@@ -207,33 +220,10 @@ def _upscale(arguments):
             sources = [source for source, _ in pairs + clips]
             notice = default_notice(sources, not arguments.quiet and are_drawings(sources))
             logging.getLogger("srgan").info("%s", notice)
-        return Upscaler(
-            arguments.model,
-            engine=arguments.engine,
-            precision=arguments.precision,
-            device=arguments.device,
-            threads=arguments.threads,
-            tile=arguments.tile,
-            overlap=arguments.overlap,
-            activation=arguments.activation,
-            value_range=arguments.range,
-            scale=arguments.scale,
-            fit=fit,
-            strength=arguments.strength,
-            denoise=arguments.denoise,
-            pixel_model=arguments.pixel_model,
-            alpha=arguments.alpha,
-            wrap=arguments.wrap,
-            palette=arguments.palette,
-        )
+        return Upscaler(**_settings(arguments, fit))
 
     counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
-    options = {"quality": quality, "lossless": arguments.lossless, "compression": compression}
-    options |= {"strip_metadata": arguments.strip_metadata, "keep_time": arguments.keep_time}
-    options |= {"skip_existing": arguments.skip_existing, "pyramid": arguments.pyramid}
-    limits = {"max_pixels": MAX_PIXELS, "max_strip_pixels": MAX_STRIP_PIXELS}
-    if arguments.max_pixels is not None:
-        limits = dict.fromkeys(limits, arguments.max_pixels or None)
+    options["skip_existing"] = arguments.skip_existing
     make_upscaler = cache(make_upscaler)
     if pairs:
         waiting = sum(not (arguments.skip_existing and first_file(target).exists()) for _, target in clips)
@@ -248,6 +238,15 @@ def _upscale(arguments):
     if not arguments.quiet:
         print(f"srgan: {', '.join(f'{count} {what}' for what, count in counts.items())}", file=sys.stderr)
     return 1 if counts["failed"] else 0
+
+
+def _settings(arguments, fit):
+    """The arguments of the Upscaler."""
+    names = (
+        "model engine precision device threads tile overlap activation scale strength denoise pixel_model alpha wrap"
+    )
+    settings = {name: getattr(arguments, name) for name in [*names.split(), "palette"]}
+    return settings | {"fit": fit, "value_range": arguments.range}
 
 
 def _seconds(text):

@@ -27,6 +27,10 @@ from srgan.upscale import large_job
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
 MAX_STRIP_PIXELS = 1_000_000_000  # of one that is read in strips
+FOR_CLIPS = (
+    "this model is for frames that belong together, and takes each picture by itself here; FOLDER OUT/%05d.png makes a "
+    "clip of the pictures"
+)
 _SMALL = 2**18  # pixels; two pictures of that size always fit into memory
 
 _log = logging.getLogger("srgan")
@@ -95,7 +99,6 @@ def upscale_files(
     counts = Counter(done=0, skipped=len(pairs) - len(tasks), failed=0)
     for number, pair in enumerate((pair for pair, there in zip(pairs, is_there) if there), 1):
         on_file(Task(*pair), "skipped", number, len(pairs))
-    remarks: dict[str, list] = {}
     if not tasks:
         return counts
     with ExitStack() as stack:
@@ -115,8 +118,7 @@ def upscale_files(
         first = next(reads)
         upscaler = loading.result()
         if len(tasks) > 1 and upscaler.engine.description.over_time:
-            _log.info("this model is for frames that belong together, and takes each picture by itself here; FOLDER "
-                      "OUT/%05d.png makes a clip of the pictures")  # fmt: skip
+            _log.info("%s", FOR_CLIPS)
         compute = partial(
             _compute,
             upscaler=upscaler,
@@ -134,18 +136,43 @@ def upscale_files(
             status = "failed" if task.error else "done"
             counts[status] += 1
             if task.error:
-                _report(task)
+                report(task)
             on_file(task, status, counts["skipped"] + number, len(pairs))
-            for remark in task.remarks:
-                remarks.setdefault(remark, []).append(task.source)
             if len(tasks) > 1:
                 bar.show(number, len(tasks))
+    tell_remarks(tasks)
+    return counts
+
+
+def upscale_file(
+    task: Task,
+    upscaler: Callable,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    max_strip_pixels: int | None = MAX_STRIP_PIXELS,
+    keep_time: bool = False,
+    **options,
+) -> Task:
+    """Upscale one file: the stages of `upscale_files`, one after another. Where it fails, the task has the error."""
+    task = _read(task, get_upscaler=lambda: upscaler, max_pixels=max_pixels, max_strip_pixels=max_strip_pixels)
+    more = {"stream_suffix": ".png", "on_tile": lambda done, total: None, "max_pixels": max_pixels}
+    task = _compute(task, upscaler=upscaler, options=options, **more)
+    task = _write(task, keep_time=keep_time, **options)
+    task.strips = None  # which hold the open input
+    return task
+
+
+def tell_remarks(tasks: Iterable[Task]) -> None:
+    """Say the remarks of all tasks, each in one line."""
+    remarks: dict[str, list] = {}
+    for task in tasks:
+        for remark in task.remarks:
+            remarks.setdefault(remark, []).append(task.source)
     for remark, sources in remarks.items():
         if len(sources) == 1:
             _log.info("%s: is %s", sources[0], remark)
         else:
             _log.info("%d pictures, the first %s, are %s", len(sources), sources[0], remark)
-    return counts
 
 
 def _left(counts, total, clips):
@@ -309,7 +336,8 @@ def _is_small(task):
     return not task.strips and (task.picture is None or task.picture.pixels[..., 0].size <= _SMALL)
 
 
-def _report(task):
+def report(task: Task) -> None:
+    """Say why a task failed, in one line that begins with its source."""
     reason = str(task.error) or type(task.error).__name__
     name = "standard input" if task.source == "-" else str(task.source)
     _log.error("%s", reason if reason.startswith(name) else f"{name}: {reason}")

@@ -3,8 +3,8 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 
 from srgan import pictures
 from srgan.errors import SRGANError, UsageError
@@ -35,14 +35,13 @@ def plan(
         UsageError: the output is no place for these inputs, or no picture was found.
     """
     into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
-    if suffix and suffix not in pictures.WRITABLE:
-        raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in pictures.WRITABLE)}")
+    check_suffix(suffix)
     if not into_folder:
         if output != "-":
             _require_format(output)
         if suffix and output != "-" and Path(output).suffix.lower() != suffix:
             raise UsageError(f"{output}: does not end in {suffix}, as --format says")
-        pairs = [(inputs[0], output)]
+        pairs: list[tuple] = [(inputs[0], output)]
     elif "-" in inputs or output == "-":
         raise UsageError("-: standard input and output take one picture; name one input file and one output file")
     elif not os.path.isdir(output) and (
@@ -62,9 +61,8 @@ def plan(
             on_problem(f"{error.filename}: {error.strerror}; what is in it is left out")
 
         for name in dict.fromkeys(inputs):
-            for source, place in _pictures_of(Path(name), Path(output), recursive, report, others):
-                own = source.suffix if source.suffix.lower() in pictures.WRITABLE else ".png"
-                pairs.append((source, Path(output) / place.with_suffix(suffix or own)))
+            for source, place in pictures_of(Path(name), Path(output), recursive, report, others):
+                pairs.append((source, Path(output) / renamed(place, suffix)))
         if problems and not pairs:
             return []
     if not pairs:
@@ -75,14 +73,33 @@ def plan(
     return pairs
 
 
-def _pictures_of(path, output, recursive, on_error, others):
-    """Pairs of a picture and its place below the output folder."""
+def check_suffix(suffix: str | None) -> None:
+    """Raise UsageError if files with that suffix are not written."""
+    if suffix and suffix not in pictures.WRITABLE:
+        raise UsageError(f"format: {suffix[1:]!r} is none of {', '.join(key[1:] for key in pictures.WRITABLE)}")
+
+
+def renamed(place: PurePath, suffix: str | None) -> PurePath:
+    """The name of an output: with `suffix`; None: with the input's own, or .png where that is not written."""
+    own = place.suffix if place.suffix.lower() in pictures.WRITABLE else ".png"
+    return place.with_suffix(suffix or own)
+
+
+def pictures_of(
+    path: Path, output: Path, recursive: bool, on_error: Callable[[OSError], None], others: Counter
+) -> Iterator[tuple[Path, Path]]:
+    """Pairs of a picture and its place below the output folder, one folder after another, each when it is asked for.
+
+    Args:
+        on_error: called with the error of each folder that cannot be read.
+        others: counts the files that are no pictures, by their suffixes in lower case.
+    """
     if not path.is_dir():
         yield path, Path(path.name)
         return
     output = output.resolve()
-    for folder, folders, files in os.walk(path, onerror=on_error):
-        folder = Path(folder)
+    for name, folders, files in os.walk(path, onerror=on_error):
+        folder = Path(name)
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
         for name in sorted(files):
@@ -124,28 +141,41 @@ def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
         UsageError: an output is an input.
     """
     inputs = {_identity(source): source for source, _ in pairs if source != "-" and os.path.exists(source)}
-    shared = _counts(pairs)
-    named = []
-    for source, target in pairs:
-        suffix = os.path.splitext(target)[1]
-        if shared[_place(target)] > 1 and os.path.splitext(source)[1].lower() != suffix.lower():
-            target = Path(target).with_name(Path(source).name + suffix)
+    named = _apart(pairs, _place)
+    for source, target in named:
         if target != "-" and os.path.exists(target) and _identity(target) in inputs:
             raise UsageError(
                 f"{source}: would be written over {inputs[_identity(target)]}, an input; choose another output"
             )
+    return _without_clashes(named, _place)
+
+
+def separate_in_folder(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:
+    """`separate` for pairs whose inputs are in one folder and whose outputs are in another. No file is looked at."""
+    return _without_clashes(_apart(pairs, str), str)
+
+
+def _apart(pairs, place):
+    """The pairs, with the input's extension in names that inputs would share."""
+    shared = Counter(place(target) for _, target in pairs)
+    named = []
+    for source, target in pairs:
+        suffix = os.path.splitext(target)[1]
+        if shared[place(target)] > 1 and os.path.splitext(source)[1].lower() != suffix.lower():
+            target = type(target)(str(target)[: -len(os.path.basename(target))] + os.path.basename(source) + suffix)
         named.append((source, target))
-    shared = _counts(named)
-    left = [pair for pair in named if shared[_place(pair[1])] == 1]
-    clashing = [pair for pair in named if shared[_place(pair[1])] > 1]
+    return named
+
+
+def _without_clashes(named, place):
+    """The pairs whose output no other has, and a line for each of the rest."""
+    shared = Counter(place(target) for _, target in named)
+    left = [pair for pair in named if shared[place(pair[1])] == 1]
+    clashing = [pair for pair in named if shared[place(pair[1])] > 1]
     return left, [
         f"{source}: would be written to {target}, and another input, too; give them folders of their own"
         for source, target in clashing
     ]
-
-
-def _counts(pairs):
-    return Counter(_place(target) for _, target in pairs)
 
 
 def _place(target):
