@@ -155,7 +155,7 @@ def test_a_damaged_or_missing_strip_is_an_error(compression):
     data = written(pixels, photometric="rgb", compression=compression, rowsperstrip=16)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         start, count = file.pages[0].dataoffsets[1], file.pages[0].databytecounts[1]
-        tag = file.pages[0].tags[279]
+        offsets, tag = file.pages[0].tags[273], file.pages[0].tags[279]
     damaged = bytearray(data)
     damaged[start : start + count] = b"\xff" * count
     with pytest.raises(SRGANError, match="cannot be read as a picture"):
@@ -164,6 +164,10 @@ def test_a_damaged_or_missing_strip_is_an_error(compression):
     missing[tag.valueoffset + 4 : tag.valueoffset + 8] = b"\0" * 4
     with pytest.raises(SRGANError, match="cut off"):
         read_picture(bytes(missing))
+    nowhere = bytearray(data)
+    nowhere[offsets.valueoffset + 4 : offsets.valueoffset + 8] = b"\0" * 4
+    with pytest.raises(SRGANError, match="the place of one of its strips is wrong"):
+        read_picture(bytes(nowhere))
     assert read_picture(data).pixels.shape == (64, 64, 3)  # and says nothing of the others
 
 

@@ -201,6 +201,8 @@ def _choose(file, length):
     for start, size in zip(page.dataoffsets, page.databytecounts):
         if not size or start + size > length:
             raise ValueError("it is cut off")
+        if start < 8:  # in the header; tifffile would fill it with black
+            raise ValueError("the place of one of its strips is wrong")
     if not page.dataoffsets:
         raise ValueError("it is cut off")
     if len(usable) == 1:
