@@ -1,4 +1,4 @@
-"""`srgan-upscale --ray`: a cluster of two nodes, which are real processes on this machine."""
+"""`srgan-upscale --ray`: a cluster of two nodes, which are real processes and have, if possible, a network of their own."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from helpers import ROOT, run_command
+from helpers import ROOT, import_main, run_command
+from hosts import two_hosts
 from PIL import Image
-from test_interrupts import ended, started
+from test_interrupts import ended
 from upscaling import photograph
 
 pytest.importorskip("ray", reason="ray is not installed: pip install '.[ray]'")
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="signals"),
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.xdist_group("ray"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+# A node that does not answer is given up after some seconds, not after a minute.
+IMPATIENT = {"initial_delay_ms": 1000, "period_ms": 500, "timeout_ms": 2000, "failure_threshold": 4}
 
 
 def free_port():
@@ -34,26 +34,48 @@ def free_port():
 
 
 class Cluster:
-    """Two nodes of one core each."""
+    """Two nodes of one core each, and beside the first one a server of S3."""
 
-    def __init__(self, folder, environment):
-        port = next(port for port in iter(free_port, None) if port > 20000)  # below are those of the workers
-        self.address, self.environment = f"127.0.0.1:{port}", environment
-        self.start("--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
-        self.second = self.start(f"--address={self.address}")
+    def __init__(self, folder, hosts):
+        self.hosts, self.mark = hosts, folder
+        ports = (port for port in iter(free_port, None) if port > 20000)  # below are those of the workers
+        port, s3 = next(ports), next(ports)
+        self.address = f"{hosts[0].address}:{port}"
+        self.environment = os.environ | {
+            "OURS": folder,
+            "PYTHONPATH": str(ROOT),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "AWS_ENDPOINT_URL": f"http://{hosts[0].address}:{s3}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **{f"RAY_health_check_{name}": str(value) for name, value in IMPATIENT.items()},
+        }
+        self.start(hosts[0], "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
+        self.second = self.start(hosts[1], f"--address={self.address}")
+        self.s3 = [sys.executable, "-m", "moto.server", "--host", "0.0.0.0", "--port", str(s3)]
 
-    def start(self, *options):
+    def start(self, host, *options):
         """Start a node; return its raylet."""
         before = set(raylets())
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1"]
-        subprocess.run(
-            [*command, "--object-store-memory=100000000", "--disable-usage-stats", *options],
-            env=self.environment, check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1", "--disable-usage-stats"]
+        where = ["--object-store-memory=100000000", f"--node-ip-address={host.address}"]
+        host.run(*command, *where, *options, env=self.environment, timeout=120)
         return next(iter(set(raylets()) - before))
 
+    def started(self, *arguments, command="upscale"):
+        code = f"import sys; {import_main(command)}; sys.exit(main())"
+        return self.python(code, *arguments, "--ray", self.address)
+
+    def python(self, code, *arguments):
+        """A process of Python on the first node."""
+        return subprocess.Popen(
+            [*self.hosts[0].enter, sys.executable, "-c", code, *map(str, arguments)],
+            env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
     def upscale(self, *arguments):
-        return run_command("upscale", *arguments, "--ray", self.address)
+        return finished(self.started(*arguments))
 
     def workers(self):
         """The actors' processes."""
@@ -62,11 +84,13 @@ class Cluster:
         ]
 
     def processes(self):
-        return [each for each in psutil.process_iter(["cmdline", "environ"]) if mine(each, self.environment["OURS"])]
+        processes = psutil.process_iter(["cmdline", "environ"])
+        return [each for each in processes if (each.info["environ"] or {}).get("OURS") == self.mark]
 
 
-def mine(process, mark):
-    return (process.info["environ"] or {}).get("OURS") == mark
+def finished(process):
+    stdout, stderr = process.communicate(timeout=200)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def raylets():
@@ -78,16 +102,14 @@ def raylets():
 
 @pytest.fixture(scope="module")
 def cluster():
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # the names of its sockets have to be short
-        environment = os.environ | {"OURS": folder, "PYTHONPATH": f"{ROOT}", "RAY_USAGE_STATS_ENABLED": "0"}
-        cluster = None
+    with tempfile.TemporaryDirectory(prefix="ray") as folder, two_hosts() as hosts:  # names of sockets have to be short
+        cluster = Cluster.__new__(Cluster)
         try:
-            cluster = Cluster(folder, environment)
+            cluster.__init__(folder, hosts)
             yield cluster
         finally:
-            for process in psutil.process_iter(["cmdline", "environ"]):
-                if mine(process, folder):
-                    process.kill()
+            for process in cluster.processes():
+                process.kill()
 
 
 @pytest.fixture
@@ -142,7 +164,7 @@ def wait_for_files(folder, count, process):
 
 
 def test_a_signal_ends_it_and_the_workers(cluster, long, model):
-    process = started("upscale", long / "in", long / "out", "--model", model, "--ray", cluster.address)
+    process = cluster.started(long / "in", long / "out", "--model", model)
     wait_for_files(long / "out", 2, process)
     assert "interrupted: " in ended(process, signal.SIGINT)
     deadline = time.monotonic() + 10
@@ -156,13 +178,85 @@ def test_a_signal_ends_it_and_the_workers(cluster, long, model):
     assert done.returncode == 0 and len(list((long / "out").iterdir())) == 16
 
 
+def test_objects_in_s3(cluster, folder, model):
+    pytest.importorskip("moto", reason="moto is not installed: pip install 'moto[server]'")
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[ray]'")
+    server = subprocess.Popen(
+        [*cluster.hosts[0].enter, *cluster.s3], env=cluster.environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        copy = finished(cluster.python(COPY, "put", folder / "in"))
+        assert copy.returncode == 0, copy.stderr
+        common = ["--recursive", "--model", model]
+        alone = run_command("upscale", *common, folder / "in", folder / "alone", "--threads", 1)
+        done = cluster.upscale(*common, "s3://bucket/in", "s3://bucket/out", "--json")
+        assert done.stderr.splitlines()[-1] == alone.stderr.splitlines()[-1] == "srgan: 6 done, 0 skipped, 1 failed"
+        errors = [line for line in done.stderr.splitlines() if "bad.png" in line]
+        assert len(errors) == 1 and errors[0].startswith("srgan: s3://bucket/in/bad.png: ")
+        facts = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {each["target"] for each in facts} >= {"s3://bucket/out/0.png", "s3://bucket/out/deep/a.gif.png"}
+        assert finished(cluster.python(COPY, "get", folder / "copy")).returncode == 0
+        assert contents(folder / "copy" / "out") == contents(folder / "alone")
+        again = cluster.upscale(*common, "s3://bucket/in", "s3://bucket/out", "--skip-existing")
+        assert again.stderr.splitlines()[-1] == "srgan: 0 done, 6 skipped, 1 failed"
+        mixed = cluster.upscale(*common, folder / "in", "s3://bucket/mixed", "--dry-run")
+        assert mixed.returncode == 0 and f"{folder}/in/0.png 40x32 -> s3://bucket/mixed/0.png" in mixed.stdout
+        missing = cluster.upscale(*common, "s3://nowhere/in", "s3://bucket/out")
+        assert missing.returncode == 1 and missing.stderr.splitlines()[-1] == "srgan: s3://nowhere/in: is not there"
+    finally:
+        server.kill()
+        server.wait()
+
+
+COPY = """
+import sys, time, fsspec
+s3 = fsspec.filesystem("s3")
+for attempt in range(100):
+    try:
+        s3.exists("bucket")
+        s3.ls("")
+        break
+    except Exception:
+        time.sleep(0.3)
+way, folder = sys.argv[1:]
+if way == "put":
+    s3.mkdir("bucket")
+    s3.put(folder, "bucket/in", recursive=True)
+else:
+    s3.get("bucket", folder, recursive=True)
+"""
+
+
+def test_a_picture_whose_worker_is_killed_again_and_again(cluster, tmp_path, model):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.tile(photograph(), (40, 40, 1))).save(tmp_path / "in" / "large.png")
+    process = cluster.started(tmp_path / "in", tmp_path / "out", "--model", model, "--format", "jpg")
+    killed = set()
+    while process.poll() is None:
+        for worker in cluster.workers():
+            if worker.pid not in killed and worker.cpu_times().user > 3:
+                killed.add(worker.pid)
+                worker.kill()
+        time.sleep(0.05)
+    said = process.communicate()[1].splitlines()
+    assert process.returncode == 1 and said[-1] == "srgan: 0 done, 0 skipped, 1 failed", said
+    assert [line for line in said if "large.png: its worker was killed 3 times" in line], said
+
+
+def disconnect_second(cluster):
+    if cluster.hosts[1].enter:
+        cluster.hosts[1].disconnect()
+    else:
+        cluster.second.kill()
+
+
 def test_work_of_a_worker_and_of_a_node_that_are_killed_is_done_again(cluster, long, model):
     """The last test of the module: one node is gone afterwards."""
-    process = started("upscale", long / "in", long / "out", "--model", model, "--ray", cluster.address)
+    process = cluster.started(long / "in", long / "out", "--model", model)
     wait_for_files(long / "out", 1, process)
     cluster.workers()[0].kill()
     wait_for_files(long / "out", 4, process)
-    cluster.second.kill()
+    disconnect_second(cluster)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 0 and "it is done again" in said, said
     assert said.splitlines()[-1] == "srgan: 16 done, 0 skipped, 0 failed"
