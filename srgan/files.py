@@ -1,15 +1,28 @@
 """Files that are whole or absent."""
 
 import contextlib
+import difflib
 import itertools
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from srgan.interrupts import cleaned_up
+
+
+def did_you_mean(path: str | os.PathLike, names: Iterable[str] = ()) -> str:
+    """"; did you mean NAME?" for a path that is not there, where one of `names` or what lies beside it is like it, else ""."""
+    path = Path(path)
+    beside = []
+    with contextlib.suppress(OSError):
+        beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]
+    if close := difflib.get_close_matches(path.name, names, 1):
+        return f"; did you mean {close[0]}?"
+    close = difflib.get_close_matches(path.name, beside, 1, 0.7)
+    return f"; did you mean {path.with_name(close[0])}?" if close else ""
 
 
 def copy_time(source: str | os.PathLike, target: str | os.PathLike) -> None:

@@ -15,20 +15,50 @@ from srgan import __version__
 from srgan.errors import SRGANError, is_out_of_memory, printable
 
 
+# What other programs, such as Real-ESRGAN, call an option, and what it is here. A command suggests only those that it has.
+_ELSEWHERE = {
+    "-n": "--model",
+    "-f": "--format",
+    "--ext": "--format",
+    "-t": "--tile",
+    "-g": "--device",
+    "--gpu-id": "--device",
+    "-j": "--threads",
+    "--outscale": "--scale",
+    "--fp32": "--precision float32",
+    "--half": "--precision bfloat16",
+    "-dn": "--strength",
+    "--denoise-strength": "--strength",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     """Says a usage error in two lines, and completes what a shell asks for where argcomplete is installed."""
 
     _completing = False
+    setting: Callable[[str], str | None] = staticmethod(lambda name: None)  # what an option may mean that is a setting
 
-    def error(self, message):
-        names, found = self._option_string_actions, []
+    def error(self, message, hint=None):
         unknown = message.partition("unrecognized arguments: ")[2].split()
-        for name in (word.split("=")[0] for word in unknown if word.startswith("--")):
-            similar = [other for other in names if other.startswith("--") and (other[2:] in name or name[2:] in other)]
-            found += difflib.get_close_matches(name, names, 1) or similar[:1]
-        if found:
+        names = [word.split("=")[0] for word in unknown if word.startswith("-")]
+        if found := [meant for meant in [*map(self.meant_by, names), hint] if meant]:
             message += f" (did you mean {', '.join(found)}?)"
         self.exit(2, f"srgan: {printable(message)}\nusage: {self.prog} --help shows what there is\n")
+
+    def meant_by(self, name: str) -> str | None:
+        """What an option that there is not may stand for, such as --scale for --outscale."""
+        names = self._option_string_actions
+        meant = _ELSEWHERE.get(name.replace("_", "-"), "")
+        if meant.split(" ")[0] in names:
+            return meant
+        if not name.startswith("--"):
+            return None
+        if setting := self.setting(name[2:]):
+            return setting
+        words = [other[2:] for other in names if other.startswith("--")]
+        similar = [word for word in words if word in name or name[2:] in word]
+        found = difflib.get_close_matches(name[2:], words, 1) or similar
+        return f"--{found[0]}" if found else None
 
     def parse_known_args(self, args=None, namespace=None):
         if "_ARGCOMPLETE" in os.environ and not self._completing:

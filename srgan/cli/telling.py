@@ -5,11 +5,13 @@ import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from srgan.errors import printable
+from srgan.files import did_you_mean
 from srgan.upscale.clip_planning import first_file
-from srgan.upscale.picture_planning import kinds, size_of_result
+from srgan.upscale.picture_planning import kinds, sidecars, size_of_result
 
 _log = logging.getLogger("srgan")
 
@@ -54,6 +56,26 @@ def tell_left_out(others: Counter) -> None:
     """Say how many files of folders are no pictures, from their number by suffix."""
     if count := others.total():
         _log.info("%d file%s of other kinds left out (%s)", count, "s" * (count > 1), kinds(others))
+
+
+def missing_inputs(pairs: list[tuple], skip_existing: bool) -> dict[tuple, str]:
+    """The pairs whose input is not there, and a line on each; not those that are left alone because of what is there."""
+    missing = [pair for pair in pairs if pair[0] != "-" and not os.path.exists(pair[0])]
+    return {
+        (source, target): f"{source}: No such file{did_you_mean(source)}"
+        for source, target in missing
+        if not (skip_existing and target != "-" and first_file(Path(target)).exists())
+    }
+
+
+def tell_sidecars(sources: Iterable) -> None:
+    """Say which XMP files lie beside the pictures. They are not copied: a raw converter would apply their edits twice."""
+    found = list(dict.fromkeys(path for source in sources if source != "-" for path in sidecars(Path(source))))
+    if len(found) == 1:
+        _log.info("%s: is not copied or applied; its tags and edits are not in the result", found[0])
+    elif found:
+        what = "are not copied or applied; their tags and edits are not in the results"
+        _log.info("%d XMP files beside pictures, the first %s, %s", len(found), found[0], what)
 
 
 def tell_changed_formats(pairs: list[tuple]) -> None:

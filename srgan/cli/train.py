@@ -23,7 +23,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         *("-c", "--config"),
-        required=True,
         metavar="FILE",
         help=f"a YAML file, a run folder, or a bundled configuration: {', '.join(bundled())}",
     )
@@ -46,7 +45,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         *("-o", "--output"), metavar="DIR", help="the run folder (default: runs/ and the configuration's name)"
     )
-    arguments = parser.parse_args(argv)
+    parser.setting = _setting
+    arguments, others = parser.parse_known_args(argv)
+    if others:
+        name = others[0]
+        meant = "--pictures" if Path(name).is_dir() else "--set" if "=" in name else "--config"
+        hint = None if name.startswith("-") else f"{meant} {name}"
+        parser.error(f"unrecognized arguments: {' '.join(others)}", hint)
+    if arguments.config is None:
+        parser.error(f"give a configuration by -c, such as coco-cpu for two cores (there are {', '.join(bundled())})")
 
     def work():
         from srgan.config.schema import Config
@@ -83,3 +90,14 @@ def main(argv: list[str] | None = None) -> int:
             print(f"done: {generator}")
 
     return _run(work)
+
+
+def _setting(name):
+    """How a key of the configuration that was given as an option is set, or what takes the option's place."""
+    if name == "resume":
+        return "the same command without it, which resumes"
+    from srgan.config.reading import similar_keys
+    from srgan.config.schema import Config
+
+    keys = similar_keys({"lr": "learning_rate"}.get(name, name.replace("-", "_")), Config)
+    return f"--set {' or '.join(f'{key}=...' for key in keys)}" if keys else None

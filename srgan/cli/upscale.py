@@ -24,12 +24,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = _upscale_parser()
     is_plain = "--" in (sys.argv if argv is None else argv)  # which parse_intermixed_args does not know
     arguments = (parser.parse_args if is_plain else parser.parse_intermixed_args)(argv)
+    arguments.input = arguments.named_input + arguments.input
     if arguments.named_output is not None:
         arguments.input += [arguments.output] if arguments.output is not None else []
         arguments.output = arguments.named_output
-    elif arguments.output is None:
+    elif arguments.output is None and len(arguments.input) > 1:
         arguments.output = arguments.input.pop()
-    if not arguments.input:
+    if not (arguments.input and arguments.output):
         parser.error("give an INPUT and an OUTPUT")
     return _run(lambda: _upscale(arguments), at_once=argv is None)
 
@@ -52,7 +53,7 @@ def _upscale_parser():
         "exit status: 0 all done, 1 something failed, 2 the command makes no sense, 130 or 143 ended by a signal",
     )
     add = parser.add_argument
-    add("input", nargs="+", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
+    add("input", nargs="*", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
     add(
         "output",
         nargs="?",
@@ -60,6 +61,7 @@ def _upscale_parser():
         help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
         "the frames of a clip, or - for standard output; what is there already is replaced",
     )
+    add("-i", "--input", dest="named_input", action="append", default=[], metavar="INPUT", help="an INPUT, too")
     add("-o", "--output", dest="named_output", metavar="OUTPUT", help="OUTPUT, where it is not the last argument")
     add(
         *("-m", "--model"),
@@ -154,7 +156,14 @@ def _upscale(arguments):
     from PIL import Image
 
     from srgan.cli.effects import tell_without_effect
-    from srgan.cli.telling import tell_changed_formats, tell_file, tell_left_out, tell_plan
+    from srgan.cli.telling import (
+        missing_inputs,
+        tell_changed_formats,
+        tell_file,
+        tell_left_out,
+        tell_plan,
+        tell_sidecars,
+    )
     from srgan.pictures.drawings import are_drawings
     from srgan.upscale import Upscaler
     from srgan.upscale.clip_planning import first_file, split_inputs
@@ -191,8 +200,11 @@ def _upscale(arguments):
     problems, others = [], Counter()
     folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append, "others": others}
     planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
-    for problem in problems + clashes:
+    missing = missing_inputs(planned, arguments.skip_existing)
+    failures = [*problems, *clashes, *missing.values()]
+    for problem in failures:
         logging.getLogger("srgan").error("%s", problem)
+    planned = [pair for pair in planned if pair not in missing]
     clip_sources = {source for source, _ in clips}
     pairs = [pair for pair in planned if pair[0] not in clip_sources]
     clips = [pair for pair in planned if pair[0] in clip_sources]
@@ -200,10 +212,16 @@ def _upscale(arguments):
     tell_left_out(others)
     if not suffix:
         tell_changed_formats([pair for pair in pairs if str(pair[1]) != arguments.output])
-    tell_without_effect(arguments, pairs, clips)
+    if not arguments.strip_metadata:
+        tell_sidecars(source for source, _ in pairs)
+    if planned:
+        tell_without_effect(arguments, pairs, clips)
+    if arguments.json:
+        for (source, target), problem in missing.items():
+            tell_file(source, target, "failed", error=problem, as_json=True)
     if arguments.dry_run:
         tell_plan(pairs + clips, arguments.skip_existing, arguments.scale, fit, arguments.json)
-        return 1 if problems + clashes else 0
+        return 1 if failures else 0
     telling = {"verbose": arguments.verbose, "as_json": arguments.json}
     if arguments.json:
         telling["model"] = find_model(arguments.model)
@@ -222,7 +240,7 @@ def _upscale(arguments):
             logging.getLogger("srgan").info("%s", notice)
         return Upscaler(**_settings(arguments, fit))
 
-    counts = Counter(done=0, skipped=0, failed=len(problems + clashes))
+    counts = Counter(done=0, skipped=0, failed=len(failures))
     options["skip_existing"] = arguments.skip_existing
     make_upscaler = cache(make_upscaler)
     if pairs:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from srgan.errors import UsageError
+from srgan.files import did_you_mean
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed; in a checkout
@@ -24,7 +25,10 @@ def find_config(source: str | Path) -> Path:
         for file in _files():
             if path.name in (file.name, file.stem):
                 return file
-    raise UsageError(f"{source}: no such file, and no bundled configuration of that name ({', '.join(bundled())})")
+    hint = did_you_mean(path, bundled() if len(path.parts) == 1 else ())
+    raise UsageError(
+        f"{source}: no such file, and no bundled configuration of that name ({', '.join(bundled())}){hint}"
+    )
 
 
 def bundled() -> list[str]:

@@ -139,6 +139,19 @@ def _has_text(annotation):
     return annotation is str or any(map(_has_text, get_args(annotation)))
 
 
+def similar_keys(name: str, config: type) -> list[str]:
+    """The dotted keys that `name` may stand for: those whose last part it is, as pixel.epochs and gan.epochs for epochs, or
+    the one that is spelt alike, as batches.size for batch_size.
+    """
+    keys = []
+    for key, field in config.model_fields.items():
+        kinds = NETWORKS.values() if key == "network" else [field.annotation]
+        inner = [name for kind in kinds for name in getattr(kind, "model_fields", ())]
+        keys += [f"{key}.{each}" for each in dict.fromkeys(inner)] or [key]
+    exact = [key for key in keys if name in (key, key.partition(".")[2])]
+    return exact or difflib.get_close_matches(name, keys, 1, 0.75)
+
+
 def _fields(section, location):
     """The keys that the section at `location` below `section` has."""
     for name in location:
@@ -166,7 +179,9 @@ def explain(error, config):
         if location[0] == "network" and any(location[-1] in kind.model_fields for kind in NETWORKS.values()):
             return f"{key} = {error['input']!r}: {error['loc'][1]} has no such key, known are {', '.join(fields)}"
         close = difflib.get_close_matches(location[-1], fields, 1)
-        hint = f"did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f"known are {', '.join(fields)}"
+        beside, elsewhere = [".".join([*location[:-1], each]) for each in close], similar_keys(location[-1], config)
+        meant = (elsewhere or beside) if len(location) == 1 else (beside or elsewhere)
+        hint = f"did you mean {' or '.join(meant)}?" if meant else f"known are {', '.join(fields)}"
         return f"{key} = {error['input']!r}: unknown key, {hint}"
     if error["type"] == "missing":
         return f"{key}: missing"

@@ -102,13 +102,25 @@ def pictures_of(
         folder = Path(name)
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
+        known = {part for name in files if _is_picture(name) for part in (name, Path(name).stem)}
         for name in sorted(files):
             if name.startswith(".") or not _is_file(folder / name):
                 continue
-            if Path(name).suffix.lower() in pictures.READABLE:
+            if _is_picture(name):
                 yield folder / name, (folder / name).relative_to(path)
-            else:
+            elif not (name.lower().endswith(".xmp") and Path(name).stem in known):  # see `sidecars`
                 others[Path(name).suffix.lower()] += 1
+
+
+def _is_picture(name):
+    return Path(name).suffix.lower() in pictures.READABLE
+
+
+def sidecars(source: Path) -> list[Path]:
+    """The XMP files beside a picture that raw converters and catalogues keep: photo.xmp and photo.jpg.xmp."""
+    names = ((source.with_suffix(suffix), source.with_name(source.name + suffix)) for suffix in (".xmp", ".XMP"))
+    found = {str(path).lower(): path for pair in names for path in pair if path.is_file()}
+    return list(found.values())
 
 
 def kinds(suffixes: Counter) -> str:
