@@ -14,7 +14,7 @@ from srgan.interrupts import cleaned_up
 
 
 def did_you_mean(path: str | os.PathLike, names: Iterable[str] = ()) -> str:
-    """"; did you mean NAME?" for a path that is not there, where one of `names` or what lies beside it is like it, else ""."""
+    """ "; did you mean NAME?" for a path that is not there, where one of `names` or what lies beside it is like it, else ""."""
     path = Path(path)
     beside = []
     with contextlib.suppress(OSError):

@@ -19,7 +19,8 @@ def run(name, folder, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", ["-i a.png -o b.png", "-i a.png b.png", "-o b.png a.png", "-i a.png -i c.png -o b/", "-i a.png c.png b/"]
+    "arguments",
+    ["-i a.png -o b.png", "-i a.png b.png", "-o b.png a.png", "-i a.png -i c.png -o b/", "-i a.png c.png b/"],
 )
 def test_inputs_and_outputs_may_be_options(arguments, model, tmp_path):
     save(tmp_path / "a.png")

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from srgan import __version__
 from srgan.errors import SRGANError, is_out_of_memory, printable
 
-
 # What other programs, such as Real-ESRGAN, call an option, and what it is here. A command suggests only those that it has.
 _ELSEWHERE = {
     "-n": "--model",
