@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 
 from srgan.config.networks import NETWORKS
 from srgan.errors import UsageError
@@ -139,7 +140,7 @@ def _has_text(annotation):
     return annotation is str or any(map(_has_text, get_args(annotation)))
 
 
-def similar_keys(name: str, config: type) -> list[str]:
+def similar_keys(name: str, config: type[BaseModel]) -> list[str]:
     """The dotted keys that `name` may stand for: those whose last part it is, as pixel.epochs and gan.epochs for epochs, or
     the one that is spelt alike, as batches.size for batch_size.
     """
