@@ -81,15 +81,25 @@ def main(argv: list[str] | None = None) -> int:
         from srgan.train.run import train
 
         try:
-            with cleaned_up(lambda: f"the same command goes on from the last checkpoint of {output}"):
+            with cleaned_up(lambda: _what_goes_on(output)):
                 generator = train(config, output)
         except KeyboardInterrupt:
-            print(f"\nsrgan: stopped; the same command goes on from the last checkpoint of {output}", file=sys.stderr)
+            print(f"\nsrgan: stopped; {_what_goes_on(output)}", file=sys.stderr)
             return 130
         if is_first_machine():
             print(f"done: {generator}")
 
     return _run(work)
+
+
+def _what_goes_on(output):
+    """What the same command does after an interruption."""
+    if any(Path(output, "checkpoint").glob("*.weights.h5")):
+        return f"the same command goes on from the last checkpoint of {output}"
+    return (
+        f"the same command begins anew, because {output} has no checkpoint yet; there is one after each epoch, and every "
+        "checkpoint_minutes"
+    )
 
 
 def _setting(name):

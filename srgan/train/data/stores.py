@@ -70,7 +70,8 @@ def _judge_sizes(store, key, data):
     fact = f"{key}: {store.enlarged} of {store.read} are smaller than data.size = {data.size}"
     remedy = "lower it, or leave them out by data.minimum_side"
     if 2 * store.enlarged > store.read:
-        raise SRGANError(f"{fact} and would be enlarged, so that the network learns from what bicubic made; {remedy}")
+        fact += " and would be enlarged, so that the network learns from what bicubic made"
+        raise SRGANError(f"{fact}; {remedy} (srgan-train --pictures FOLDER takes a size that fits)")
     _log.warning("%s and are enlarged by bicubic; %s", fact, remedy)
 
 
