@@ -100,6 +100,15 @@ def test_a_missing_input_is_told_before_a_model(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["-s 0", "--alpha foo", "--strength 2", "--engine magic", "--tile 3"])
+def test_an_option_that_makes_no_sense_is_told_before_a_model(option, tmp_path):
+    save(tmp_path / "a.png")
+    done = run("upscale", tmp_path, f"a.png b.png {option}")
+    name = option.replace("-s ", "scale ").split()[0].strip("-")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and name in line and "--model picks" not in line
+
+
 def test_xmp_files_beside_pictures_are_said(model, tmp_path):
     for name in ("in/a.png", "in/deep/b.png", "in/c.png"):
         save(tmp_path / name)

@@ -234,11 +234,12 @@ def _upscale(arguments):
         tell_file(source, target, status, error=error, **telling)
 
     def make_upscaler():
-        if arguments.model is None:
+        upscaler = Upscaler(**_settings(arguments, fit))
+        if arguments.model is None:  # said once it is known that the options make sense
             sources = [source for source, _ in pairs + clips]
             notice = default_notice(sources, not arguments.quiet and are_drawings(sources))
             logging.getLogger("srgan").info("%s", notice)
-        return Upscaler(**_settings(arguments, fit))
+        return upscaler
 
     counts = Counter(done=0, skipped=0, failed=len(failures))
     options["skip_existing"] = arguments.skip_existing
