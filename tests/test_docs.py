@@ -7,6 +7,7 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 from helpers import ROOT
 
 from srgan.config.bundled import find_config
@@ -47,6 +48,17 @@ def test_a_document_sets_keys_that_exist(document):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
+
+
+def test_what_to_cite_is_in_the_readme_and_for_programs():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format requires
+    assert citation["version"] == project["version"]
+    paper = citation["preferred-citation"]
+    assert (paper["type"], len(paper["authors"]), paper["year"]) == ("conference-paper", 11, 2017)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert paper["title"] in readme and paper["url"] in readme and "(CITATION.cff)" in readme
 
 
 def test_the_site_has_every_key_and_every_option(site):
