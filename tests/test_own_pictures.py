@@ -65,3 +65,20 @@ def test_a_configuration_is_printed(photos):
     assert printed.returncode == 0 and printed.stdout == find_config("coco").read_text() and printed.stderr == ""
     printed = run_command("train", "--config", "coco", "--pictures", photos, "--set", "seed=7", "--print").stdout
     assert "\nseed: 7\n" in f"\n{printed}" and f"pictures: '{photos}'" in printed and "size: 160" in printed
+
+
+def test_a_configuration_of_nothing_but_a_folder_works_and_small_pictures_are_refused_with_what_fits(photos, tmp_path):
+    small = ["network.filters=4", "network.blocks=1", "batches.size=2", "batches.crop=32", "batches.steps_per_epoch=2",
+             "pixel.epochs=1", "pixel.warmup_steps=0", "gan.epochs=0", f"data.store={tmp_path / 'stores'}"]  # fmt: skip
+    (tmp_path / "large").mkdir()
+    for path in photos.iterdir():
+        Image.open(path).resize((400, 390)).save(tmp_path / "large" / path.name)
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(f"data: {{pictures: {tmp_path / 'large'}}}\n")
+    run = run_command("train", "-c", plain, "-o", tmp_path / "run", "--set", *small)
+    assert run.returncode == 0, run.stderr
+    assert "14 training and 1 validation pictures" in run.stdout and len(rows(tmp_path / "run")) == 1
+    plain.write_text(f"data: {{pictures: '{photos}'}}\n")
+    run = run_command("train", "-c", plain, "-o", tmp_path / "other", "--set", *small)
+    assert run.returncode == 1 and "14 of 14 are smaller than data.size = 384 and would be enlarged" in run.stderr
+    assert "(srgan-train --pictures FOLDER takes a size that fits)" in run.stderr
