@@ -113,6 +113,9 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         have += f"; of your own: {', '.join(own)}" if own else ""
         runs = [str(run) for run in [Path("runs", name)] if (run / "generator.keras").is_file()]
         similar = runs or difflib.get_close_matches(name, [*shipped, *own], 1)
+        model, at, strength = name.rpartition("@")  # as srgan-compare and srgan-evaluate have it
+        if at and (model in shipped or model in own or os.path.exists(model)):
+            similar = [f"{model} with --strength {strength}"]
         meant = f"did you mean {similar[0]}? Else pass" if similar else "pass"
         raise UsageError(
             f"{name_or_path}: no such model; {meant} the path of a .keras, .pth, .safetensors or .onnx file ({have})"

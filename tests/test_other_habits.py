@@ -49,6 +49,7 @@ def test_an_input_without_an_output_is_a_usage_error(arguments, tmp_path):
         ("upscale", "a.png b.png --model_name srresnet --gpu-id 0", "--model, --device"),
         ("upscale", "a.png b.png --fp32", "--precision float32"),
         ("compare", "a.png -o page -n srresnet", "--model"),
+        ("evaluate", "photos -m srresnet", "--data photos"),
         ("train", "-c coco-cpu --epochs 3", "--set pixel.epochs=... or gan.epochs=..."),
         ("train", "-c coco-cpu --batch_size 8", "--set batches.size=..."),
         ("train", "-c coco-cpu --lr 1e-4", "--set pixel.learning_rate=... or gan.learning_rate=..."),
@@ -83,6 +84,16 @@ def test_what_a_configuration_or_a_key_was_meant_to_be(arguments, said, tmp_path
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     done = run("train", tmp_path, arguments)
     assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_what_a_strength_or_a_folder_was_meant_to_be(tmp_path):
+    save(tmp_path / "photos" / "a.png")
+    done = run("upscale", tmp_path, "photos/a.png b.png -m srgan@0.5")
+    assert done.returncode == 2 and "srgan@0.5: no such model; did you mean srgan with --strength 0.5?" in done.stderr
+    for name, arguments in (("compare", "photo -o page"), ("evaluate", "--data photo")):
+        done = run(name, tmp_path, f"{arguments} -m srresnet")
+        line = "srgan: photo: no such picture or folder; did you mean photos?\n"
+        assert (done.returncode, done.stderr) == (2, line)
 
 
 def test_a_missing_input_is_told_before_a_model(tmp_path):

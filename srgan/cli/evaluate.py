@@ -41,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
         "--crop", type=int, nargs=4, metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
         help="what the strip shows, in pixels of the original (default: 160x160 in the middle)",
     )  # fmt: skip
-    arguments = parser.parse_args(argv)
+    arguments, others = parser.parse_known_args(argv)
+    if others:
+        hint = None if others[0].startswith("-") else f"--data {others[0]}"
+        parser.error(f"unrecognized arguments: {' '.join(others)}", hint)
 
     def work():
         from srgan.compare.damage import Damage

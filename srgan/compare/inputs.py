@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from srgan.errors import UsageError
+from srgan.files import did_you_mean
 from srgan.pictures import READABLE
 
 
@@ -27,7 +28,7 @@ def find_pictures(paths: Iterable[str | Path], recursive: bool = False) -> list[
         elif path.exists():
             found.append(path)
         else:
-            raise UsageError(f"{path}: no such picture or folder")
+            raise UsageError(f"{path}: no such picture or folder{did_you_mean(path)}")
     if not found:
         where = ", ".join(map(str, given))
         below = any(path.is_dir() and any(each.is_dir() for each in path.iterdir()) for path in given)
