@@ -370,6 +370,21 @@ def test_languages_in_mov_are_kept_by_apples_names_or_named(tmp_path):
     arguments = f"{inputs} {maps} {tags} -c:v libx264 -c:a aac".split()
     subprocess.run(["ffmpeg", "-v", "error", *arguments, tmp_path / "in.mkv"], check=True)
     (line,) = write(tmp_path / "in.mkv", tmp_path / "out.mov")
-    assert "audio stream 4 loses its language (gsw)" in line
+    assert "audio stream 4 loses what a .mov file has no place for: its language (gsw)" in line
     with av.open(str(tmp_path / "out.mov")) as container:
         assert [stream.language for stream in container.streams.audio] == ["eng", "ger", "dut", None, "chi"]
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [(".mkv", []), (".webm", ["comment"]), (".mov", ["comment", "forced"])])
+def test_marks_of_a_track_are_kept_or_named(suffix, lost, tmp_path):
+    """Such as that sound is a comment on the film."""
+    arguments = "-f lavfi -i testsrc2=s=32x24:r=25:d=0.4 -f lavfi -i sine=d=0.4:r=48000 -f lavfi -i sine=d=0.4:r=48000"
+    arguments += " -map 0 -map 1 -map 2 -c:v libx264 -c:a libopus -disposition:a:0 comment -disposition:a:1 forced"
+    subprocess.run(["ffmpeg", "-v", "error", *arguments.split(), tmp_path / "in.mp4"], check=True)
+    lines = write(tmp_path / "in.mp4", tmp_path / f"out{suffix}")
+    told = " ".join(line for line in lines if "loses" in line)
+    marks = {"comment": av.stream.Disposition.comment, "forced": av.stream.Disposition.forced}
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        for stream, (name, mark) in zip(container.streams.audio, marks.items()):
+            assert bool(stream.disposition & mark) != (name in lost), (name, told)
+            assert (f"marked {name}" in told) == (name in lost), told

@@ -143,8 +143,8 @@ def choose_tracks(
                 left_out(index, problem)
                 continue
             chosen.append(track)
-            if lost := _lost_language(suffix, encoding, picture, clip, track, samples):
-                notice(f"{target}: {names[index]} loses its language ({lost}), which a {suffix} file has no code for")
+            if lost := _lost_marks(suffix, encoding, picture, clip, track, samples):
+                notice(f"{target}: {names[index]} loses what a {suffix} file has no place for: {lost}")
     with wrap_write_errors(target):
         write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
     return chosen, has_timecode
@@ -219,18 +219,24 @@ def _problem(suffix, encoding, picture, clip=None, tracks=(), samples=None, keep
     return min(complaints, default=None)
 
 
-def _lost_language(suffix, encoding, picture, clip, track, samples):
-    """The language of a track that a file would not say, if there is one."""
+def _lost_marks(suffix, encoding, picture, clip, track, samples):
+    """What a file would not say of a track: its language, and that it is forced, a comment and the like."""
     with clip.open() as source:
-        language = source.streams[track.source_index].metadata.get("language", "und")
-    if suffix != ".mov" or language == "und":
-        return None
+        wanted = _marks(source.streams[track.source_index])
     file = io.BytesIO()
-    if _problem(suffix, encoding, picture, clip, (track,), samples, file=file):
-        return None
+    if not wanted or _problem(suffix, encoding, picture, clip, (track,), samples, file=file):
+        return ""
     file.seek(0)
     with av.open(file, metadata_errors="replace") as container:
-        return None if container.streams[1].metadata.get("language", "und") != "und" else language
+        kept = _marks(container.streams[1])
+    return ", ".join(text for mark, text in wanted.items() if mark not in kept)
+
+
+def _marks(stream):
+    language = stream.metadata.get("language", "und")
+    marks = {} if language == "und" else {"language": f"its language ({language})"}
+    flags = stream.disposition & ~av.stream.Disposition.default  # which some containers give to each first track
+    return marks | {flag.name: f"that it is marked {flag.name}" for flag in av.stream.Disposition if flag & flags}
 
 
 def _read(file):
