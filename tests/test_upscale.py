@@ -149,7 +149,7 @@ def test_the_tile_is_chosen_by_the_memory_that_is_free(monkeypatch):
         sides.append(affordable_tile(engine))
         assert sides[-1] == SMALLEST_TILE or sides[-1] ** 2 * engine.bytes_per_pixel <= free
     assert sides[0] == SMALLEST_TILE and sides[0] < sides[1] < sides[2] < sides[3] == engine.largest_tile
-    assert affordable_tile(engine, overlap=80) == 480  # or most of what is computed would be overlap
+    assert affordable_tile(engine, overlap=96) == 576  # or most of what is computed would be overlap
 
 
 def test_free_memory_knows_the_limit_of_the_process():

@@ -29,7 +29,7 @@ _PRECISIONS = {
     "float16": ("FP16", "f16"),
 }  # a capability; a hint
 _NPU_TILE = 128  # input pixels a side; an NPU takes one size only
-_CACHE_FORMAT = "3"  # raise it when keras_to_openvino.py builds another graph from the same generator
+_CACHE_FORMAT = "4"  # raise it when the same generator gets another graph or description
 
 
 class OpenVINOEngine:
