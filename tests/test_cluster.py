@@ -1,5 +1,6 @@
 """`srgan-upscale --ray`: a cluster of two nodes, which are real processes and have, if possible, a network of their own."""
 
+import contextlib
 import json
 import os
 import re
@@ -93,6 +94,13 @@ def finished(process):
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+def kill(process):
+    """Kill a process and what it has started, of which Ray's agents would stay."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [*process.children(recursive=True), process]:
+            each.kill()
+
+
 def raylets():
     return [
         process for process in psutil.process_iter(["cmdline"])
@@ -109,7 +117,7 @@ def cluster():
             yield cluster
         finally:
             for process in cluster.processes():
-                process.kill()
+                kill(process)
 
 
 @pytest.fixture
@@ -247,7 +255,7 @@ def disconnect_second(cluster):
     if cluster.hosts[1].enter:
         cluster.hosts[1].disconnect()
     else:
-        cluster.second.kill()
+        kill(cluster.second)
 
 
 def test_work_of_a_worker_and_of_a_node_that_are_killed_is_done_again(cluster, long, model):

@@ -104,7 +104,8 @@ class OpenVINOEngine:
         settings = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1], "PERFORMANCE_HINT": "LATENCY"}
         if device == "CPU":
             if self._threads:
-                settings["INFERENCE_NUM_THREADS"] = self._threads
+                # Pinned, processes that take some of the cores each would all take the first ones.
+                settings |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
             hardware = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities)]
             self._compiled = _compile_or_import(self._core, self._model, settings, hardware, self._folder)
         else:
