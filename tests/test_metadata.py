@@ -15,6 +15,7 @@ from upscaling import photograph
 
 from srgan.pictures import Picture, left_out, read_picture, read_rgb, write_picture
 from srgan.pictures.exif import Exif
+from srgan.pictures.strips import open_strips
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 TYPES = {
@@ -166,6 +167,28 @@ def test_an_orientation_of_any_type_is_applied(entry):
     for doubled in (exif, b"Exif\0\0" + exif):
         segment = b"\xff\xe1" + struct.pack(">H", len(doubled) + 2) + doubled
         assert read_picture(jpeg(segments=segment)).pixels.shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("tag", [282, 283, 296])
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_resolution_of_any_type_costs_nothing(kind, tag, tmp_path):
+    """Pillow opens no JPEG without JFIF's resolution whose EXIF has one of some other types: no output is such."""
+    number, count, content = TYPES[kind]
+    entries = [
+        (274, 3, 1, struct.pack("<H", 6)),
+        (282, 5, 1, struct.pack("<2I", 72, 1)),
+        (296, 3, 1, struct.pack("<H", 2)),
+    ]
+    entries = sorted([entry for entry in entries if entry[0] != tag] + [(tag, number, count, content)])
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + directory([(271, 2, 6, b"Nikon\0"), *entries], 8)
+    source = tmp_path / "a.jpg"
+    source.write_bytes(jpeg(exif))
+    picture = read_picture(source)
+    assert picture.pixels.shape == (30, 20, 3) and picture.exif.first[271].data == b"Nikon\0"
+    assert open_strips(source, lambda width, height: True).size == (20, 30)
+    for suffix in (".jpg", ".webp", ".tif"):
+        with Image.open(written(picture, tmp_path / f"b{suffix}")) as image:
+            assert image.size == (20, 30) and image.getexif()[271].rstrip("\0") == "Nikon"
 
 
 def test_a_tag_with_the_number_of_the_interop_directory_and_another_type_survives(tmp_path):

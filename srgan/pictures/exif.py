@@ -30,6 +30,7 @@ _KEPT = {
     *(40091, 40092, 40093, 40094, 40095),
 }
 _OF_THE_FILE = {282, 283, 296, 531}  # kept beside others, but not worth an EXIF block of their own
+_RESOLUTIONS = {282: _RATIONAL, 283: _RATIONAL, 296: _SHORT}  # x, y and their unit, and their types
 _EXIF, _GPS, _INTEROP, _XMP, _IPTC = 0x8769, 0x8825, 0xA005, 700, 33723
 _MAKER_NOTE, _OFFSET_SCHEMA = 0x927C, 0xEA1D
 _WIDTH, _HEIGHT, _SUBJECT_AREA, _SUBJECT_LOCATION = 0xA002, 0xA003, 0x9214, 0xA214
@@ -106,7 +107,7 @@ class Exif:
 
     def of_the_photograph(self) -> "Exif | None":
         """Without what describes the old file: how it stored its pixels, its orientation, notes of the camera's maker."""
-        first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT}
+        first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT and _readable_resolution(tag, entry)}
         photo = {tag: entry for tag, entry in self.photo.items() if tag not in (_MAKER_NOTE, _OFFSET_SCHEMA)}
         return replace(self, first=first, photo=photo) if set(first) - _OF_THE_FILE or photo or self.gps else None
 
@@ -196,6 +197,11 @@ class Exif:
         while round(above * scale) >= 2**32:
             above, below = above // 2, below // 2
         return Entry(_RATIONAL, 1, struct.pack(self.order + "2I", round(above * scale), below))
+
+
+def _readable_resolution(tag, entry):
+    """Whether it is no resolution of another type than EXIF's, for which Pillow opens no JPEG."""
+    return tag not in _RESOLUTIONS or (entry.type, entry.count) == (_RESOLUTIONS[tag], 1)
 
 
 def _directory(data, order, pointer):

@@ -2,16 +2,18 @@
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from srgan.pictures.arrays import unpremultiplied
-from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, whole_xmp
+from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, segments, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.png import comment_chunk
 from srgan.pictures.profiles import convert_to_srgb
 
+_EXIF = b"Exif\0\0"  # what the segment of EXIF begins with
 _GIF_XMP = b"!\xff\x0bXMP DataXMP"  # what comes before the XMP in a GIF; after it come 255, 254, 253, ... (XMP, part 3)
 
 
@@ -58,10 +60,27 @@ def _palette(image):
     return palette
 
 
+def open_jpeg(data: bytes, path: Path | None = None) -> Image.Image:
+    """A JPEG, from its file where `path` is given, as Pillow opens it, which gives up where EXIF's resolution is of an unexpected type: then past that.
+
+    Raises:
+        UnidentifiedImageError: Pillow cannot read it at all.
+    """
+    try:
+        return Image.open(path or io.BytesIO(data), formats=["JPEG"])
+    except UnidentifiedImageError:
+        exif = next((content for _, content in segments(data) if content.startswith(_EXIF)), None)
+        if exif is None:
+            raise
+        image = Image.open(io.BytesIO(bytes(data).replace(_EXIF, bytes(len(_EXIF)), 1)), formats=["JPEG"])
+        image.info["exif"] = exif
+        return image
+
+
 def decode_with_pillow(data, kind, refuse_large):
     if kind == "JPEG" and (bits := jpeg_bits(data)) > 8:
         raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
-    with Image.open(io.BytesIO(data), formats=[kind]) as image:
+    with open_jpeg(data) if kind == "JPEG" else Image.open(io.BytesIO(data), formats=[kind]) as image:
         refuse_large(image.width, image.height)
         frame = getattr(image, "dispose_extent", None)  # of GIF: where its first frame lies
         decoded = decoded_from_pillow(image, decode_jpeg(data) if kind == "JPEG" else None)

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.jpeg import LOST, frame_header, segments, whole_xmp
 from srgan.pictures.metadata import Decoded, finish, orientation_of
 from srgan.pictures.picture import Picture
-from srgan.pictures.pillow import decoded_from_pillow
+from srgan.pictures.pillow import decoded_from_pillow, open_jpeg
 from srgan.pictures.png import read_chunks
 from srgan.pictures.reading import GAIN_MAPS
 
@@ -143,7 +142,7 @@ def _jpeg(path, data, is_large):
     marker, bits, width, height, channels = header
     if bits != 8 or channels not in (1, 3) or not is_large(width, height):
         return None
-    with Image.open(path, formats=["JPEG"]) as image:
+    with open_jpeg(data, path) as image:
         decoded = decoded_from_pillow(image, _stub(channels))
     decoded.xmp = whole_xmp(data, decoded.xmp)
     if any(mark in content for _, content in segments(data) for mark in GAIN_MAPS):
