@@ -192,7 +192,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished, tmp_path):
     run = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            text=True, cwd=ROOT)  # fmt: skip
     deadline = time.monotonic() + 300
-    while not any(tmp_path.glob("run/checkpoint/*.weights.h5")) and time.monotonic() < deadline:
+    while not any(tmp_path.glob("run/checkpoint/[!.]*.weights.h5")) and time.monotonic() < deadline:
         time.sleep(0.2)
     run.send_signal(signal.SIGINT)
     _, stderr = run.communicate(timeout=300)

@@ -28,6 +28,7 @@ from upscaling import make_model, photograph
 require_chromium()
 pytest.importorskip("nicegui", reason="NiceGUI is not installed: pip install '.[web]'")
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -126,7 +127,9 @@ class Page:
         self.wait(lambda: driver.execute_script("return window.socket?.connected ?? false"))
 
     def wait(self, condition, seconds=20):
-        return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: condition())
+        """Until the condition holds, of elements that the page may replace meanwhile."""
+        replaced = [StaleElementReferenceException]
+        return WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=replaced).until(lambda _: condition())
 
     def find(self, selector):
         return self.driver.find_element(By.CSS_SELECTOR, selector)

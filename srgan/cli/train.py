@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _what_goes_on(output):
     """What the same command does after an interruption."""
-    if any(Path(output, "checkpoint").glob("*.weights.h5")):
+    if any(Path(output, "checkpoint").glob("[!.]*.weights.h5")):
         return f"the same command goes on from the last checkpoint of {output}"
     return (
         f"the same command begins anew, because {output} has no checkpoint yet; there is one after each epoch, and every "
