@@ -247,7 +247,7 @@ def test_times_and_the_rest_of_the_command_line(upscale, tmp_path):
     ]
     Image.fromarray(scene(1)[0]).save(tmp_path / "c.png")
     status, lines = upscale(tmp_path / "a.mkv", tmp_path / "c.png", tmp_path / "missing.mkv", tmp_path / "new")
-    assert status == 1 and "missing.mkv: no such file" in lines[0]
+    assert status == 1 and "missing.mkv: No such file" in lines[0]
     assert lines[-1] == "srgan: 2 done, 0 skipped, 1 failed, 2 frames, 0 replaced"
     assert sorted(os.listdir(tmp_path / "new")) == ["a.mkv", "c.png"]
 

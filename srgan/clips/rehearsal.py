@@ -228,7 +228,8 @@ def _lost_marks(suffix, encoding, picture, clip, track, samples):
         return ""
     file.seek(0)
     with av.open(file, metadata_errors="replace") as container:
-        kept = _marks(container.streams[1])
+        # Chapters and a time code may be data tracks of their own before it.
+        kept = _marks([stream for stream in container.streams if stream.type != "data"][1])
     return ", ".join(text for mark, text in wanted.items() if mark not in kept)
 
 
