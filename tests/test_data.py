@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, SAMPLE, load_script
 from PIL import Image
+from upscaling import in_adobe_rgb, photograph
 
 from srgan.config.schema import Config
 from srgan.errors import SRGANError, UsageError
@@ -149,6 +150,22 @@ def test_the_store_holds_bicubic_squares(tmp_path):
     expected = Image.open(PICTURES[0]).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
     assert np.array_equal(store.hr[0], np.asarray(expected))
     assert np.array_equal(store.lr[0], np.asarray(expected.resize((16, 16), Image.Resampling.BICUBIC)))
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "tile"])
+def test_the_store_holds_colours_as_their_profile_means_them(fit, tmp_path):
+    """A photograph in Adobe RGB, as cameras save it, and its low resolution give the squares that they give in sRGB."""
+    inside, wide, adobe = in_adobe_rgb(Image.fromarray(photograph(200, 200)))
+    stores = []
+    for name, picture, profile in (("srgb", inside, None), ("adobe", wide, adobe)):
+        for folder, factor in (("high", 1), ("low", 4)):
+            (tmp_path / name / folder).mkdir(parents=True)
+            picture.reduce(factor).save(tmp_path / name / folder / "a.png", icc_profile=profile)
+        high, low = (tmp_path / name / folder / "a.png" for folder in ("high", "low"))
+        stores.append([small([high], tmp_path, fit=fit), small([high], tmp_path, fit=fit, low={high: low})])
+    for srgb, adobe in zip(*stores):
+        assert srgb.count == adobe.count > 0
+        assert np.abs(srgb.hr.astype(int) - adobe.hr).max() <= 3 and np.abs(srgb.lr.astype(int) - adobe.lr).max() <= 3
 
 
 def test_crop_keeps_the_aspect_and_tile_keeps_the_pixels():

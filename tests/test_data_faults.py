@@ -174,6 +174,31 @@ def test_validation_pictures_of_the_same_folder_are_named(tmp_path, warnings):
     ]
 
 
+def test_copies_of_what_is_held_back_are_counted_and_nothing_but_copies_is_refused(tmp_path, warnings):
+    first, *others = sorted((SAMPLE / "train").iterdir())
+    for index in range(12):
+        shutil.copy(first, tmp_path / f"{index}.jpg")
+    nothing = [f"data.{key}=null" for key in ("annotations", "validation_pictures", "validation_annotations")]
+
+    def split(count):
+        changes = [f"data.pictures={tmp_path}", f"data.validation_count={count}", *nothing]
+        return choose_pictures(Config.load("sample", changes).data, 0, tmp_path / "cache")
+
+    for count, number in ((1, 1), ("null", 1), (3, 3)):
+        what = f"the {12 - number} pictures beside the {number} that are held back for validation are copies of these, and none"
+        with pytest.raises(SRGANError, match=what):
+            split(count)
+    for path in others[:3]:
+        shutil.copy(path, tmp_path)
+    training, validation = split(4)  # at least one copy
+    names = {path.name for path in training}
+    assert names and names | {path.name for path in validation} >= {path.name for path in others[:3]}
+    assert warnings() == [
+        f"{11 - len(names)} of the 11 pictures that qualify for training are copies of validation pictures, and are not "
+        "trained on"
+    ]
+
+
 def float_tiffs(folder, count):
     folder.mkdir()
     for index, path in enumerate(sorted((SAMPLE / "train").iterdir())[:count]):

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -187,6 +188,7 @@ def test_a_folder_of_frames_becomes_one_of_larger_frames(models, upscalers, tmp_
         Image.fromarray(frame).save(folder / f"{index}.png")
     options = ["--model", str(models("recurrent")), "--precision", "float32"]
     assert main([str(folder), str(tmp_path / "clip" / "%03d.png"), *options]) == 0
+    assert sorted(os.listdir(tmp_path / "clip")) == ["001.png", "002.png", "003.png"]  # as FFmpeg numbers them
     results = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "clip").iterdir())]
     assert largest(results, list(upscalers["recurrent"].clip(frames))) <= 1
     assert "makes a clip of the pictures" not in capsys.readouterr().err

@@ -1,8 +1,12 @@
 """What the tests of upscaling share: small models whose every weight counts, and a real photograph."""
 
+import io
+
 import numpy as np
+from PIL import Image, ImageCms
 from skimage import data
 
+from srgan.pictures.profiles import rgb_profile
 from srgan.runtime import load_keras
 
 
@@ -40,6 +44,17 @@ def make_model(path, seed=0, network="srresnet", **settings):
 def photograph(height=96, width=128, top=40, left=160):
     """A part of a real photograph, uint8 (height, width, 3)."""
     return data.astronaut()[top : top + height, left : left + width]
+
+
+def in_adobe_rgb(picture):
+    """A photograph of muted colours in sRGB, the same in Adobe RGB, whose values differ, and the profile of that."""
+    adobe = rgb_profile((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329), (0, 2.19921875))
+    inside = Image.fromarray((np.asarray(picture.convert("RGB")) * 0.6 + 40).astype(np.uint8))  # what both can show
+    wide = ImageCms.profileToProfile(
+        inside, ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(adobe)), outputMode="RGB"
+    )
+    assert np.abs(np.asarray(wide).astype(int) - inside).max() > 8
+    return inside, wide, adobe
 
 
 def has_bfloat16():

@@ -59,7 +59,7 @@ def _upscale_parser():
         nargs="?",
         metavar="OUTPUT",
         help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
-        "the frames of a clip, or - for standard output; what is there already is replaced",
+        "the frames of a clip (from 00001 on), or - for standard output; what is there already is replaced",
     )
     add("-i", "--input", dest="named_input", action="append", default=[], metavar="INPUT", help="an INPUT, too")
     add("-o", "--output", dest="named_output", metavar="OUTPUT", help="OUTPUT, where it is not the last argument")

@@ -47,7 +47,16 @@ def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path
                 "are held back: none is left for training; lower data.validation_count"
             )
         validation, candidates = candidates[:held_back], candidates[held_back:]
-        return _take(without_copies(candidates, validation), data.count, folder, "data.count"), validation
+        training = without_copies(candidates, validation)
+        if copies := len(candidates) - len(training):
+            if not training:
+                raise SRGANError(
+                    f"{folder}: the {copies} pictures beside the {held_back} that are held back for validation are copies "
+                    "of these, and none is left for training; add other pictures"
+                )
+            _log.warning("%s of the %s pictures that qualify for training are copies of validation pictures, and are not "
+                         "trained on", copies, len(candidates))  # fmt: skip
+        return _take(training, data.count, folder, "data.count"), validation
     other = Path(data.validation_pictures).expanduser()
     validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
     validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
