@@ -46,7 +46,7 @@ def free_port():
 class Server:
     """srgan-web in a process of its own, with a temporary folder of its own."""
 
-    def __init__(self, folder, *arguments, before=(), port=None):
+    def __init__(self, folder, *arguments, before=(), port=None, cwd=ROOT):
         self.port, self.temporary = port or free_port(), Path(tempfile.mkdtemp(dir=folder))
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "NICEGUI"))}
@@ -55,7 +55,7 @@ class Server:
             [*before, sys.executable, "-c", code, "--no-browser", "--port", str(self.port), *map(str, arguments)],
             stderr=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=cwd,
             env={**environment, "TMPDIR": str(self.temporary)},
         )
         self.said = [self.process.stderr.readline()]
@@ -454,17 +454,31 @@ def test_names_of_uploads_stay_in_their_folder():
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path, models, number, status):
-    server = Server(tmp_path, "--models", models)
+def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path, number, status):
+    (tmp_path / "models").mkdir()
+    make_model(tmp_path / "models" / "new.keras", seed=number)  # which is converted first, for seconds
+    server = Server(tmp_path, "--models", tmp_path / "models")
     page = Page(browser, server)
-    page.choose("Model", "srresnet")
-    page.send(save(tmp_path / "large.png", np.tile(photograph(), (12, 9, 1))))
-    page.wait_until("large.png", "working")
-    (folder,) = server.temporary.iterdir()
+    page.choose("Model", "new")
+    page.send(save(tmp_path / "view.png"))
+    page.wait(lambda: "engines.conversion" in children(server.process.pid))
+    (folder,) = server.temporary.iterdir()  # with what the conversion writes
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert server.stop(number) < 2 and server.process.returncode == status
     assert list(server.temporary.iterdir()) == []
     assert not any("Traceback" in line for line in server.said)
+
+
+def test_a_job_is_done_by_the_package_that_the_server_runs(browser, tmp_path):
+    (tmp_path / "srgan").symlink_to(ROOT / "srgan")  # imported from here, not where it is installed
+    server = Server(tmp_path, cwd=tmp_path)
+    try:
+        page = Page(browser, server)
+        page.send(save(tmp_path / "view.png"))
+        page.wait_until("view.png", "→")
+        assert "converting" not in page.state("view.png")  # a shipped model, whose OpenVINO form lies beside it
+    finally:
+        server.stop()
 
 
 def test_the_page_works_by_keyboard(page, tmp_path):

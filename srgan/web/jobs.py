@@ -180,7 +180,9 @@ class Jobs:
         with self._changed:
             if job.state == "cancelled":
                 return shutil.rmtree(job.folder, ignore_errors=True)
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(job.folder)
+            )
             self._process = job, process
         with process:
             with contextlib.suppress(BrokenPipeError):
@@ -213,6 +215,11 @@ class Jobs:
             job.result = answer["done"]
             self._end(job, "done")
         return "error" in answer or "done" in answer
+
+
+def _environment(folder):
+    """That of a job's process: it finds this package where the server does, and has its temporary files in `folder`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "TMPDIR": str(folder)}
 
 
 def _safe_name(name):
