@@ -8,11 +8,13 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from srgan.errors import SRGANError, UsageError
@@ -21,7 +23,7 @@ from srgan.shared_folder import is_there, upscale_shared_file
 from srgan.upscale.picture_job import FOR_CLIPS, Task
 
 _MOST_CORES = 4  # of one worker: more workers of fewer cores are faster, but each holds the model and a tile in memory
-_AHEAD = 2  # tasks that a worker has: one under way, and one so that it need not wait for the next
+_AHEAD = 2  # tasks that a worker has: the network computes one while the other is read or written
 _ATTEMPTS = 3  # of one file whose worker is killed
 
 _log = logging.getLogger("srgan")
@@ -39,7 +41,7 @@ class Worker:
 
     def __init__(self, settings, folders, base, options):
         self._settings, self._folders, self._base, self._options = settings, folders, base, options
-        self._log = _Messages()
+        self._log, self._turn = _Messages(), threading.Lock()
         logging.getLogger("srgan").handlers = [self._log]
         logging.getLogger("srgan").setLevel(logging.INFO)
 
@@ -59,27 +61,26 @@ class Worker:
         return self._log.taken()
 
     def upscale(self, task):
-        """Returns the task and the messages."""
-        task = upscale_shared_file(task, self._upscaler, self._base, self._log, **self._options)
-        return task, self._log.taken()
+        """Return the task and the messages. Called in several threads, of which one computes at a time."""
+        return upscale_shared_file(task, self._upscaler, self._base, self._log, turn=self._turn, **self._options)
 
     def stop(self):
         clean_up_and_end(0)
 
 
 class _Messages(logging.Handler):
-    """Keeps the level and the text of what is logged."""
+    """Keeps the level and the text of what is logged, apart for each thread."""
 
     def __init__(self):
         super().__init__()
-        self.messages = []
+        self._of = defaultdict(list)
 
     def emit(self, record):
-        self.messages.append((record.levelno, record.getMessage()))
+        self._of[record.thread].append((record.levelno, record.getMessage()))
 
     def taken(self):
-        messages, self.messages = self.messages, []
-        return messages
+        """What this thread has logged since it was asked last."""
+        return self._of.pop(threading.get_ident(), [])
 
 
 @dataclass(eq=False)
@@ -119,13 +120,12 @@ def upscale_on_cluster(
         SRGANError: there is no such cluster, or no worker is left.
     """
     tasks = iter(tasks)
-    first = next(tasks, None)
-    if first is None:
+    if (first := next(tasks, None)) is None:
         return
     with _connected(address) as ray:
         crew = _Crew(ray, (settings, folders, os.getcwd(), options), threads)
         with cleaned_up(crew.stop):
-            for task in crew.work(first, tasks):
+            for task in crew.work(chain([first], tasks)):
                 on_done(task)
 
 
@@ -135,24 +135,24 @@ class _Crew:
     def __init__(self, ray, arguments, threads):
         self._ray, self._arguments, self._threads = ray, arguments, threads
         ray.method(concurrency_group="stop")(Worker.stop)
-        self._class = ray.remote(concurrency_groups={"stop": 1}, max_restarts=0, max_task_retries=0)(Worker)
+        remote = ray.remote(concurrency_groups={"stop": 1}, max_concurrency=_AHEAD, max_restarts=0, max_task_retries=0)
+        self._class = remote(Worker)
         self._workers: list[_Hired] = []
         self._refused: set[tuple[str, int]] = set()  # places where a worker could not start
         self._problem: Exception | None = None
         self._told: set[str] = set()
-        self._again: deque[Task] = deque()
+        self._again: deque[Task] = deque()  # each of which a worker does alone, as it may be what kills it
         self._lost: Counter = Counter()  # how often the worker of a source was killed
 
-    def work(self, first: Task, tasks: Iterator[Task]) -> Iterator[Task]:
+    def work(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Yield the tasks as they end."""
-        self._again.append(first)
         started = recruited = time.monotonic()
         self._recruit()
         left, waiting = True, False
         while True:
             for room in range(_AHEAD):
                 for worker in self._workers:
-                    if worker.ready and len(worker.tasks) == room and left:
+                    if worker.ready and len(worker.tasks) == room and left and not (room and self._suspects(worker)):
                         task = self._again.popleft() if self._again else next(tasks, None)
                         left = task is not None
                         if task is not None:
@@ -234,18 +234,21 @@ class _Crew:
             _log.log(level, "%s", text)
         yield task
 
+    def _suspects(self, worker):
+        """Whether something waits, or is under way in that worker, whose worker was killed before."""
+        return self._again or any(self._lost[str(task.source)] for task in worker.tasks.values())
+
     def _replace(self, worker):
         self._workers.remove(worker)
         self._ray.kill(worker.actor)
-        first, *others = worker.tasks.values()  # of which it has begun the first
-        self._again.extendleft(others)
-        self._lost[str(first.source)] += 1
-        if self._lost[str(first.source)] < _ATTEMPTS:
-            _log.warning("%s: its worker on %s was killed; it is done again", first.source, worker.address)
-            self._again.append(first)
-        else:
-            first.error = SRGANError(f"its worker was killed {_ATTEMPTS} times; does the memory suffice for it?")
-            yield first
+        for task in worker.tasks.values():
+            self._lost[str(task.source)] += 1
+            if self._lost[str(task.source)] < _ATTEMPTS:
+                _log.warning("%s: its worker on %s was killed; it is done again", task.source, worker.address)
+                self._again.append(task)
+            else:
+                task.error = SRGANError(f"its worker was killed {_ATTEMPTS} times; does the memory suffice for it?")
+                yield task
         self._recruit()
 
 

@@ -88,12 +88,17 @@ def make_folder(folder: str) -> None:
             raise SRGANError(f"{folder}: cannot be made a folder ({error.strerror})") from error
 
 
-def upscale_shared_file(task: Task, upscaler: Callable, base: str, log, **options) -> Task:
+def upscale_shared_file(
+    task: Task, upscaler: Callable, base: str, log, **options
+) -> tuple[Task, list[tuple[int, str]]]:
     """`upscale_file` with files at paths or URLs. What has a URL is read from, and written to, a local file.
 
     Args:
         base: the folder that relative paths are relative to.
-        log: its `messages`, pairs of a level and a text, get the names of the task in place of those of local files.
+        log: its `taken()` gives what was logged meanwhile, pairs of a level and a text.
+
+    Returns:
+        The task, and what was logged, with the names of the task in place of those of local files.
     """
     begun = time.perf_counter()
     with ExitStack() as stack:
@@ -113,10 +118,10 @@ def upscale_shared_file(task: Task, upscaler: Callable, base: str, log, **option
         except SRGANError as error:
             local.error = SRGANError(str(error))
     names = {str(local.source): str(task.source), str(local.target): str(task.target)}
-    log.messages = [(level, _renamed(text, names)) for level, text in log.messages]
     if local.error:
         local.error = type(local.error)(_renamed(str(local.error), names))
-    return replace(local, source=task.source, target=task.target, seconds=time.perf_counter() - begun)
+    messages = [(level, _renamed(text, names)) for level, text in log.taken()]
+    return replace(local, source=task.source, target=task.target, seconds=time.perf_counter() - begun), messages
 
 
 def _absolute(path, base):

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from itertools import chain
@@ -151,12 +151,18 @@ def upscale_file(
     max_pixels: int | None = MAX_PIXELS,
     max_strip_pixels: int | None = MAX_STRIP_PIXELS,
     keep_time: bool = False,
+    turn: AbstractContextManager | None = None,
     **options,
 ) -> Task:
-    """Upscale one file: the stages of `upscale_files`, one after another. Where it fails, the task has the error."""
+    """Upscale one file: the stages of `upscale_files`, one after another. Where it fails, the task has the error.
+
+    Args:
+        turn: held while the network computes: a lock, where several threads upscale one file each.
+    """
     task = _read(task, get_upscaler=lambda: upscaler, max_pixels=max_pixels, max_strip_pixels=max_strip_pixels)
     more = {"stream_suffix": ".png", "on_tile": lambda done, total: None, "max_pixels": max_pixels}
-    task = _compute(task, upscaler=upscaler, options=options, **more)
+    with turn or nullcontext():
+        task = _compute(task, upscaler=upscaler, options=options, **more)
     task = _write(task, keep_time=keep_time, **options)
     task.strips = None  # which hold the open input
     return task
