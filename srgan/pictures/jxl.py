@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srgan.pictures.arrays import unpremultiplied
+from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.boxes import boxes
 from srgan.pictures.metadata import Decoded, or_none
+from srgan.pictures.pillow import decode_with_pillow
 from srgan.pictures.profiles import srgb_to_linear
 
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -25,12 +26,18 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     codestream = found.get(b"jxlc") or found.get(b"jxlp", b"")[4:]
     if not codestream.startswith(CODESTREAM):
         raise ValueError("it is cut off")
-    width, height, colour, is_premultiplied, is_animation = _header(_Bits(codestream[2:]))
+    width, height, depth, colour, is_premultiplied, is_animation = _header(_Bits(codestream[2:]))
     refuse_large(width, height)
+    if colour is None:  # a profile, which imagecodecs does not give; a JPEG that was packed losslessly has it, too
+        if b"jbrd" not in found:
+            raise ValueError(
+                "its colour profile is compressed with the pixels, where it cannot be read; convert it to PNG"
+            )
+        return decode_with_pillow(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1), "JPEG", refuse_large)
     pixels = imagecodecs.jpegxl_decode(data, index=0)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError("channels of the type float are not supported")
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        raise ValueError(f"channels of the type {pixels.dtype} are not supported")
+    pixels = full_range(pixels[..., None] if pixels.ndim == 2 else pixels, depth)
     if pixels.ndim != 3 or pixels.shape[2] > 4:
         raise ValueError(f"{pixels.shape[-1]} channels are not supported")
     if is_premultiplied and pixels.shape[2] in (2, 4):
@@ -88,10 +95,11 @@ class _Bits:
 
 
 def _header(bits):
-    """Width, height, the colours as PNG says them, and whether alpha is premultiplied and there are frames."""
+    """Width, height, the bits of a sample, the colours as PNG says them (None: by a profile), and whether alpha is
+    premultiplied and there are frames."""
     width, height = _size(bits)
     if bits.number(1):  # all as usual
-        return width, height, {}, False, False
+        return width, height, 8, {}, False, False
     is_animation = False
     if bits.number(1):
         orientation = bits.number(3)
@@ -105,11 +113,11 @@ def _header(bits):
             bits.one_of(1, 1001, (1, 8), (1, 10))
             bits.one_of(0, (0, 3), (0, 16), (0, 32))
             bits.number(1)
-    _bit_depth(bits)
+    depth = _bit_depth(bits)
     bits.number(1)
     extra = [_extra_channel(bits) for _ in range(bits.one_of(0, 1, (2, 4), (1, 12)))]
     bits.number(1)  # whether it is coded as XYB
-    return width, height, _colours(bits), any(extra), is_animation
+    return width, height, depth, _colours(bits), any(extra), is_animation
 
 
 def _size(bits):
@@ -134,11 +142,11 @@ def _preview(bits):
 
 
 def _bit_depth(bits):
-    if bits.number(1):
-        bits.one_of(32, 16, 24, (1, 6))
+    if bits.number(1):  # floats
+        depth = bits.one_of(32, 16, 24, (1, 6))
         bits.number(4)
-    else:
-        bits.one_of(8, 10, 12, (1, 6))
+        return depth
+    return bits.one_of(8, 10, 12, (1, 6))
 
 
 def _extra_channel(bits):
@@ -162,7 +170,7 @@ def _colours(bits):
         return {}
     has_icc, space = bits.number(1), bits.enum()
     if has_icc:
-        raise ValueError("its colour profile is inside the compressed pixels, from where it cannot be read")
+        return None
     if space == _XYB:
         raise ValueError("its colours are coded as XYB, which is not supported")
     white, primaries = bits.enum(), 1
