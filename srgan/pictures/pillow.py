@@ -45,7 +45,15 @@ def decoded_from_pillow(image, pixels=None):
         "text": text,
     }
     pixels = pillow_pixels(image) if pixels is None else pixels
+    if image.mode == "P":
+        notes += beyond_palette(image, len(image.getpalette("RGB")) // 3)
     return Decoded(pixels, **metadata, palette=_palette(image) if image.mode == "P" else None)
+
+
+def beyond_palette(image: Image.Image, colours: int) -> list[str]:
+    """What to say of pixels that have a number for which the palette has no colour, and which all decoders make black."""
+    count = sum(image.histogram()[colours:256])
+    return [f"{count} pixels have no colour in its palette and are black"] if count else []
 
 
 def _palette(image):

@@ -25,6 +25,15 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 _INDEXED = 3
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGB and alpha
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # its passes
 _UP = 2  # the filter: each value less the one above
 _STRIP = 2**20  # bytes that are compressed at a time
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
@@ -122,8 +131,30 @@ def read_chunks(data: bytes, keep_pixels: bool = True) -> Chunks:
             raise ValueError(f"its chunk {kind.decode('latin-1')!r} is not part of the standard")
     if result is None:
         raise ValueError("it is cut off")
+    if result.colour_type == _INDEXED and (result.palette is None or not len(result.palette)):
+        raise ValueError("it has no palette")
     result.pixels = b"".join([*kept, _chunk(b"IEND", b"")])
     return result
+
+
+def require_all_rows(chunks: Chunks) -> None:
+    """Raise ValueError if there is less data than pixels, which Pillow makes black without a word."""
+    width, height = chunks.width, chunks.height
+    bits = chunks.depth * {0: 1, 2: 3, _INDEXED: 1, 4: 2, 6: 4}[chunks.colour_type]
+    steps = _ADAM7 if chunks.interlace else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in steps]
+    wanted = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
+    stream = isal_zlib.decompressobj()
+    for kind, content, _ in _chunks(chunks.pixels):
+        left = content if kind == b"IDAT" else b""
+        while left and not stream.eof and wanted > 0:
+            try:
+                wanted -= len(stream.decompress(left, _STRIP))
+            except Exception:
+                return  # the decoder has accepted it
+            left = stream.unconsumed_tail
+    if wanted > 0:
+        raise ValueError("rows of pixels are missing")
 
 
 def _chunks(data, unread=()):

@@ -20,8 +20,8 @@ from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture
-from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
-from srgan.pictures.png import read_chunks
+from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
+from srgan.pictures.png import read_chunks, require_all_rows
 from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
 
 _DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
@@ -118,24 +118,29 @@ def from_pillow(image: Image.Image) -> Picture:
 def _decode_png(data, kind, refuse_large):
     chunks = read_chunks(data)
     refuse_large(chunks.width, chunks.height)
-    palette = None
+    palette, notes = None, []
     if chunks.depth == 16:
         pixels = _png_of_16_bits(chunks)
     else:
         with Image.open(io.BytesIO(chunks.pixels), formats=["PNG"]) as image:
             image.load()
-            if chunks.palette is not None and chunks.colour_type == 3:
+            if chunks.colour_type == 3:
                 pixels, palette = _from_palette(np.asarray(image), chunks)
+                notes = beyond_palette(image, len(chunks.palette))
             else:
                 pixels = pillow_pixels(image)
+        require_all_rows(chunks)
     if chunks.colour_type in (0, 2) and chunks.transparency:
         samples = np.frombuffer(chunks.transparency[: len(chunks.transparency) // 2 * 2], ">u2").astype(np.uint32)
+        samples &= 2**chunks.depth - 1
         white = np.iinfo(pixels.dtype).max
         key = samples * white // (2**chunks.depth - 1)
         if len(key) == pixels.shape[2]:
             alpha = np.where((pixels == key).all(axis=2, keepdims=True), 0, white).astype(pixels.dtype)
             pixels = np.concatenate([pixels, alpha], axis=2)
-    return chunks.decoded(pixels, palette)
+    decoded = chunks.decoded(pixels, palette)
+    decoded.notes += notes
+    return decoded
 
 
 def _png_of_16_bits(chunks):
