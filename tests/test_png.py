@@ -73,6 +73,15 @@ def test_more_data_than_pixels_and_what_follows_it_do_no_harm():
     np.testing.assert_array_equal(read_picture(again).pixels, pixels)
 
 
+@pytest.mark.parametrize("level", [1, 6, 9])
+@pytest.mark.parametrize("size", [(1024, 1024, 3), (700, 1500), (1, 1_200_000)])
+def test_no_row_of_what_compresses_well_is_missing(size, level):
+    pixels = np.zeros(size, np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=level)
+    assert not read_picture(file.getvalue()).pixels.any()
+
+
 @pytest.mark.parametrize("depth", [2, 8])
 def test_of_a_transparent_colour_only_the_bits_of_a_sample_count(depth):
     values = np.random.default_rng(0).integers(0, 2**depth, (9, 9, 1))

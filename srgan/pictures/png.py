@@ -144,17 +144,26 @@ def require_all_rows(chunks: Chunks) -> None:
     steps = _ADAM7 if chunks.interlace else ((0, 0, 1, 1),)
     sizes = [(-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in steps]
     wanted = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
+    try:
+        for size in _inflated_sizes(chunks.pixels):
+            wanted -= size
+            if wanted <= 0:
+                return
+    except Exception:
+        return  # Pillow, which has the last word about damaged data, has taken it
+    raise ValueError("rows of pixels are missing")
+
+
+def _inflated_sizes(data):
+    """Yield how many bytes the parts of a PNG file's pixels are, decompressed."""
     stream = isal_zlib.decompressobj()
-    for kind, content, _ in _chunks(chunks.pixels):
-        left = content if kind == b"IDAT" else b""
-        while left and not stream.eof and wanted > 0:
-            try:
-                wanted -= len(stream.decompress(left, _STRIP))
-            except Exception:
-                return  # the decoder has accepted it
-            left = stream.unconsumed_tail
-    if wanted > 0:
-        raise ValueError("rows of pixels are missing")
+    for kind, content, _ in _chunks(data):
+        while kind == b"IDAT" and not stream.eof:
+            size = len(stream.decompress(content, _STRIP))
+            yield size
+            content = stream.unconsumed_tail
+            if not content and size < _STRIP:
+                break
 
 
 def _chunks(data, unread=()):
