@@ -84,6 +84,8 @@ _BEGINNINGS = {
     b"\xff\n": "JPEG XL",
     b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
 }
+# Bits a pixel of a TGA by its kind, to which runs of pixels add 8, and whether it has a colour map.
+_TGA_BITS = {(1, 1): (8, 16), (2, 0): (15, 16, 24, 32), (2, 1): (15, 16, 24, 32), (3, 0): (8, 16), (3, 1): (8, 16)}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
@@ -106,8 +108,8 @@ def content_format(data: bytes) -> str:
             return "HEIF"
     if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
         return "PPM"
-    # TGA has no signature. Its colour map's kind, its own kind and its bits a pixel have to be possible.
-    if len(data) > 18 and data[1] in (0, 1) and data[2] in (1, 2, 3, 9, 10, 11) and data[16] in (8, 15, 16, 24, 32):
+    # TGA has no signature. Whether it has a colour map, its kind and its bits a pixel have to be possible.
+    if len(data) > 18 and data[16] in _TGA_BITS.get((data[2] & ~8, data[1]), ()):
         return "TGA"
     raise ValueError("of no known format")
 

@@ -62,7 +62,7 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     """PNM with values above 255; the others are Pillow's."""
     magic, start = data[:2], 2
     numbers: list[int] = []
-    while magic in (b"P2", b"P3", b"P5", b"P6") and len(numbers) < 3:
+    while len(numbers) < (2 if magic in (b"P1", b"P4") else 3):
         place = start
         while data[place : place + 1].isspace() or data[place : place + 1] == b"#":
             place = data.find(b"\n", place) if data[place : place + 1] == b"#" else place + 1
@@ -74,12 +74,17 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         if start == place:
             raise ValueError("its header is damaged")
         numbers.append(int(data[place:start]))
-    if len(numbers) < 3 or numbers[2] < 256:
-        return decode_with_pillow(data, kind, refuse_large)
-    width, height, top = numbers
-    refuse_large(width, height)
+    width, height, top = (*numbers, 1)[:3]
     channels = 3 if magic in (b"P3", b"P6") else 1
     count = width * height * channels
+    size = height * -(-width // 8) if magic == b"P4" else count * (1 if top < 256 else 2)
+    is_several = magic in (b"P4", b"P5", b"P6") and data[start + 1 + size :].startswith(magic)
+    notes = ["the first of the pictures in it is taken"] if is_several else []
+    if top < 256:
+        decoded = decode_with_pillow(data, kind, refuse_large)
+        decoded.notes += notes
+        return decoded
+    refuse_large(width, height)
     if magic in (b"P5", b"P6"):
         values = np.frombuffer(data[start + 1 : start + 1 + 2 * count], ">u2")
     else:
@@ -87,7 +92,7 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     if len(values) < count or top > 65535 or values.max(initial=0) > top:
         raise ValueError("it is cut off or its values are too large")
     values = (values.astype(np.uint32) * 65535 + top // 2) // top
-    return Decoded(values.astype(np.uint16).reshape(height, width, channels))
+    return Decoded(values.astype(np.uint16).reshape(height, width, channels), notes=notes)
 
 
 def _with_channels(pixels):

@@ -1,13 +1,11 @@
 """What Pillow decodes: the usual formats, of 8 bits."""
 
 import io
-import struct
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from srgan.pictures.arrays import unpremultiplied
 from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, segments, whole_xmp
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.png import comment_chunk
@@ -96,11 +94,6 @@ def decode_with_pillow(data, kind, refuse_large):
         decoded.xmp = whole_xmp(data, decoded.xmp)
     if kind == "GIF" and (start := data.find(_GIF_XMP)) >= 0:
         decoded.xmp = data[start + len(_GIF_XMP) :].partition(b"\1\xff\xfe\xfd")[0]
-    if kind == "BMP" and data[70:74] == b"DEBM":  # a profile, in Windows' header of version 5
-        start, length = struct.unpack("<2I", data[126:134])
-        decoded.icc = data[14 + start : 14 + start + length]
-    if kind == "TGA":
-        decoded.pixels = _with_tga_alpha(decoded.pixels, data)
     if frame and frame != (0, 0, *image.size):
         decoded.pixels, decoded.palette = _within(decoded.pixels, frame), None
     return decoded
@@ -117,28 +110,6 @@ def _within(pixels, box):
         pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2)
     pixels[outside] = 0
     return pixels
-
-
-def _with_tga_alpha(pixels, data):
-    """A TGA file's pixels with the alpha that it declares."""
-    if pixels.shape[2] in (1, 3):
-        return pixels
-    colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    attributes = _tga_attributes(data)
-    if attributes in (0, 1, 2):
-        return colour
-    if data[16] == 16 and data[2] in (2, 10):  # which Pillow inverts
-        alpha = 255 - alpha
-    return np.concatenate([unpremultiplied(colour, alpha) if attributes == 4 else colour, alpha], axis=2)
-
-
-def _tga_attributes(data):
-    """What a TGA file's attribute bits are: 0 to 2 no alpha, 3 alpha, 4 alpha that the colours are multiplied by."""
-    if not data[17] & 15:
-        return 0
-    if data[-18:].startswith(b"TRUEVISION-XFILE.") and (place := struct.unpack("<I", data[-26:-22])[0]):
-        return next(iter(data[place + 494 : place + 495]), 3)
-    return 3
 
 
 def pillow_pixels(image: Image.Image) -> np.ndarray:

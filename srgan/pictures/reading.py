@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
+from srgan.pictures.bmp import decode_bmp
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
@@ -23,6 +24,7 @@ from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks, require_all_rows
 from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
+from srgan.pictures.textures import decode_dds, decode_tga
 
 _DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
 # As Ultra HDR, ISO 21496-1 and Apple announce gain maps in JPEG, and the last three in HEIC, AVIF and JPEG XL.
@@ -62,6 +64,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         refuse_raw(name)
         kind = content_format(data)
         decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
+        decode |= {"BMP": decode_bmp, "TGA": decode_tga, "DDS": decode_dds}
         decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
         decoded = decode.get(kind, decode_with_pillow)(data, kind, refuse_large)
         if any(mark in data for mark in GAIN_MAPS):

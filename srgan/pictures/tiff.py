@@ -226,7 +226,13 @@ def _check(page):
     if is_packed or bits not in {_YCBCR: (8,), _CIELAB: (8, 16), _ICCLAB: (8, 16)}.get(kind, (bits,)):
         raise ValueError(f"{_kind_name(page)} of {bits} bits is not supported")
     compression = _value(page.compression)
-    if compression in _JPEG and bits not in (8, 12) or compression == _LOSSY_DNG and (bits != 8 or kind == _YCBCR):
+    is_lab = kind in (_CIELAB, _ICCLAB)  # which tifffile would convert like YCbCr
+    if (
+        compression in _JPEG
+        and (bits not in (8, 12) or is_lab)
+        or compression == _LOSSY_DNG
+        and (bits != 8 or kind == _YCBCR)
+    ):
         raise ValueError(f"{_kind_name(page)} of {bits} bits, compressed as JPEG, is not supported")
 
 
