@@ -92,12 +92,15 @@ class Server:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with a quick model."""
+    """A folder with a quick model, and one that has sisters."""
     from srgan.upscale.engines.loading import load_engine
 
     folder = tmp_path_factory.mktemp("models")
     make_model(folder / "quick.keras", skip="bilinear")
     load_engine(folder / "quick.keras")
+    for seed, sister in enumerate(("", "-pixel", "-denoise0", "-denoise1")):
+        make_model(folder / f"mine{sister}.keras", seed=seed)
+    load_engine(folder / "mine.keras", strength=0.9, denoise=0.0)
     return folder
 
 
@@ -165,7 +168,7 @@ class Page:
         field = self.driver.find_element(By.CSS_SELECTOR, f"[aria-label='{label}']")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
         field.click()
-        options = f"//div[contains(@class, 'q-item')][.//*[starts-with(text(), '{text}')]]"
+        options = f"//div[contains(@class, 'q-item')][.//*[contains(text(), '{text}')]]"
         self.wait(lambda: self.driver.find_elements(By.XPATH, options))[0].click()
         self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".q-menu"))
 
@@ -258,10 +261,10 @@ def test_the_slider_shows_both_and_the_true_pixels_at_1_to_1(page, tmp_path):
 
 
 def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_path):
-    page.choose("Model", "quick")
+    page.choose("Kind of picture (model)", "quick")
     page.choose("How much larger", "x2")
-    page.choose("Format", "WebP")
-    quality = page.find("[aria-label='Quality']")
+    page.choose("File format", "WebP")
+    quality = page.find("[aria-label='Quality of JPEGs']")
     quality.send_keys(Keys.CONTROL, "a")
     quality.send_keys("60", Keys.TAB)
     time.sleep(0.3)
@@ -280,8 +283,25 @@ def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_
     assert page.address("deep.png") and "16 are rounded" in page.state("deep.png")
 
 
+def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, server, models, tmp_path):
+    page.choose("Kind of picture (model)", "quick,")
+    detail, noise = (page.find(f"[aria-label='{label}']") for label in ("Invented detail", "Noise removed"))
+    assert not noise.is_displayed() and not detail.is_enabled()
+    assert page.find(".slider .soft").text == "This model has no less of it."
+    page.choose("Kind of picture (model)", "mine,")
+    page.wait(noise.is_displayed)
+    detail.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    noise.send_keys(Keys.HOME)
+    time.sleep(0.3)
+    source = save(tmp_path / "view.png")
+    page.send(source)
+    page.wait_until("view.png", "→")
+    by_command(source, tmp_path / "large.png", "--model", models / "mine.keras", "--strength", 0.9, "--denoise", 0)
+    assert server.answer(page.address("view.png"))[1] == (tmp_path / "large.png").read_bytes()
+
+
 def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, server, models, tmp_path):
-    page.choose("Model", "quick")
+    page.choose("Kind of picture (model)", "quick")
     folder = tmp_path / "holiday"
     (folder / "inner").mkdir(parents=True)
     sources = [save(folder / f"{number}.png", photograph(32, 40, left=160 + number)) for number in range(4)]
@@ -350,10 +370,10 @@ def test_without_nicegui_it_says_what_to_install():
 
 
 def test_cancel_stops_a_job_within_two_seconds_and_the_next_one_works(page, server, tmp_path):
-    page.choose("Model", "srresnet")
+    page.choose("Kind of picture (model)", "srresnet")
     page.send(save(tmp_path / "large.png", np.tile(photograph(), (12, 9, 1))))
     page.wait_until("large.png", "working")
-    page.choose("Model", "quick")
+    page.choose("Kind of picture (model)", "quick")
     page.send(save(tmp_path / "next.png"))
     time.sleep(1)
     begun = time.monotonic()
@@ -375,7 +395,7 @@ def test_a_clip_is_done_as_the_command_does_it_and_plays(page, server, models, t
 
     source = tmp_path / "clip.mp4"
     make_video(source, scene(30))
-    page.choose("Model", "quick")
+    page.choose("Kind of picture (model)", "quick")
     page.send(source)
     page.wait_until("clip.mp4", "done", 40)
     _, large = server.answer(page.address("clip.mp4"))
@@ -459,7 +479,7 @@ def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path, number, 
     make_model(tmp_path / "models" / "new.keras", seed=number)  # which is converted first, for seconds
     server = Server(tmp_path, "--models", tmp_path / "models")
     page = Page(browser, server)
-    page.choose("Model", "new")
+    page.choose("Kind of picture (model)", "new")
     page.send(save(tmp_path / "view.png"))
     page.wait(lambda: "engines.conversion" in children(server.process.pid))
     (folder,) = server.temporary.iterdir()  # with what the conversion writes
@@ -487,13 +507,13 @@ def test_the_page_works_by_keyboard(page, tmp_path):
         page.wait_until(name, "→")
         page.wait(lambda name=name: name in page.find("iframe.viewer").get_attribute("title"))
     reached = []
-    for _ in range(40):
+    for _ in range(60):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
         focused = page.driver.switch_to.active_element
-        reached.append(focused.get_attribute("aria-label") or focused.text)
+        reached.append(focused.get_attribute("aria-label") or focused.get_attribute("title") or focused.text)
         if reached[-1] == "Compare one.png":
             break
-    assert {"Choose files", "Choose a folder", "Model", "Format", "Strength", "Compare one.png"} <= set(reached)
+    assert {"Choose files", "Choose a folder", "Before and after of two.png", "Compare one.png"} <= set(reached)
     page.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.wait(lambda: "one.png" in page.find("iframe.viewer").get_attribute("title"))
     loaded = "return document.querySelector('iframe.viewer').contentWindow.document.readyState === 'complete'"
@@ -502,12 +522,18 @@ def test_the_page_works_by_keyboard(page, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["phone", "desktop"])
-def test_nothing_is_wider_than_the_screen(page, size, tmp_path):
-    set_screen(page.driver, size)
+def test_the_result_comes_first_and_nothing_is_wider_than_the_screen(page, size, tmp_path):
+    set_screen(page.driver, size, "dark")
     page.send(save(tmp_path / f"{'a long name of a picture ' * 4}.png"))
     page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
-    widths = "return [document.documentElement.scrollWidth, innerWidth]"
-    assert page.driver.execute_script(widths)[0] <= page.driver.execute_script(widths)[1]
+    assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    box = page.find("iframe.viewer").rect
+    assert 0 < box["y"] < 300 and box["y"] + box["height"] / 2 < page.driver.execute_script("return innerHeight")
+    beside = "x" if size == "desktop" else "y"
+    assert (
+        box[beside] < page.find(".jobs").rect[beside] and page.find(".jobs").rect["y"] < page.find(".options").rect["y"]
+    )
+    assert page.driver.execute_script("return getComputedStyle(document.documentElement).colorScheme") == "light dark"
 
 
 def test_another_address_comes_with_warnings_and_asks_for_the_password(tmp_path):
@@ -555,7 +581,7 @@ def test_a_full_disk_is_one_line_and_the_next_picture_works(browser, tmp_path, m
     server = Server(tmp_path, "--models", models, before=["unshare", "-rm", "sh", "-c", small.replace("&& exec", '&& mkdir "$TMPDIR" && exec'), "sh"])  # fmt: skip
     try:
         page = Page(browser, server)
-        page.choose("Model", "quick")
+        page.choose("Kind of picture (model)", "quick")
         noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
         page.send(save(tmp_path.with_suffix(".png"), noise))
         page.wait(lambda: "No space left" in page.find("#said").text)
@@ -569,10 +595,23 @@ def test_a_full_disk_is_one_line_and_the_next_picture_works(browser, tmp_path, m
 
 
 @pytest.mark.skipif(not (may_unshare("-rn") and shutil.which("ip")), reason="no network of one's own is allowed here")
-@pytest.mark.skipif("SRGAN_LOOPBACK_ONLY" in os.environ, reason="this is that network")
-def test_it_works_where_there_is_no_network_but_loopback():
-    tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__, "-k", "dropped"]
-    alone = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *tests]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    run = subprocess.run(alone, capture_output=True, text=True, env={**environment, "SRGAN_LOOPBACK_ONLY": "1"})
-    assert run.returncode == 0 and "1 passed" in run.stdout, run.stdout[-2000:] + run.stderr[-2000:]
+def test_it_works_where_there_is_no_network_but_loopback(tmp_path):
+    code = "import pathlib, sys, test_web; test_web.drop_a_picture(pathlib.Path(sys.argv[1]))"
+    alone = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, "-c", code, tmp_path]
+    run = subprocess.run(alone, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert run.returncode == 0 and run.stdout == "64 × 48 → 256 × 192 pixels\n", run.stderr[-2000:]
+
+
+def drop_a_picture(folder):
+    """A server, a browser and a picture of their own, in a process that may have no network; print what became of it."""
+    server, browser = Server(folder), start_chromium()
+    try:
+        page = Page(browser, server)
+        page.drop(save(folder / "view.png"))
+        page.wait_until("view.png", "→")
+        page.wait(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
+        print(page.state("view.png"))
+        assert_local(browser, server.url)
+    finally:
+        browser.quit()
+        server.stop()

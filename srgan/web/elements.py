@@ -12,7 +12,7 @@ from srgan.web.jobs import PICTURE_DEFAULTS, Job, Jobs
 
 _HERE = Path(__file__).parent
 _FORMATS = {
-    None: "as the file",
+    None: "the same",
     ".jpg": "JPEG",
     ".png": "PNG",
     ".webp": "WebP",
@@ -20,11 +20,13 @@ _FORMATS = {
     ".avif": "AVIF",
     ".jxl": "JPEG XL",
 }
-_SCALES = {None: "as the model, x4", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
+_SCALES = {None: "x4 (usual)", 2: "x2", 3: "x3", 8: "x8"}
 _STATES = {"arriving": "arriving", "waiting": "waiting", "working": "working", "done": "done", "cancelled": "cancelled"}
 
 
-def show_page(jobs: Jobs, options: dict, tab: str, models: dict[str, str]) -> None:
+def show_page(
+    jobs: Jobs, options: dict, tab: str, models: dict[str, str], adjustable: Callable[[str], set[str]]
+) -> None:
     """Build the page of one tab.
 
     Args:
@@ -32,23 +34,20 @@ def show_page(jobs: Jobs, options: dict, tab: str, models: dict[str, str]) -> No
         options: of this tab, changed by what is chosen; jobs begin with them.
         tab: names the options in the addresses of uploads.
         models: a line on each model, by name.
+        adjustable: which of "strength" and "denoise" a model has, by its name.
     """
     ui.add_css(_HERE / "page.css")
     options |= {**PICTURE_DEFAULTS, "model": next(iter(models), None)}
     ui.html("<h1>Make pictures larger</h1>", sanitize=False)
     kinds = sorted(pictures.READABLE | clips.READABLE)
     ui.html(_drop_zone(tab, kinds), sanitize=False).classes("w-full")
-    with ui.element("div").classes("options"):
-        _choice(models, "Model", options, "model")
-        _choice(_SCALES, "How much larger", options, "scale")
-        _choice(_FORMATS, "Format", options, "format")
-        ui.number("Quality", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined").tooltip(
-            "Of JPEG, WebP and AVIF"
-        )
-        ui.number("Strength", min=0, max=1, step=0.1).bind_value(options, "strength").props("outlined").tooltip(
-            "Below 1, less invented detail: for models that have a pixel-trained sister"
-        )
-    _show_jobs(jobs)
+    with ui.element("div").classes("work"):
+        viewer = ui.element("div").classes("shown")
+        with ui.element("div").classes("side"):
+            _show_jobs(jobs, viewer)
+            ui.html("<h2>For the next files</h2>", sanitize=False).classes("next")
+            with ui.element("div").classes("options"):
+                _show_options(options, models, adjustable)
     ui.add_body_html(
         f"<script>addEventListener('load', () => {{ {(_HERE / 'drop.js').read_text(encoding='utf-8')} }})</script>"
     )
@@ -63,29 +62,72 @@ def _drop_zone(tab, kinds):
 <p id="said" role="status"></p></div>"""
 
 
+def _show_options(options, models, adjustable):
+    model = _choice(models, "Kind of picture (model)", options, "model")
+    _choice(_SCALES, "How much larger", options, "scale")
+    _choice(_FORMATS, "File format", options, "format")
+    quality = (
+        ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined")
+    )
+    quality.tooltip("1 to 100, of WebP and AVIF, too. Less makes smaller files.")
+    strength, cannot = _slider("Invented detail", options, "strength", 1.0)
+    with cannot:
+        ui.label("This model has no less of it.")
+    denoise, _ = _slider("Noise removed", options, "denoise", 0.5)
+
+    def adjust(name):
+        able = adjustable(name)
+        strength.props["disabled"] = "strength" not in able
+        cannot.set_visibility("strength" not in able)
+        denoise.parent_slot.parent.set_visibility("denoise" in able)
+
+    adjust(options["model"])
+    model.on_value_change(lambda event: adjust(event.value))
+
+
 def _choice(choices, label, options, key):
-    ui.select(choices, label=label).bind_value(options, key).props("outlined options-dense")
+    return ui.select(choices, label=label).bind_value(options, key).props("outlined options-dense")
 
 
-def _show_jobs(jobs: Jobs) -> None:
+def _slider(label, options, key, usual):
+    """A slider from less to more that begins at `usual`, and the line below it."""
+
+    def take(event):
+        slider.props["value"] = event.args
+        options[key] = float(event.args)
+
+    with ui.element("div").classes("slider"):
+        ui.label(label)
+        slider = ui.element("input").props(f'type=range min=0 max=1 step=0.05 value={usual} aria-label="{label}"')
+        slider.on("change", take, js_handler="(event) => emit(event.target.value)")
+        with ui.element("div").classes("ends"):
+            ui.label("less")
+            ui.label("more")
+        note = ui.element("div").classes("soft")
+    return slider, note
+
+
+def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
     shown: dict[str, str | None] = {"key": None}
     unfinished: set[str] = set()
     rows: dict[str, Callable[[], None]] = {}
     elements: dict[str, ui.element] = {}
 
-    def show(job: Job | None):
+    def show(job: Job | None, asked: bool = False):
         shown["key"] = job.key if job else None
         viewer.clear()
+        viewer.set_visibility(job is not None)
         if job:
             with viewer:
                 _viewer(job)
+        if asked:
+            viewer.run_method("scrollIntoView", {"block": "nearest"})
 
     with ui.element("div").classes("heading") as heading:
         ui.html("<h2>Results</h2>", sanitize=False)
         with ui.element("a").props('href="all.zip" download') as archive:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
-    viewer = ui.element("div").classes("w-full")
 
     def update():
         present = {job.key: job for job in jobs.all()}
@@ -114,22 +156,31 @@ def _show_jobs(jobs: Jobs) -> None:
         elif shown["key"] and shown["key"] not in present:
             show(None)
 
+    show(None)
     update()
     ui.timer(0.25, update)
 
 
 def _viewer(job: Job) -> None:
     place = f"jobs/{job.key}"
+    with ui.element("div").classes("heading"):
+        ui.label(job.name).classes("name")
+        _download(job)
     if job.is_clip:
         ui.element("video").props(f'controls autoplay muted playsinline src="{place}/after"').classes("viewer")
     elif job.result["before"] and job.result["after"]:
         frame = ui.element("iframe").classes("viewer")
         frame.props["src"], frame.props["title"] = f"{place}/view", f"Before and after of {job.name}"
     else:
-        ui.label(f"{job.name}: a browser cannot show it; download it")
+        ui.label("A browser cannot show it; download it.")
 
 
-def _row(jobs: Jobs, job: Job, show: Callable[[Job | None], None]) -> tuple[ui.element, Callable[[], None]]:
+def _download(job):
+    with ui.element("a").props(f'href="jobs/{job.key}/download" download'):
+        ui.label("Download")
+
+
+def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[], None]]:
     """The row of a job, and what brings it up to date."""
     last: list = [None]
     with ui.element("div").classes("job").props("role=group") as row:
@@ -161,9 +212,8 @@ def _row(jobs: Jobs, job: Job, show: Callable[[Job | None], None]) -> tuple[ui.e
 
 def _buttons(jobs, job, show):
     if job.state == "done":
-        with ui.element("a").props(f'href="jobs/{job.key}/download" download'):
-            ui.label("Download")
-        _button("Play" if job.is_clip else "Compare", job, lambda: show(job))
+        _download(job)
+        _button("Play" if job.is_clip else "Compare", job, lambda: show(job, asked=True))
     if job.ended:
         _button("Remove", job, lambda: jobs.remove(job))
     else:

@@ -17,12 +17,20 @@ from typing import Any
 from srgan import pictures
 from srgan.clips import formats as clips
 from srgan.errors import SRGANError, UsageError, printable
+from srgan.models import denoise_ends, pixel_trained
 
 MAX_JOBS = 500  # kept at once, finished ones included
 MAX_BYTES = 4 * 2**30  # of one upload
 _PATIENCE = 1.0  # seconds that a cancelled process may take to end by itself
 
-PICTURE_DEFAULTS = {"model": None, "scale": None, "strength": 1.0, "format": None, "quality": 95}
+PICTURE_DEFAULTS = {
+    "model": None,
+    "scale": None,
+    "strength": 1.0,
+    "denoise": None,
+    "format": None,
+    "quality": 95,
+}
 
 
 @dataclass
@@ -32,7 +40,7 @@ class Job:
     Attributes:
         key: names the job in addresses; cannot be guessed.
         name: of the file, without folders.
-        options: model, scale, strength, format and quality.
+        options: model, scale, strength, denoise, format and quality.
         folder: private to the job; the file lies in it under its name, the result in its folder `large`.
         is_clip: whether it is a video file.
         state: "arriving", "waiting", "working", "done", "failed" or "cancelled".
@@ -231,23 +239,35 @@ def _safe_name(name):
     return f"{stem or 'picture'}{suffix[:10]}"
 
 
+def adjustable(model: Path) -> set[str]:
+    """Which of "strength" and "denoise" the model at that path has: the others' files have to lie beside it."""
+    found = {"denoise"} if denoise_ends(model) else set()
+    with contextlib.suppress(UsageError):
+        pixel_trained(model)
+        found.add("strength")
+    return found
+
+
 def check(options: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, Any]:
-    """The options of a job as they came from the page, checked.
+    """The options of a job as they came from the page, checked. What the model does not have is as by default.
 
     Raises:
         SRGANError: one of them is out of range.
     """
-    scale, strength, quality = options.get("scale"), options.get("strength"), options.get("quality")
-    form = options.get("format")
     if options.get("model") not in models:
-        raise SRGANError("the model is not there any more; reload the page")
+        raise SRGANError("the model is not there any more; choose another")
+    model = models[options["model"]]
+    checked = {key: options.get(key, default) for key, default in PICTURE_DEFAULTS.items()}
+    checked |= {key: PICTURE_DEFAULTS[key] for key in {"strength", "denoise"} - adjustable(model)}
+    scale, strength, denoise, quality = (checked[key] for key in ("scale", "strength", "denoise", "quality"))
     if scale is not None and not 0 < scale <= 32:
         raise SRGANError("the scale has to be above 0 and at most 32")
     if strength is None or not 0 <= strength <= 1:
         raise SRGANError("the strength has to be from 0 to 1")
+    if denoise is not None and not 0 <= denoise <= 1:
+        raise SRGANError("the noise removed has to be from 0 to 1")
     if quality is None or not 1 <= quality <= 100:
         raise SRGANError("the quality has to be from 1 to 100")
-    if form is not None and form not in pictures.WRITABLE:
+    if checked["format"] is not None and checked["format"] not in pictures.WRITABLE:
         raise SRGANError("the format is none that is written")
-    model = str(models[options["model"]])
-    return {"model": model, "scale": scale, "strength": strength, "format": form, "quality": int(quality)}
+    return checked | {"model": str(model), "quality": int(quality)}

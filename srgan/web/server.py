@@ -43,7 +43,7 @@ def serve(folder: Path, host: str, port: int, *, password: str | None = None, br
         tab = secrets.token_urlsafe(12)
         tabs[tab] = {}
         ui.context.client.on_delete(lambda: tabs.pop(tab, None))
-        show_page(jobs, tabs[tab], tab, about_models())
+        show_page(jobs, tabs[tab], tab, about_models(), _adjustable)
 
     ui.run(
         host=host, port=port, title="srgan: make pictures larger", show=browser, reload=False, dark=None,
@@ -59,8 +59,13 @@ def find_models() -> dict[str, Path]:
 
 def about_models() -> dict[str, str]:
     """A line on each model that the page offers, by name."""
-    about = {name: f"{name}: {SHIPPED[name]}" for name in shipped_models()}
-    return about | {name: f"{name}: your own" for name in own_models() if name not in about}
+    about = {name: f"{SHIPPED[name][0].upper()}{SHIPPED[name][1:]} ({name})" for name in shipped_models()}
+    return about | {name: f"{name}, your own" for name in own_models() if name not in about}
+
+
+def _adjustable(name):
+    model = find_models().get(name)
+    return rules.adjustable(model) if model else set()
 
 
 def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:

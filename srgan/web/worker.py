@@ -68,7 +68,8 @@ def _work(job, answer):
     upscalers = []
 
     def make_upscaler():
-        upscalers.append(Upscaler(job["model"], scale=job["scale"], strength=job["strength"]))
+        chosen = {key: job[key] for key in ("model", "scale", "strength", "denoise")}
+        upscalers.append(Upscaler(**chosen))
         return upscalers[0]
 
     failures, sizes = [], []
