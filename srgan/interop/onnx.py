@@ -13,6 +13,7 @@ import numpy as np
 
 from srgan.errors import SRGANError
 from srgan.interop.architectures import DEFAULTS, Options, refuse_unasked
+from srgan.interop.probing import measured_overlap, probe
 from srgan.interop.tensors import Unreadable
 from srgan.runtime import load_openvino
 
@@ -21,7 +22,6 @@ _MULTIPLES = (
     *((67, 1), (74, 2), (69, 3), (68, 4), (65, 5), (66, 6), (77, 7), (88, 8), (90, 10), (60, 12), (70, 14), (80, 16)),
     *((72, 24), (160, 32), (144, 48), (128, 64)),
 )
-_OVERLAPS = (8, 16, 32, 48, 64, 80, 96)
 _MOST_SCALE = 16
 _RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
 
@@ -122,12 +122,15 @@ def _measured(core, model, options):
     sides = (height, width) if height else (-(-128 // multiple) * multiple,) * 2
     if not top:
         other = _wrapped(model, channels_last, channels, (height, width), 255)
-        if _keeps_the_mean_better(core.compile_model(other, "CPU"), run, _picture(*sides, channels)):
+        if _keeps_the_mean_better(core.compile_model(other, "CPU"), run, probe(*sides, channels)):
             assumed = (
                 "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
             )
             wrapped, run = other, core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    overlap = min(16, height // 4, width // 4) if height else _overlap_of(run, channels, scale, multiple)
+    if height:
+        overlap = min(16, height // 4, width // 4)
+    else:
+        overlap = measured_overlap(lambda picture: run(picture)[0], channels, scale, multiple)
     values = _largest_output(wrapped, channels, sides)
     return wrapped, Measured(scale, channels, multiple, overlap, height, width, values, assumed)
 
@@ -159,16 +162,6 @@ def _wrapped(model, channels_last, channels, sides, top):
     return whole
 
 
-def _picture(height, width, channels):
-    """A picture with the spectrum of photographs, in [0, 1]."""
-    random = np.random.default_rng(0)
-    spectrum = np.fft.rfft2(random.standard_normal((height, width)))
-    distance = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    picture = np.fft.irfft2(spectrum / np.maximum(distance, 1 / max(height, width)), (height, width))
-    picture = (picture - picture.min()) / (picture.max() - picture.min())
-    return np.repeat(picture[None, :, :, None], channels, 3).astype(np.float32)
-
-
 def _declared_range(model):
     """The largest value of a picture that the file's metadata tells, by the name that ONNX has for it; 0: none."""
     place = ["framework", "Image.NominalPixelRange"]
@@ -193,26 +186,13 @@ def _scale_of(run, channels, sides):
     candidates = [(sides, 1)] if sides[0] else [((side, side), multiple) for side, multiple in _MULTIPLES]
     for (height, width), multiple in candidates:
         with contextlib.suppress(RuntimeError):
-            _, new_height, new_width, new_channels = run(_picture(height, width, channels))[0].shape
+            _, new_height, new_width, new_channels = run(probe(height, width, channels))[0].shape
             scale = new_height // height
             if (new_height, new_width) == (scale * height, scale * width) and 1 <= scale <= _MOST_SCALE:
                 if new_channels != channels:
                     raise Unreadable(f"it makes {new_channels} channels of {channels}")
                 return scale, multiple
     raise Unreadable("it makes no picture that is a whole number of times as large as what it is given")
-
-
-def _overlap_of(run, channels, scale, multiple):
-    """Input pixels that a tile must see beyond its own for at most a level's difference on a picture, with a reserve."""
-    height, core = -(-64 // multiple) * multiple, -(-96 // multiple) * multiple
-    picture = _picture(height, -(-(core + 128) // multiple) * multiple, channels)
-    whole = run(picture)[0][:, :, : core * scale]
-    for overlap in _OVERLAPS:
-        seen = -(-(core + overlap) // multiple) * multiple
-        part = run(picture[:, :, :seen])[0][:, :, : core * scale]
-        if np.abs(np.clip(part, 0, 1) - np.clip(whole, 0, 1)).max() <= 0.5 / 255:
-            return overlap + 4
-    return _OVERLAPS[-1]
 
 
 def _largest_output(model, channels, sides):

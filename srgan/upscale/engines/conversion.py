@@ -17,6 +17,7 @@ from srgan.files import temporary_folder
 from srgan.interop import spandrel
 from srgan.interop.architectures import DEFAULTS, Options
 from srgan.interop.onnx import is_onnx, read_onnx
+from srgan.interop.probing import measured_overlap
 from srgan.interop.recognition import AlteredNetwork, UnknownNetwork
 from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
@@ -75,12 +76,28 @@ def _convert(path, options=DEFAULTS):
                 raise (unknown if isinstance(unknown, AlteredNetwork) else error) from error
         else:
             model, description = keras_to_openvino.from_keras(generator), describe(generator)
+            description = _with_measured_overlap(description, model)
             assumed = getattr(generator, "assumed", "")
     for key, value in description_to_info(description).items():
         model.set_rt_info(value, ["srgan", key])
     if assumed:
         model.set_rt_info(assumed, ["srgan", "assumed"])
     return model
+
+
+def _with_measured_overlap(description, model):
+    """The description with the overlap of tiles that the model's weights need, where its receptive field is small enough to tell.
+
+    Of deep networks, what one picture needs says too little, so that they keep the most that was measured of their kind.
+    """
+    field, inputs = description.receptive_field, model.inputs
+    if field is None or field > 50 or len(inputs) > 1 or len(inputs[0].partial_shape) != 4:
+        return description
+    run = load_openvino().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    overlap = measured_overlap(
+        lambda picture: run(picture)[0], description.channels, description.scale, description.multiple, field
+    )
+    return description._replace(overlap=overlap)
 
 
 def _of_graph(model, measured):

@@ -29,7 +29,7 @@ _PRECISIONS = {
     "float16": ("FP16", "f16"),
 }  # a capability; a hint
 _NPU_TILE = 128  # input pixels a side; an NPU takes one size only
-_CACHE_FORMAT = "4"  # raise it when the same generator gets another graph or description
+_CACHE_FORMAT = "5"  # raise it when the same generator gets another graph or description
 
 
 class OpenVINOEngine:
