@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from srgan.interrupts import cleaned_up
@@ -23,6 +24,24 @@ def did_you_mean(path: str | os.PathLike, names: Iterable[str] = ()) -> str:
         return f"; did you mean {close[0]}?"
     close = difflib.get_close_matches(path.name, beside, 1, 0.7)
     return f"; did you mean {path.with_name(close[0])}?" if close else ""
+
+
+def kinds(suffixes: Counter[str]) -> str:
+    """Counted suffixes in words: 2 mov, 1 cr2."""
+    return ", ".join(f"{count} {suffix[1:] or 'without a suffix'}" for suffix, count in suffixes.most_common())
+
+
+def left_out_lines(suffixes: Counter[str], folders: Sequence[str | os.PathLike], remedy: str) -> Iterator[str]:
+    """What is said of files of other kinds, counted by their suffixes, and of folders in a folder that are left out.
+
+    Args:
+        remedy: what the second line ends with: how to take the folders, too.
+    """
+    if count := suffixes.total():
+        yield f"{count} file{'s' * (count > 1)} of other kinds left out ({kinds(suffixes)})"
+    if count := len(folders):
+        what = f"{count} folders, the first {folders[0]}, are" if count > 1 else f"the folder {folders[0]} is"
+        yield f"{what} not looked into; {remedy}"
 
 
 def copy_time(source: str | os.PathLike, target: str | os.PathLike) -> None:

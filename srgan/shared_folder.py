@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +12,7 @@ from srgan import pictures
 from srgan.errors import SRGANError, UsageError
 from srgan.files import temporary_folder
 from srgan.upscale.picture_job import Task, upscale_file
-from srgan.upscale.picture_planning import check_suffix, pictures_of, renamed, separate_in_folder
+from srgan.upscale.picture_planning import LeftOut, check_suffix, pictures_of, renamed, separate_in_folder
 
 _TOP = PurePosixPath()
 
@@ -42,7 +41,7 @@ def walk(
     recursive: bool = False,
     suffix: str | None = None,
     on_problem: Callable[[str], None],
-    others: Counter,
+    left_out: LeftOut,
 ) -> Iterator[tuple[Task, bool]]:
     """Yield a task for each picture of a folder, and whether its output is there.
 
@@ -56,9 +55,9 @@ def walk(
         on_problem(f"{error.filename}: {error.strerror}; what is in it is left out")
 
     if is_url(source):
-        found = _objects_of(source.rstrip("/"), output.rstrip("/"), recursive, others)
+        found = _objects_of(source.rstrip("/"), output.rstrip("/"), recursive, left_out)
     else:
-        found = pictures_of(Path(source), Path(output), recursive, unreadable, others)
+        found = pictures_of(Path(source), Path(output), recursive, unreadable, left_out)
     for folder, group in groupby(found, key=lambda pair: pair[1].parent):
         pairs = [(path, _join(output, renamed(place, suffix))) for path, place in group]
         pairs, clashes = separate_in_folder(pairs)
@@ -162,7 +161,7 @@ def _names(folder):
         return set()
 
 
-def _objects_of(url, output, recursive, others, place=_TOP):
+def _objects_of(url, output, recursive, left_out, place=_TOP):
     """`pictures_of` for a URL."""
     filesystem, path = _opened(url)
     with _wrapped(url):
@@ -176,10 +175,11 @@ def _objects_of(url, output, recursive, others, place=_TOP):
         if os.path.splitext(name)[1].lower() in pictures.READABLE:
             yield f"{url}/{name}", place / name
         else:
-            others[os.path.splitext(name)[1].lower()] += 1
-    for name, kind in entries:
-        if recursive and kind == "directory" and f"{url}/{name}" != output:
-            yield from _objects_of(f"{url}/{name}", output, recursive, others, place / name)
+            left_out.files[os.path.splitext(name)[1].lower()] += 1
+    inner = [name for name, kind in entries if kind == "directory" and f"{url}/{name}" != output]
+    left_out.folders += [] if recursive else [f"{url}/{name}" for name in inner]
+    for name in inner if recursive else ():
+        yield from _objects_of(f"{url}/{name}", output, recursive, left_out, place / name)
 
 
 def _opened(url):

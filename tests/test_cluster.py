@@ -289,9 +289,8 @@ def test_what_makes_no_sense(folder, model):
 
 def test_a_long_list_starts_within_seconds(tmp_path):
     """Only what is not there yet is taken, one name at a time."""
-    from collections import Counter
-
     from srgan.shared_folder import walk
+    from srgan.upscale.picture_planning import LeftOut
 
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
@@ -300,6 +299,6 @@ def test_a_long_list_starts_within_seconds(tmp_path):
         if index != 19_998:
             (tmp_path / "out" / f"{index:05}.png").touch()
     begun = time.process_time()
-    found = walk(str(tmp_path / "in"), str(tmp_path / "out"), on_problem=print, others=Counter())
+    found = walk(str(tmp_path / "in"), str(tmp_path / "out"), on_problem=print, left_out=LeftOut())
     task = next(task for task, there in found if not there)
     assert Path(task.source).name == "19998.png" and time.process_time() - begun < 5

@@ -84,6 +84,19 @@ def test_two_files_are_compared_by_name(tree, tmp_path):
     assert list(report["means"]["cat_out"]) == ["lr_psnr_y", "blur", "flat_luma", "flat_chroma"]
 
 
+def test_what_a_folder_holds_beside_its_pictures_is_said(tree, tmp_path, capsys):
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    Image.open(tree / "made" / "cat_out.png").save(tmp_path / "photos" / "cat.png")
+    (tmp_path / "photos" / "clip.MOV").touch()
+    options = ["--prediction-dir", str(tree / "made"), "--csv", "-"]
+    for main, source in ((evaluate.main, ["--data"]), (compare.main, ["--output", str(tmp_path / "page")])):
+        assert main([*source, str(tmp_path / "photos"), *options]) == 0
+        assert capsys.readouterr().err.splitlines() == [
+            "srgan: 1 file of other kinds left out (1 mov)",
+            f"srgan: the folder {tmp_path / 'photos' / 'a'} is not looked into; --recursive takes the folders in a folder, too",
+        ]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -114,7 +127,8 @@ def test_folders_in_a_folder_are_taken_on_request(tree, tmp_path, capsys):
         assert main([*source, str(tmp_path / "photos"), *options]) == 2
         assert "no pictures there; --recursive takes the folders in it" in capsys.readouterr().err
         assert main([*source, str(tmp_path / "photos"), *options, "--recursive"]) == 0
-        assert float(rows(capsys.readouterr().out)["made"]["psnr_y"]) > 60
+        said = capsys.readouterr()
+        assert float(rows(said.out)["made"]["psnr_y"]) > 60 and said.err == ""
     assert len(json.loads((tmp_path / "page" / "scores.json").read_text())["pictures"]) == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_kinds_that_are_no_pictures_are_counted(upscale, tmp_path):
     assert "no pictures there (2 cr2" in upscale(tmp_path / "in", tmp_path / "out")[1][0]
 
 
+def test_folders_that_are_not_looked_into_are_said(upscale, tmp_path):
+    for name in ("a.png", "2021/b.png", "2022/c.png", ".hidden/d.png"):
+        save(tmp_path / "in" / name)
+    remedy = "--recursive takes the folders in a folder, too"
+    status, lines = upscale(tmp_path / "in", tmp_path / "in" / "large")
+    line = f"srgan: 2 folders, the first {tmp_path / 'in' / '2021'}, are not looked into; {remedy}"
+    assert status == 0 and lines == [line, "srgan: 1 done, 0 skipped, 0 failed"]
+    status, lines = upscale(tmp_path / "in", tmp_path / "in" / "large", "-r")
+    assert status == 0 and lines == ["srgan: 3 done, 0 skipped, 0 failed"]
+    (tmp_path / "in" / "a.png").unlink()
+    status, lines = upscale(tmp_path / "in", tmp_path / "other")
+    assert status == 2 and lines[-1].endswith("no pictures there; --recursive looks deeper")
+
+
 @pytest.mark.parametrize("suffix", [".tga", ".dds", ".bmp"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_textures_keep_their_format(suffix, channels, upscale, tmp_path):
@@ -86,6 +101,25 @@ def test_textures_keep_their_format(suffix, channels, upscale, tmp_path):
     small = np.asarray(Image.fromarray(result.squeeze()).resize((30, 20), Image.Resampling.BOX), int)
     if channels != 4:
         assert np.abs(small - before.squeeze()).mean() < 12
+
+
+def test_compression_and_mipmaps_of_dds_are_said_to_be_left_out(upscale, tmp_path):
+    image = Image.fromarray(photograph(32, 32))
+    image.save(tmp_path / "plain.dds")
+    image.save(tmp_path / "block.dds", pixel_format="DXT1")
+    block = bytearray((tmp_path / "block.dds").read_bytes())
+    block[8:12] = struct.pack("<I", struct.unpack("<I", block[8:12])[0] | 0x20000)
+    block[28:32] = struct.pack("<I", 6)
+    (tmp_path / "mipmaps.dds").write_bytes(block)  # Pillow reads the first of them, whatever follows
+    for name, line in {
+        "plain": [],
+        "block": ["its compression (DXT1) is left out"],
+        "mipmaps": ["its compression (DXT1) and set of 6 mipmaps are left out"],
+    }.items():
+        status, lines = upscale(tmp_path / f"{name}.dds", tmp_path / "out.dds")
+        expected = [f"srgan: {tmp_path / name}.dds: {each}" for each in line]
+        assert status == 0 and lines == [*expected, "srgan: 1 done, 0 skipped, 0 failed"]
+        assert Image.open(tmp_path / "out.dds").size == (128, 128)
 
 
 def test_options_without_effect_are_said(upscale, tmp_path):

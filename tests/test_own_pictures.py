@@ -37,6 +37,26 @@ def test_each_bundled_configuration_becomes_one_for_a_folder(source, photos, tmp
     assert (config.data.fit, config.data.validation_count) == ("tile", 3)
 
 
+def test_phone_pictures_are_taken_and_what_is_left_out_is_said(photos, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    folder = tmp_path / "phone"
+    (folder / "2023").mkdir(parents=True)
+    for index, path in enumerate(sorted(photos.iterdir())):
+        with Image.open(path) as image:
+            pillow_heif.from_pillow(image).save(folder / f"IMG_{index}.HEIC")
+    for name in ("clip.mov", "._IMG_1.HEIC"):
+        (folder / name).touch()
+    small = ["network.filters=4", "network.blocks=1", "batches.size=2", "batches.crop=32", "batches.steps_per_epoch=2",
+             "pixel.epochs=1", "pixel.warmup_steps=0", "gan.epochs=0", "samples=0", f"data.store={tmp_path / 'stores'}"]  # fmt: skip
+    run = run_command("train", "-c", "coco-cpu", "-p", folder, "-o", tmp_path / "run", "--set", *small)
+    assert run.returncode == 0, run.stderr
+    assert "14 training and 1 validation pictures" in run.stdout
+    assert run.stderr.splitlines() == [
+        f"srgan: {folder}: 1 file of other kinds left out (1 mov)",
+        f"srgan: {folder}: the folder 2023 is not looked into; move or link the pictures into one folder to train on them",
+    ]
+
+
 def test_at_most_fifty_are_held_back(photos, tmp_path):
     for index in range(520):
         shutil.copy(next(photos.iterdir()), tmp_path / f"{index}.png")

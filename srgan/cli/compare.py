@@ -1,8 +1,9 @@
 """srgan-compare"""
 
+import logging
 from pathlib import Path
 
-from srgan.cli import _parser, _run
+from srgan.cli import _log_to_stderr, _parser, _run
 from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
 from srgan.interrupts import end_on_signals
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def work():
+        _log_to_stderr(logging.WARNING)
         from srgan.compare.report import compare
         from srgan.compare.tables import Table
 

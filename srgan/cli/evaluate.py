@@ -1,8 +1,9 @@
 """srgan-evaluate"""
 
+import logging
 from pathlib import Path
 
-from srgan.cli import _parser, _run
+from srgan.cli import _log_to_stderr, _parser, _run
 from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
 from srgan.interrupts import end_on_signals
 
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(others)}", hint)
 
     def work():
+        _log_to_stderr(logging.WARNING)
         from srgan.compare.damage import Damage
         from srgan.compare.evaluate import evaluate
         from srgan.compare.tables import notes_of, tables_of

@@ -13,7 +13,7 @@ from srgan.interrupts import cleaned_up
 from srgan.models import absolute, default_notice, find_model
 from srgan.shared_folder import check_folders, make_folder, walk
 from srgan.upscale.picture_job import Task, report, tell_remarks
-from srgan.upscale.picture_planning import kinds
+from srgan.upscale.picture_planning import LeftOut
 
 _log = logging.getLogger("srgan")
 
@@ -35,7 +35,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
     settings = settings | {name: absolute(settings[name]) for name in ("model", "pixel_model")}
     telling = {"verbose": arguments.verbose, "as_json": arguments.json, "model": model, "out": sys.stdout}
     counts = Counter(done=0, skipped=0, failed=0)
-    others: Counter[str] = Counter()
+    left_out = LeftOut()
     named: Counter[tuple] = Counter()  # suffixes of inputs and outputs, as names
     remarked: list[Task] = []
 
@@ -56,7 +56,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
         tell(task, "failed" if task.error else "done")
 
     def tasks():
-        choice = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": on_problem, "others": others}
+        choice = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": on_problem, "left_out": left_out}
         for task, there in walk(source, output, **choice):
             pair = task.source, task.target
             named[tuple("x" + os.path.splitext(path)[1] for path in pair)] += 1
@@ -80,12 +80,9 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
             tasks(), arguments.ray, settings, folders, threads=arguments.threads, on_done=on_done, **options
         )
     tell_remarks(remarked)
-    tell_left_out(others)
+    tell_left_out(left_out)
     if not counts.total():
-        found = f" ({kinds(others)})" if others else ""
-        raise UsageError(
-            f"{source}: no pictures there{found}" + "; --recursive looks deeper" * (not arguments.recursive)
-        )
+        raise UsageError(f"{source}: no pictures there{left_out.why_nothing}")
     tell_without_effect(arguments, list(named), [])
     if not suffix:
         tell_changed_formats(list(named.elements()))

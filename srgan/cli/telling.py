@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from srgan import pictures
 from srgan.errors import printable
-from srgan.files import did_you_mean
+from srgan.files import did_you_mean, kinds, left_out_lines
 from srgan.upscale.clip_planning import first_file
-from srgan.upscale.picture_planning import kinds, sidecars, size_of_result
+from srgan.upscale.picture_planning import LeftOut, sidecars, size_of_result
 
 _log = logging.getLogger("srgan")
 
@@ -52,10 +53,10 @@ def tell_file(
         print(json.dumps(facts), file=out, flush=True)
 
 
-def tell_left_out(others: Counter) -> None:
-    """Say how many files of folders are no pictures, from their number by suffix."""
-    if count := others.total():
-        _log.info("%d file%s of other kinds left out (%s)", count, "s" * (count > 1), kinds(others))
+def tell_left_out(left_out: LeftOut) -> None:
+    """Say how many files of folders are no pictures, and how many folders in them are not looked into."""
+    for line in left_out_lines(left_out.files, left_out.folders, "--recursive takes the folders in a folder, too"):
+        _log.info("%s", line)
 
 
 def missing_inputs(pairs: list[tuple], skip_existing: bool) -> dict[tuple, str]:
@@ -80,8 +81,6 @@ def tell_sidecars(sources: Iterable) -> None:
 
 def tell_changed_formats(pairs: list[tuple]) -> None:
     """Say which inputs become files of another format because their own is not written."""
-    from srgan import pictures
-
     changed: dict[str, Counter] = {}
     for source, target in pairs:
         before, after = Path(source).suffix.lower(), Path(target).suffix.lower()
@@ -111,7 +110,7 @@ def tell_plan(
     """
     for source, target in pairs:
         exists = there if there is not None else target != "-" and os.path.exists(first_file(Path(target)))
-        before = _size(source)
+        before = pictures.size_of(source) if source != "-" and Path(source).is_file() else None
         after = size_of_result(before[0], before[1], scale, fit) if before and (scale or fit) else None
         if as_json:
             status = "skipped" if exists and skip_existing else "planned"
@@ -121,17 +120,3 @@ def tell_plan(
         sizes = [" {}x{}".format(*size) if size else "" for size in (before, after)]
         print(f"{printable(str(source))}{sizes[0]} -> {printable(str(target))}{sizes[1]}{note}")
     sys.stdout.flush()
-
-
-def _size(source):
-    """Width and height of a picture that is turned upright, or None."""
-    from PIL import ExifTags, Image
-
-    if source == "-" or not Path(source).is_file():
-        return None
-    try:
-        with Image.open(source) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
-    except (OSError, ValueError, SyntaxError):  # of a format that Pillow has not, or no picture
-        return None

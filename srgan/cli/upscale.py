@@ -168,7 +168,7 @@ def _upscale(arguments):
     from srgan.upscale import Upscaler
     from srgan.upscale.clip_planning import first_file, split_inputs
     from srgan.upscale.picture_job import MAX_PIXELS, MAX_STRIP_PIXELS, upscale_files
-    from srgan.upscale.picture_planning import check_options, plan, separate
+    from srgan.upscale.picture_planning import LeftOut, check_options, plan, separate
 
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels stands for it
     warnings.simplefilter("ignore")  # of Pillow, about odd but readable files
@@ -197,8 +197,8 @@ def _upscale(arguments):
     times = {"start": arguments.start, "end": arguments.end, "rate": arguments.fps}
     clips, rest = split_inputs(arguments.input, arguments.output, **times)
     place = arguments.output + "/" * bool(clips and rest)
-    problems, others = [], Counter()
-    folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append, "others": others}
+    problems, left_out = [], LeftOut()
+    folders = {"recursive": arguments.recursive, "suffix": suffix, "on_problem": problems.append, "left_out": left_out}
     planned, clashes = separate((plan(rest, place, **folders) if rest else []) + clips)
     missing = missing_inputs(planned, arguments.skip_existing)
     failures = [*problems, *clashes, *missing.values()]
@@ -209,7 +209,7 @@ def _upscale(arguments):
     pairs = [pair for pair in planned if pair[0] not in clip_sources]
     clips = [pair for pair in planned if pair[0] in clip_sources]
 
-    tell_left_out(others)
+    tell_left_out(left_out)
     if not suffix:
         tell_changed_formats([pair for pair in pairs if str(pair[1]) != arguments.output])
     if not arguments.strip_metadata:

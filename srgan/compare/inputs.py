@@ -1,17 +1,22 @@
 """Finding the pictures that are compared."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from srgan.errors import UsageError
-from srgan.files import did_you_mean
+from srgan.files import did_you_mean, left_out_lines
 from srgan.pictures import READABLE
+
+_log = logging.getLogger("srgan")
 
 
 def find_pictures(paths: Iterable[str | Path], recursive: bool = False) -> list[Path]:
     """The files of `paths`, in order and without duplicates; of a folder the pictures in it, by their suffixes, sorted.
 
-    Of a test set, a folder that has a folder HR, these are the pictures in HR.
+    Of a test set, a folder that has a folder HR, these are the pictures in HR. Files of other kinds and folders that are
+    not looked into are counted in a warning.
 
     Args:
         paths: files and folders.
@@ -22,30 +27,45 @@ def find_pictures(paths: Iterable[str | Path], recursive: bool = False) -> list[
     """
     found: list[Path] = []
     given = list(map(Path, paths))
+    others: Counter[str] = Counter()
+    folders: list[Path] = []
     for path in given:
         if path.is_dir():
-            found += _pictures_in(path / "HR" if (path / "HR").is_dir() else path, recursive)
+            found += pictures_in(path, recursive, others, folders)
         elif path.exists():
             found.append(path)
         else:
             raise UsageError(f"{path}: no such picture or folder{did_you_mean(path)}")
     if not found:
-        where = ", ".join(map(str, given))
-        below = any(path.is_dir() and any(each.is_dir() for each in path.iterdir()) for path in given)
-        hint = "; --recursive takes the folders in it" if below and not recursive else ""
-        raise UsageError(f"{where}: no pictures there{hint}")
+        hint = "; --recursive takes the folders in it" if folders else ""
+        raise UsageError(f"{', '.join(map(str, given))}: no pictures there{hint}")
+    for line in left_out_lines(others, folders, "--recursive takes the folders in a folder, too"):
+        _log.warning("%s", line)
     return list(dict.fromkeys(found))
 
 
-def _pictures_in(folder, recursive):
-    inside = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(
-        file
-        for file in inside
-        if file.suffix.lower() in READABLE
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    )
+def pictures_in(
+    folder: Path, recursive: bool = False, others: Counter[str] | None = None, folders: list[Path] | None = None
+) -> list[Path]:
+    """The pictures in a folder, or in a folder HR in it, sorted.
+
+    Args:
+        recursive: take the folders in a folder, too, but for hidden ones.
+        others, folders: get what is not taken: files of other kinds, counted by suffix, and folders.
+    """
+    found = []
+    others, folders = Counter() if others is None else others, [] if folders is None else folders
+    folder = folder / "HR" if (folder / "HR").is_dir() else folder
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.is_dir():
+            folders += [] if recursive else [path]
+        elif path.suffix.lower() not in READABLE:
+            others[path.suffix.lower()] += 1
+        elif path.is_file():
+            found.append(path)
+    return found
 
 
 def named(text: str) -> tuple[str | None, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan.compare.damage import Damage
-from srgan.compare.inputs import find_pictures, named
+from srgan.compare.inputs import named, pictures_in
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures import read_rgb
 
@@ -81,7 +81,7 @@ def read_prediction(place: Path, path: Path, size: tuple[int, int], scale: int) 
 
 
 def _find(folder, stem):
-    pictures = find_pictures([folder])
+    pictures = pictures_in(folder)
     found = [file for file in pictures if file.stem == stem]
     if not found:
         longer = [file for file in pictures if file.stem.startswith(stem)]

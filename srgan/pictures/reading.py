@@ -4,12 +4,13 @@ The content decides the format, not the name, and the format the decoder: `srgan
 `srgan.pictures.tiff`, and `srgan.pictures.high_bit_depth` for formats that can have more than 8 bits. PNG is decoded here.
 """
 
+import contextlib
 import io
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
@@ -63,10 +64,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
     try:
         refuse_raw(name)
         kind = content_format(data)
-        decode = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
-        decode |= {"BMP": decode_bmp, "TGA": decode_tga, "DDS": decode_dds}
-        decode |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
-        decoded = decode.get(kind, decode_with_pillow)(data, kind, refuse_large)
+        decoded = _decoder(kind)(data, kind, refuse_large)
         if any(mark in data for mark in GAIN_MAPS):
             decoded.notes.append("its gain map is left out")
         return finish(decoded)
@@ -78,6 +76,37 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
             reason = f"damaged, or {kind} of a kind that is not supported"
         reason = "not enough memory" if is_out_of_memory(error) else reason
         raise SRGANError(f"{name}: cannot be read as a picture ({reason})") from error
+
+
+def _decoder(kind):
+    decoders = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
+    decoders |= {"BMP": decode_bmp, "TGA": decode_tga, "DDS": decode_dds}
+    decoders |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
+    return decoders.get(kind, decode_with_pillow)
+
+
+class _Size(Exception):
+    """Ends decoding once the size is known."""
+
+
+def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Width and height of the picture at `path`, turned upright, from its header; None where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return image.size[::-1] if turned else image.size
+
+    def take(width, height):
+        raise _Size(width, height)
+
+    try:  # the formats that Pillow does not know
+        data = Path(path).read_bytes()
+        kind = content_format(data)
+        _decoder(kind)(data, kind, take)
+    except _Size as size:
+        return size.args[0], size.args[1]
+    except Exception:  # decoders raise anything when they meet damaged data
+        return None
+    return None
 
 
 def read_rgb(path: str | os.PathLike) -> np.ndarray:

@@ -52,6 +52,12 @@ def _tga_attributes(data):
     return 3
 
 
+def _beyond_pixels(code, flags, mipmaps, pixel_flags):
+    """What a DDS file has that is not written: block compression, with the name that its header gives, and mipmaps."""
+    lost = [f"compression ({code.decode('latin-1')})"] if pixel_flags & 4 else []
+    return lost + ([f"set of {mipmaps} mipmaps"] if flags & 0x20000 and mipmaps > 1 else [])
+
+
 def decode_dds(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     """DirectDraw Surface, of its first picture."""
     if len(data) < (148 if data[84:88] == b"DX10" else 128):
@@ -71,6 +77,8 @@ def decode_dds(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     count *= 6 if flags & _CUBE else depth if flags & _VOLUME else 1
     if count > 1:
         decoded.notes.append(f"the first of {count} pictures in it is taken")
+    if lost := _beyond_pixels(code, *(struct.unpack_from("<I", data, place)[0] for place in (8, 28, 80))):
+        decoded.notes.append(f"its {' and '.join(lost)} {'are' if lost[1:] else 'is'} left out")
     if decoded.pixels.shape[2] in (2, 4) and alpha_kind in (_PREMULTIPLIED, _OPAQUE):
         colour, alpha = decoded.pixels[..., :-1], decoded.pixels[..., -1:]
         is_opaque = alpha_kind == _OPAQUE

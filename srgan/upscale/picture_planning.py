@@ -4,10 +4,27 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from srgan import pictures
 from srgan.errors import SRGANError, UsageError
+from srgan.files import kinds
+
+
+@dataclass
+class LeftOut:
+    """What is in input folders and is not taken: files that are no pictures, counted by their suffixes in lower case, and
+    the folders in them, where those are not to be taken, too.
+    """
+
+    files: Counter[str] = field(default_factory=Counter)
+    folders: list[str] = field(default_factory=list)
+
+    @property
+    def why_nothing(self) -> str:
+        """What a message adds that there are no pictures."""
+        return (f" ({kinds(self.files)})" if self.files else "") + "; --recursive looks deeper" * bool(self.folders)
 
 
 def plan(
@@ -17,7 +34,7 @@ def plan(
     recursive: bool = False,
     suffix: str | None = None,
     on_problem: Callable[[str], None] | None = None,
-    others: Counter | None = None,
+    left_out: LeftOut | None = None,
 ) -> list[tuple]:
     """The pairs (source, target) of a command: paths, or "-" for standard input and output.
 
@@ -29,12 +46,13 @@ def plan(
         recursive: also take what is in the folders of an input folder.
         suffix: of files written into a folder; None: the input's own, or .png where that is not written.
         on_problem: called with a line on each folder that cannot be read; None: an error ends it.
-        others: counts the files in folders that are no pictures, by their suffixes in lower case.
+        left_out: gets what is in folders and is not taken.
 
     Raises:
         UsageError: the output is no place for these inputs, or no picture was found.
     """
     into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
+    left_out = left_out or LeftOut()
     check_suffix(suffix)
     if not into_folder:
         if output != "-":
@@ -52,7 +70,6 @@ def plan(
         raise UsageError(f"{output}: several inputs need a folder as the last argument")
     else:
         pairs, problems = [], []
-        others = Counter() if others is None else others
 
         def report(error):
             if on_problem is None:
@@ -61,15 +78,12 @@ def plan(
             on_problem(f"{error.filename}: {error.strerror}; what is in it is left out")
 
         for name in dict.fromkeys(inputs):
-            for source, place in pictures_of(Path(name), Path(output), recursive, report, others):
+            for source, place in pictures_of(Path(name), Path(output), recursive, report, left_out):
                 pairs.append((source, Path(output) / renamed(place, suffix)))
         if problems and not pairs:
             return []
     if not pairs:
-        found = f" ({kinds(others)})" if others else ""
-        raise UsageError(
-            f"{', '.join(inputs)}: no pictures there{found}" + ("" if recursive else "; --recursive looks deeper")
-        )
+        raise UsageError(f"{', '.join(inputs)}: no pictures there{left_out.why_nothing}")
     return pairs
 
 
@@ -86,13 +100,13 @@ def renamed(place: PurePath, suffix: str | None) -> PurePath:
 
 
 def pictures_of(
-    path: Path, output: Path, recursive: bool, on_error: Callable[[OSError], None], others: Counter
+    path: Path, output: Path, recursive: bool, on_error: Callable[[OSError], None], left_out: LeftOut
 ) -> Iterator[tuple[Path, Path]]:
     """Pairs of a picture and its place below the output folder, one folder after another, each when it is asked for.
 
     Args:
         on_error: called with the error of each folder that cannot be read.
-        others: counts the files that are no pictures, by their suffixes in lower case.
+        left_out: gets what is there and is not taken.
     """
     if not path.is_dir():
         yield path, Path(path.name)
@@ -102,6 +116,7 @@ def pictures_of(
         folder = Path(name)
         inner = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != output]
         folders[:] = sorted(inner) if recursive else []
+        left_out.folders += [] if recursive else [str(folder / name) for name in sorted(inner)]
         known = {part for name in files if _is_picture(name) for part in (name, Path(name).stem)}
         for name in sorted(files):
             if name.startswith(".") or not _is_file(folder / name):
@@ -109,7 +124,7 @@ def pictures_of(
             if _is_picture(name):
                 yield folder / name, (folder / name).relative_to(path)
             elif not (name.lower().endswith(".xmp") and Path(name).stem in known):  # see `sidecars`
-                others[Path(name).suffix.lower()] += 1
+                left_out.files[Path(name).suffix.lower()] += 1
 
 
 def _is_picture(name):
@@ -121,11 +136,6 @@ def sidecars(source: Path) -> list[Path]:
     names = ((source.with_suffix(suffix), source.with_name(source.name + suffix)) for suffix in (".xmp", ".XMP"))
     found = {str(path).lower(): path for pair in names for path in pair if path.is_file()}
     return list(found.values())
-
-
-def kinds(suffixes: Counter) -> str:
-    """Counted suffixes in words: 2 mov, 1 cr2."""
-    return ", ".join(f"{count} {suffix[1:] or 'without a suffix'}" for suffix, count in suffixes.most_common())
 
 
 def _is_file(path):

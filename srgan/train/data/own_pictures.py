@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srgan.config.schema import Config
-from srgan.train.data.selection import SUFFIXES, shorter_side
+from srgan.train.data.selection import is_picture_name, shorter_side
 
 SHARE = 0.95  # of the pictures are to be as large as a square
 
@@ -26,7 +26,7 @@ def for_folder(source: str | Path, folder: str | Path, changes: Sequence[str] = 
     if config.data.fit == "squash":
         own.append("data.fit=crop")
     path = Path(folder).expanduser()
-    files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES] if path.is_dir() else []
+    files = [file for file in path.iterdir() if is_picture_name(file.name)] if path.is_dir() else []
     sides = sorted(side for side in map(shorter_side, files) if side)
     if sides:
         fitting = sides[int(len(sides) * (1 - SHARE))]

@@ -9,7 +9,7 @@ import numpy as np
 from srgan.errors import SRGANError
 from srgan.pictures import read_rgb
 from srgan.pictures.arrays import is_flat
-from srgan.train.data.selection import SUFFIXES
+from srgan.train.data.selection import is_picture_name
 
 
 def match_low(pictures, folder, key) -> dict[Path, Path]:
@@ -33,7 +33,7 @@ def match_low(pictures, folder, key) -> dict[Path, Path]:
         raise SRGANError(f"{folder}: no such folder ({key})")
     low = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if is_picture_name(path.name) and path.is_file():
             other = low.setdefault(_name(path), path)
             if other != path:
                 raise SRGANError(

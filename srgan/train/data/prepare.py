@@ -25,11 +25,10 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
 from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
-from srgan.pictures import read_rgb
+from srgan.pictures import read_rgb, size_of
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
 from srgan.progress import Bar
 from srgan.train.data.degradation_photograph import noise_level
@@ -263,11 +262,8 @@ def check_room(root: Path, pixels: int, scale: int, label: str) -> None:
 
 
 def _pixels(path):
-    try:
-        with Image.open(path) as picture:
-            return picture.width * picture.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0
+    width, height = size_of(path) or (0, 0)
+    return width * height
 
 
 def _prepare_all(pictures, settings, cut, label, write):

@@ -6,18 +6,18 @@ import io
 import json
 import logging
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 from srgan.errors import SRGANError, UsageError
-from srgan.files import atomic_path
+from srgan.files import atomic_path, left_out_lines
+from srgan.pictures import READABLE, size_of
 
 MOST_HELD_BACK = 50  # pictures for validation, of the folder of the others
 
 _log = logging.getLogger("srgan")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SUFFIXES = READABLE - {".gif"}  # which is a clip, or a drawing
 
 
 def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path]]:
@@ -255,17 +255,31 @@ def _side(picture):
 
 def _in_folder(folder, minimum_side, cache):
     """Every file of `folder` with a picture's suffix; with a minimum side, those whose header says they are as large."""
-    names = sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
-    )
+    names, others, folders = [], Counter(), []
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            folders.append(entry.name)
+        elif is_picture_name(entry.name) and entry.is_file():
+            names.append(entry.name)
+        else:
+            others[Path(entry.name).suffix.lower()] += 1
     if not names:
         raise SRGANError(
             f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))}); its subfolders are not looked into"
         )
-    pictures = _large_enough([folder / name for name in names], minimum_side, cache)
+    for line in left_out_lines(others, sorted(folders), "move or link the pictures into one folder to train on them"):
+        _log.warning("%s: %s", folder, line)
+    pictures = _large_enough([folder / name for name in sorted(names)], minimum_side, cache)
     if not pictures:
         raise SRGANError(f"{folder}: no picture has data.minimum_side = {minimum_side} pixels")
     return pictures
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of that name is taken from a folder: one with a picture's suffix that is not hidden."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def _large_enough(pictures, minimum_side, cache):
@@ -285,11 +299,8 @@ def _large_enough(pictures, minimum_side, cache):
 
 def shorter_side(path: Path) -> int | None:
     """Pixels, or None where the header cannot be read: preparing will report that file."""
-    try:
-        with Image.open(path) as picture:
-            return min(picture.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    size = size_of(path)
+    return min(size) if size else None
 
 
 def _remembered(cache, question, answer):
