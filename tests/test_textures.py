@@ -166,14 +166,18 @@ def test_alpha_of_a_dds_is_what_it_says():
         assert (found[half][:, :3] >= stored[half][:, :3]).all() and (found[half] > stored[half]).any()
 
 
-def test_further_pictures_in_a_dds_are_said():
-    assert read_picture(dds(b"DXT1", BLOCKS)).note == ""
-    assert read_picture(dds(b"DXT1", BLOCKS * 6, flags=0xFE00)).note == "the first of 6 pictures in it is taken"
-    assert (
-        read_picture(dds(b"DXT1", BLOCKS * 4, flags=0x200000, depth=4)).note == "the first of 4 pictures in it is taken"
-    )
-    assert read_picture(of_dx10(71, BLOCKS * 4, count=4)).note == "the first of 4 pictures in it is taken"
-    assert read_picture(of_dx10(71, BLOCKS * 6, more=4)).note == "the first of 6 pictures in it is taken"
+def test_what_a_dds_holds_beside_its_first_picture_is_said():
+    first, block = "the first of {} pictures in it is taken; ", "its compression ({}) is left out"
+    for data, note in (
+        (dds(b"DXT1", BLOCKS), block.format("DXT1")),
+        (dds(b"DXT1", BLOCKS * 6, flags=0xFE00), first.format(6) + block.format("DXT1")),
+        (dds(b"DXT1", BLOCKS * 4, flags=0x200000, depth=4), first.format(4) + block.format("DXT1")),
+        (of_dx10(71, BLOCKS * 4, count=4), first.format(4) + block.format("BC1")),
+        (of_dx10(72, BLOCKS * 6, more=4), first.format(6) + block.format("BC1")),
+        (of_dx10(99, BLOCKS), block.format("BC7")),
+        (of_dx10(28, BLOCKS * 4), ""),
+    ):
+        assert read_picture(data).note == note
 
 
 @pytest.mark.parametrize("number", [95, 96])

@@ -14,6 +14,7 @@ _MAPPED = (1, 9)  # kinds of TGA whose pixels are numbers of colours
 # DDS: formats that Pillow does not know, by those of the same pixels, as DXGI numbers them and by their four characters.
 _AS_PLAIN = {72: 71, 75: 74, 78: 77}  # sRGB
 _MULTIPLIED = {b"DXT2": b"DXT3", b"DXT4": b"DXT5"}
+_BLOCKS = {0: "BC1", 1: "BC2", 2: "BC3", 3: "BC4", 4: "BC5", 9: "BC7"}  # three numbers each, from 70 on
 _BC6H = (94, 95, 96)
 _CUBE, _VOLUME = 0x200, 0x200000  # flags of DDS
 _PREMULTIPLIED, _OPAQUE = 2, 3  # what alpha is in DDS
@@ -52,9 +53,13 @@ def _tga_attributes(data):
     return 3
 
 
-def _beyond_pixels(code, flags, mipmaps, pixel_flags):
-    """What a DDS file has that is not written: block compression, with the name that its header gives, and mipmaps."""
-    lost = [f"compression ({code.decode('latin-1')})"] if pixel_flags & 4 else []
+def _beyond_pixels(data):
+    """What a DDS file has that is not written: block compression, with its name, and mipmaps."""
+    flags, mipmaps, pixel_flags = (struct.unpack_from("<I", data, place)[0] for place in (8, 28, 80))
+    code = data[84:88].decode("latin-1") if pixel_flags & 4 else ""
+    if code == "DX10":
+        code = _BLOCKS.get((int.from_bytes(data[128:132], "little") - 70) // 3, "")
+    lost = [f"compression ({code})"] if code.isprintable() and code else []
     return lost + ([f"set of {mipmaps} mipmaps"] if flags & 0x20000 and mipmaps > 1 else [])
 
 
@@ -77,7 +82,7 @@ def decode_dds(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     count *= 6 if flags & _CUBE else depth if flags & _VOLUME else 1
     if count > 1:
         decoded.notes.append(f"the first of {count} pictures in it is taken")
-    if lost := _beyond_pixels(code, *(struct.unpack_from("<I", data, place)[0] for place in (8, 28, 80))):
+    if lost := _beyond_pixels(data):
         decoded.notes.append(f"its {' and '.join(lost)} {'are' if lost[1:] else 'is'} left out")
     if decoded.pixels.shape[2] in (2, 4) and alpha_kind in (_PREMULTIPLIED, _OPAQUE):
         colour, alpha = decoded.pixels[..., :-1], decoded.pixels[..., -1:]
