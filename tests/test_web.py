@@ -308,7 +308,7 @@ def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, serv
     (folder / "inner" / "bad.jpg").write_bytes(b"\xff\xd8\xffno picture")
     (folder / "notes.txt").write_text("left alone, as in a folder on the command line")
     page.drop(folder)
-    page.wait_until("0.png", "→")
+    page.wait(lambda: re.search(r"^\d to go, \d+ s left$", page.find(".side .heading .soft").text))
     page.driver.refresh()
     for source in sources:
         page.wait_until(source.name, "40 × 32 → 160 × 128")
@@ -361,6 +361,21 @@ def test_uploads_and_jobs_have_limits(server, tmp_path, monkeypatch):
     kept.begin("b.png", {})
 
 
+def test_the_time_left_is_that_of_the_tiles_and_of_those_done_before(tmp_path, monkeypatch):
+    from srgan.web import jobs
+
+    kept = jobs.Jobs(tmp_path)
+    large, waiting = kept.begin("a.png", {"model": "m"}), kept.begin("b.png", {"model": "m"})
+    waiting.bytes = 300
+    assert kept.seconds_left() is None
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    large.state, large.begun, large.progress = "working", (now - 10, 2), (4, 10)
+    assert large.seconds_left() == 30 and kept.seconds_left() is None
+    kept._speeds[waiting.kind] = 10.0, 100
+    assert kept.seconds_left() == 60
+
+
 def test_without_nicegui_it_says_what_to_install():
     run = run_command("web", "--no-browser", before="import sys; sys.modules['nicegui'] = None")
     assert (
@@ -397,7 +412,7 @@ def test_a_clip_is_done_as_the_command_does_it_and_plays(page, server, models, t
     make_video(source, scene(30))
     page.choose("Kind of picture (model)", "quick")
     page.send(source)
-    page.wait_until("clip.mp4", "done", 40)
+    page.wait_until("clip.mp4", "→ 128 × 96 pixels, 0.", 40)
     _, large = server.answer(page.address("clip.mp4"))
     by_command(source, tmp_path / "large" / "clip.mp4", "--model", models / "quick.keras")
     assert large == (tmp_path / "large" / "clip.mp4").read_bytes()

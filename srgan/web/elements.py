@@ -125,6 +125,7 @@ def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
 
     with ui.element("div").classes("heading") as heading:
         ui.html("<h2>Results</h2>", sanitize=False)
+        left = ui.label().classes("soft")
         with ui.element("a").props('href="all.zip" download') as archive:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
@@ -144,6 +145,8 @@ def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
                 add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current"
             )
         done = [job for job in present.values() if job.state == "done"]
+        count = sum(not job.ended for job in present.values())
+        left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count > 1 else "")
         heading.set_visibility(bool(present))
         archive.set_visibility(len(done) > 1)
         # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
@@ -192,7 +195,7 @@ def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[],
         bar.props["aria-label"] = f"Progress of {job.name}"
 
     def update():
-        now = (job.state, job.progress, len(job.notes), _time(job))
+        now = (job.state, _text(job))
         if now == last[0]:
             return
         changed, last[0] = last[0] is None or last[0][0] != job.state, now
@@ -230,19 +233,23 @@ def _text(job: Job) -> str:
     if job.state == "failed":
         return job.message
     text = _STATES[job.state]
-    if job.state == "working" and job.progress and job.progress[1]:
+    if job.state == "working" and job.progress:
         done, total = job.progress
-        text = f"{done} of {total} {'frames' if job.is_clip else 'tiles'}{_time(job)}"
-    elif job.state == "working" and job.progress and job.is_clip:
-        text = f"{job.progress[0]} frames"
-    if job.state == "done" and job.result["sizes"]:
+        if not total:
+            text = f"{done} frames"
+        else:
+            text = f"{100 * done // total} %{_time(job.seconds_left())}" if done < total else "writing the file"
+    if job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
-        text = f"{width} × {height} → {new_width} × {new_height} pixels"
+        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_megabytes(job.result['bytes'])}"
     return "\n".join([text, *job.notes])
 
 
-def _time(job):
-    seconds = job.seconds_left()
+def _megabytes(size):
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{max(size, 1e4) / 1e6:.2g} MB"
+
+
+def _time(seconds):
     if seconds is None:
         return ""
-    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
+    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {max(seconds, 1):.0f} s left"

@@ -48,7 +48,8 @@ class Job:
         notes: what the job said on its way, such as metadata that the format has no place for.
         progress: how many tiles or frames are done, and of how many; None: not known.
         begun: the time (monotonic, seconds) of the first progress, and how far it was then; None before.
-        result: scale, sizes, and the files that a browser shows, once it is done.
+        bytes: size of the file, once it has arrived.
+        result: scale, sizes, bytes, and the files that a browser shows, once it is done.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
     progress: tuple[int, int | None] | None = None
     begun: tuple[float, int] | None = None
+    bytes: int = 0
     result: dict = field(default_factory=dict)
 
     @property
@@ -82,6 +84,11 @@ class Job:
         return f"{self.target.stem}-x{self.result['scale']:g}{self.target.suffix}"
 
     @property
+    def kind(self) -> tuple:
+        """Jobs of a kind take as long as they are large."""
+        return self.is_clip, self.options["model"]
+
+    @property
     def ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
@@ -100,11 +107,23 @@ class Jobs:
         self._folder, self._jobs = folder, dict[str, Job]()
         self._changed = threading.Condition()
         self._process: tuple[Job, subprocess.Popen] | None = None
+        self._speeds: dict[tuple, tuple[float, int]] = {}  # of those done of a kind: seconds and bytes
         threading.Thread(target=self._run, daemon=True).start()
 
     def all(self) -> list[Job]:
         """The jobs, the oldest first."""
         return list(self._jobs.values())
+
+    def seconds_left(self) -> float | None:
+        """An estimate for all that are not done, by how long others of their kind and size took; None where there are none."""
+        left = 0.0
+        for job in self.all():
+            if not job.ended:
+                own, (seconds, size) = job.seconds_left(), self._speeds.get(job.kind, (0.0, 0))
+                if own is None and not size:
+                    return None
+                left += seconds * job.bytes / size if own is None else own
+        return left
 
     def find(self, key: str) -> Job | None:
         return self._jobs.get(key)
@@ -132,7 +151,7 @@ class Jobs:
         """Let a job begin whose file has arrived."""
         with self._changed:
             if job.state == "arriving":
-                job.state = "waiting"
+                job.state, job.bytes = "waiting", job.source.stat().st_size
             self._changed.notify_all()
 
     def fail(self, job: Job, message: str) -> None:
@@ -185,6 +204,7 @@ class Jobs:
         job.target.parent.mkdir()
         # -P: no module is ever imported from a folder in which uploads lie.
         command = [sys.executable, "-P", "-m", "srgan.web.worker"]
+        begun = time.monotonic()
         with self._changed:
             if job.state == "cancelled":
                 return shutil.rmtree(job.folder, ignore_errors=True)
@@ -207,6 +227,9 @@ class Jobs:
             self._end(job, "failed", f"{job.name}: the process ended by itself, perhaps for want of memory")
         elif job.state == "cancelled":
             shutil.rmtree(job.folder, ignore_errors=True)
+        elif job.state == "done":
+            seconds, size = self._speeds.get(job.kind, (0.0, 0))
+            self._speeds[job.kind] = seconds + time.monotonic() - begun, size + job.bytes
 
     def _take(self, job, answer):
         """Note an answer of the process; whether it is the last."""

@@ -83,6 +83,7 @@ def _work(job, answer):
 
         def on_clip(source, target, status, error):
             failures.append(error)
+            sizes.extend(() if error else map(_size_of_clip, (source, target)))
 
         upscale_clips([(source, target)], make_upscaler, on_file=on_clip, on_frame=on_progress, **options)
     else:
@@ -97,9 +98,16 @@ def _work(job, answer):
         answer(error=str(failures[0]))
         return
     shown = {"before": None, "after": None}
-    if sizes and math.prod(sizes[1]) <= _MOST_SHOWN:
+    if not job["clip"] and sizes and math.prod(sizes[1]) <= _MOST_SHOWN:
         shown = {"before": _shown(source, "before.png"), "after": _shown(target, "after.png")}
-    answer(done={"scale": upscalers[0].scale, "sizes": sizes, **shown})
+    answer(done={"scale": upscalers[0].scale, "sizes": sizes, "bytes": target.stat().st_size, **shown})
+
+
+def _size_of_clip(path):
+    from srgan.clips.reading import open_clip
+
+    clip = open_clip(path, rate=25)
+    return clip.width, clip.height
 
 
 class _Notes(logging.Handler):
