@@ -122,6 +122,19 @@ def test_compression_and_mipmaps_of_dds_are_said_to_be_left_out(upscale, tmp_pat
         assert Image.open(tmp_path / "out.dds").size == (128, 128)
 
 
+def test_what_is_said_of_many_pictures_is_said_once_and_counted(upscale, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        Image.fromarray(photograph(32, 32)).save(tmp_path / "in" / f"{name}.dds", pixel_format="DXT1")
+    Image.fromarray(photograph(32, 32)).save(tmp_path / "in" / "d.dds")
+    status, lines = upscale(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and lines == [
+        f"srgan: {tmp_path / 'in' / 'a.dds'}: its compression (DXT1) is left out",
+        "srgan: 2 more pictures: its compression (DXT1) is left out",
+        "srgan: 4 done, 0 skipped, 0 failed",
+    ]
+
+
 def test_options_without_effect_are_said(upscale, tmp_path):
     source = save(tmp_path / "a.png")
     status, lines = upscale(source, tmp_path / "b.png", "--crf", 20, "--quality", 90)

@@ -174,6 +174,8 @@ def test_a_folder_of_damaged_files_gives_no_traceback_and_no_half_output(model, 
         (["--long-side", 300], (300, 200)),
         (["--fit", "90x30"], (45, 30)),
         (["--fit", "1000X80"], (120, 80)),
+        (["--long-side", 15], (15, 10)),
+        (["--scale", "0.5"], (15, 10)),
     ],
     ids=str,
 )
@@ -182,6 +184,8 @@ def test_a_size_in_place_of_a_factor(options, size, upscale, tmp_path):
     status, lines = upscale(tmp_path / "a.png", tmp_path / "b.png", *options)
     assert status == 0 and Image.open(tmp_path / "b.png").size == size
     assert any("beyond x4 of this model, the rest is bicubic" in line for line in lines) == (size[0] > 120)
+    smaller = f"srgan: {tmp_path / 'a.png'}: is larger than was asked for, and made smaller"
+    assert (smaller in lines) == (options == ["--long-side", 15])
 
 
 def test_sizes_that_make_no_sense(upscale, model, tmp_path):

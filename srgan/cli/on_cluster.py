@@ -12,8 +12,9 @@ from srgan.errors import UsageError
 from srgan.interrupts import cleaned_up
 from srgan.models import absolute, default_notice, find_model
 from srgan.shared_folder import check_folders, make_folder, walk
-from srgan.upscale.picture_job import Task, report, tell_remarks
+from srgan.upscale.picture_job import Task, report
 from srgan.upscale.picture_planning import LeftOut
+from srgan.upscale.remarks import Notes, tell_remarks
 
 _log = logging.getLogger("srgan")
 
@@ -38,6 +39,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
     left_out = LeftOut()
     named: Counter[tuple] = Counter()  # suffixes of inputs and outputs, as names
     remarked: list[Task] = []
+    notes = Notes()
 
     def on_problem(line):
         counts["failed"] += 1
@@ -51,6 +53,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
     def on_done(task):
         if task.error:
             report(task)
+        notes.tell(task)
         if task.remarks:
             remarked.append(task)
         tell(task, "failed" if task.error else "done")
@@ -79,6 +82,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
         upscale_on_cluster(
             tasks(), arguments.ray, settings, folders, threads=arguments.threads, on_done=on_done, **options
         )
+    notes.tell_rest()
     tell_remarks(remarked)
     tell_left_out(left_out)
     if not counts.total():

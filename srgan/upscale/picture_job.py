@@ -24,6 +24,7 @@ from srgan.files import copy_time, temporary_folder
 from srgan.interrupts import cleaned_up
 from srgan.memory import require_memory
 from srgan.upscale import large_job
+from srgan.upscale.remarks import Notes, tell_remarks
 
 MAX_PIXELS = 100_000_000  # of a picture file that is read; 16 times as many come out
 MAX_STRIP_PIXELS = 1_000_000_000  # of one that is read in strips
@@ -47,6 +48,7 @@ class Task:
         kind: the format to write.
         error: why it failed, or None. The later stages leave a failed task alone.
         sizes: width and height of the picture and of its result, once they are known.
+        notes: what is said of it when it is done, such as what its format cannot hold.
         remarks: what is said of it at the end, in one line with all files of which the same is to be said.
         seconds: that the stages have taken so far.
     """
@@ -58,6 +60,7 @@ class Task:
     kind: str = ""
     error: SRGANError | None = None
     sizes: tuple | None = None
+    notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -132,7 +135,9 @@ def upscale_files(
         written = _ahead(writer, partial(_write, keep_time=keep_time, **options), computed)
         if len(tasks) > 1:
             bar.show(0, len(tasks))
+        notes = Notes()
         for number, task in enumerate(written, 1):
+            notes.tell(task)
             status = "failed" if task.error else "done"
             counts[status] += 1
             if task.error:
@@ -140,6 +145,7 @@ def upscale_files(
             on_file(task, status, counts["skipped"] + number, len(pairs))
             if len(tasks) > 1:
                 bar.show(number, len(tasks))
+    notes.tell_rest()
     tell_remarks(tasks)
     return counts
 
@@ -166,19 +172,6 @@ def upscale_file(
     task = _write(task, keep_time=keep_time, **options)
     task.strips = None  # which hold the open input
     return task
-
-
-def tell_remarks(tasks: Iterable[Task]) -> None:
-    """Say the remarks of all tasks, each in one line."""
-    remarks: dict[str, list] = {}
-    for task in tasks:
-        for remark in task.remarks:
-            remarks.setdefault(remark, []).append(task.source)
-    for remark, sources in remarks.items():
-        if len(sources) == 1:
-            _log.info("%s: is %s", sources[0], remark)
-        else:
-            _log.info("%d pictures, the first %s, are %s", len(sources), sources[0], remark)
 
 
 def _left(counts, total, clips):
@@ -261,18 +254,20 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
     task.sizes = (width, height), upscaler.size(width, height)
     task.kind = pictures.output_format(suffix, *task.sizes[1])
     if task.picture.note:
-        _log.info("%s: %s", task.source, task.picture.note)
+        task.notes.append(task.picture.note)
     if channels in (2, 4) and task.kind in pictures.WITHOUT_ALPHA:
-        _log.info("%s: %s has no transparency, it is laid on white", task.source, task.kind)
+        task.notes.append(f"{task.kind} has no transparency, it is laid on white")
     if task.picture.icc and task.kind in pictures.IN_SRGB:
-        _log.info("%s: %s is written in sRGB, to which its colours are converted", task.source, task.kind)
+        task.notes.append(f"{task.kind} is written in sRGB, to which its colours are converted")
     given = 12 if Path(str(task.source)).suffix.lower() in (".avif", ".heic", ".heif") else 16  # at most
     if task.picture.pixels.itemsize > 1 and (bits := pictures.BITS.get(task.kind, 16)) < given:
-        _log.info("%s: %s has %d bits, to which its %d are rounded", task.source, task.kind, bits, given)
+        task.notes.append(f"{task.kind} has {bits} bits, to which its {given} are rounded")
+    if upscaler.fit and task.sizes[1][0] < width:
+        task.remarks.append("larger than was asked for, and made smaller")
     if task.sizes[1][0] > upscaler.engine.description.scale * width:
         task.remarks.append(f"beyond x{upscaler.engine.description.scale} of this model, the rest is bicubic")
     if upscaler.palette and task.kind != "PNG":
-        _log.info("%s: %s is written without a palette", task.source, task.kind)
+        task.notes.append(f"{task.kind} is written without a palette")
     elif upscaler.palette and task.picture.palette is None:
         task.remarks.append("without a palette, on which --palette has no effect")
     elif task.picture.palette is not None and not upscaler.palette and _is_png(task.source, task.kind):
@@ -300,7 +295,7 @@ def _is_png(source, kind):
 def _write(task, keep_time, **options):
     picture, task.picture = task.picture, None
     if not options.get("strip_metadata") and (lost := pictures.left_out(picture, task.kind)):
-        _log.info("%s: %s has no place for %s", task.source, task.kind, "; ".join(lost))
+        task.notes.append(f"{task.kind} has no place for {'; '.join(lost)}")
     if task.target == "-":
         _write_to_stdout(picture, task.kind, options)
         return
