@@ -1,9 +1,11 @@
 """srgan-web in headless Chromium: what a photographer does on its page, and what the server refuses."""
 
+import asyncio
 import base64
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -300,6 +302,34 @@ def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, ser
     assert server.answer(page.address("view.png"))[1] == (tmp_path / "large.png").read_bytes()
 
 
+def test_a_dropped_model_is_a_choice_until_it_is_removed(page, server, models, tmp_path):
+    model, source = shutil.copy(models / "quick.keras", tmp_path / "my own.keras"), save(tmp_path / "view.png")
+    page.drop(model)
+    page.wait_until("my own.keras", "A model that enlarges x4")
+    page.click("Use", "my own.keras")
+    page.wait(lambda: "my own.keras, dropped here" in page.find(".options").text)
+    page.send(source)
+    page.wait_until("view.png", "→")
+    by_command(source, tmp_path / "large.png", "--model", model)
+    assert server.answer(page.address("view.png"))[1] == (tmp_path / "large.png").read_bytes()
+    page.click("Remove", "my own.keras")
+    page.wait(lambda: "(srgan-photo)" in page.find(".options").text)
+
+
+def test_a_dropped_model_that_is_a_program_is_not_run(page, tmp_path):
+    class Program:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "run",)
+
+    torch_zip = tmp_path / "evil.pth"
+    with zipfile.ZipFile(torch_zip, "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"params": Program()}))
+        archive.writestr("evil/version", "3")
+    page.send(torch_zip)
+    page.wait(lambda: page.state("evil.pth").startswith("evil.pth: "))
+    assert "\n" not in page.state("evil.pth") and not (tmp_path / "run").exists()
+
+
 def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, server, models, tmp_path):
     page.choose("Kind of picture (model)", "quick")
     folder = tmp_path / "holiday"
@@ -336,7 +366,7 @@ def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     page.send(tmp_path / "notes.txt")
     page.wait(lambda: page.find("#said").text.startswith("notes.txt"))
-    assert page.find("#said").text == "notes.txt: neither a picture nor a clip that can be read"
+    assert page.find("#said").text == "notes.txt: neither a picture nor a clip that can be read, nor a model"
 
 
 def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_in_one_line(page, tmp_path):
@@ -418,6 +448,42 @@ def test_a_clip_is_done_as_the_command_does_it_and_plays(page, server, models, t
     assert large == (tmp_path / "large" / "clip.mp4").read_bytes()
     page.wait(lambda: page.driver.execute_script("return document.querySelector('video')?.readyState >= 2"))
     assert page.driver.execute_script("return document.querySelector('video').videoWidth") == 4 * 32
+
+
+def test_a_clip_is_cancelled_midway_and_nothing_is_left(page, server, tmp_path):
+    from videos import make_video, scene
+
+    make_video(tmp_path / "clip.mp4", scene(60, 320, 240))
+    page.choose("Kind of picture (model)", "(srresnet)")
+    page.send(tmp_path / "clip.mp4")
+    page.wait(lambda: re.match(r"\d+ %, \d+ (s|min) left$", page.state("clip.mp4")), 60)
+    begun = time.monotonic()
+    page.click("Cancel", "clip.mp4")
+    page.wait_until("clip.mp4", "cancelled")
+    page.wait(lambda: "worker" not in children(server.process.pid))
+    assert time.monotonic() - begun < 2
+    (folder,) = server.temporary.iterdir()
+    page.wait(lambda: not list(folder.iterdir()))
+
+
+def test_what_is_being_sent_arrives_whole_though_it_is_removed_meanwhile(tmp_path):
+    from srgan.web import jobs, server
+
+    kept, sent = jobs.Jobs(tmp_path), b""
+    job = kept.begin("a.png", {})
+    job.source.write_bytes(b"a" * 1000)
+    job.state, job.result = "done", {"before": "a.png"}
+
+    async def send(message):
+        nonlocal sent
+        kept.remove(job)  # as soon as its length is promised
+        sent += message.get("body", b"")
+
+    request = {"type": "http", "method": "GET", "headers": [], "asgi": {"spec_version": "2.4"}}
+    asyncio.run(server._before(job)(request, None, send))
+    assert sent == b"a" * 1000 and kept.all() == []
+    while job.folder.exists():
+        time.sleep(0.1)
 
 
 GET = "GET / HTTP/1.1\nHost: {host}\nConnection: close\n\n"
@@ -551,7 +617,7 @@ def test_the_result_comes_first_and_nothing_is_wider_than_the_screen(page, size,
     assert page.driver.execute_script("return getComputedStyle(document.documentElement).colorScheme") == "light dark"
 
 
-def test_another_address_comes_with_warnings_and_asks_for_the_password(tmp_path):
+def test_another_address_comes_with_warnings_and_asks_for_the_password(browser, tmp_path):
     server = Server(tmp_path, "--host", "0.0.0.0", "--password", "open sesame")
     try:
         host = f"127.0.0.1:{server.port}"
@@ -562,6 +628,13 @@ def test_another_address_comes_with_warnings_and_asks_for_the_password(tmp_path)
         assert server.raw(SOCKET.format(host=host, origin=f"http://{host}")) == 403
         assert server.raw(GET.format(host=f"example.org:{server.port}")) == 403
         assert server.raw(GET.format(host=f"192.168.0.1:{server.port}")) == 401  # one of this machine's, perhaps
+        browser.get(f"http://me:open%20sesame@{host}")  # as if typed when the browser asks
+        page = Page(browser, server)
+        page.send(save(tmp_path / "view.png"))
+        page.wait_until("view.png", "→")
+        page.wait(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
+        page.driver.switch_to.frame(page.find("iframe.viewer"))
+        page.wait(lambda: browser.execute_script("return image('after').naturalWidth") == 256)
     finally:
         server.stop()
     assert any("everyone who reaches 0.0.0.0" in line for line in server.said)

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from srgan import pictures
 from srgan.clips import formats as clips
+from srgan.hub import SUFFIXES
 from srgan.web.jobs import PICTURE_DEFAULTS, Job, Jobs
 
 _HERE = Path(__file__).parent
@@ -44,10 +45,12 @@ def show_page(
     with ui.element("div").classes("work"):
         viewer = ui.element("div").classes("shown")
         with ui.element("div").classes("side"):
-            _show_jobs(jobs, viewer)
+            results = ui.element("div").classes("side")
             ui.html("<h2>For the next files</h2>", sanitize=False).classes("next")
             with ui.element("div").classes("options"):
-                _show_options(options, models, adjustable)
+                model = _show_options(options, models, adjustable)
+            with results:
+                _show_jobs(jobs, viewer, model, models)
     ui.add_body_html(
         f"<script>addEventListener('load', () => {{ {(_HERE / 'drop.js').read_text(encoding='utf-8')} }})</script>"
     )
@@ -57,7 +60,7 @@ def _drop_zone(tab, kinds):
     return f"""<div id="drop" data-tab="{html.escape(tab)}" data-kinds="{" ".join(kinds)}">
 <p>Drop pictures, folders or clips here. They stay on this computer.</p>
 <button data-for="files">Choose files</button> <button data-for="folder">Choose a folder</button>
-<input type="file" id="files" multiple accept="{",".join(kinds)}" aria-label="Files">
+<input type="file" id="files" multiple accept="{",".join([*kinds, *SUFFIXES])}" aria-label="Files">
 <input type="file" id="folder" webkitdirectory aria-label="A folder">
 <p id="said" role="status"></p></div>"""
 
@@ -83,6 +86,7 @@ def _show_options(options, models, adjustable):
 
     adjust(options["model"])
     model.on_value_change(lambda event: adjust(event.value))
+    return model
 
 
 def _choice(choices, label, options, key):
@@ -107,7 +111,7 @@ def _slider(label, options, key, usual):
     return slider, note
 
 
-def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
+def _show_jobs(jobs: Jobs, viewer: ui.element, model: ui.select, models: dict[str, str]) -> None:
     shown: dict[str, str | None] = {"key": None}
     unfinished: set[str] = set()
     rows: dict[str, Callable[[], None]] = {}
@@ -120,7 +124,7 @@ def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
         if job:
             with viewer:
                 _viewer(job)
-        if asked:
+        if asked and job:
             viewer.run_method("scrollIntoView", {"block": "nearest"})
 
     with ui.element("div").classes("heading") as heading:
@@ -130,7 +134,18 @@ def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
 
+    def choose(job: Job):
+        offer()
+        model.set_value(job.name)
+
+    def offer():
+        """Offer the models that were dropped, too."""
+        offered = models | {name: f"{name}, dropped here" for name in jobs.models()}
+        if offered != model.options:
+            model.set_options(offered, value=model.value if model.value in offered else next(iter(offered), None))
+
     def update():
+        offer()
         present = {job.key: job for job in jobs.all()}
         for key in [key for key in rows if key not in present]:
             rows.pop(key)
@@ -138,13 +153,13 @@ def _show_jobs(jobs: Jobs, viewer: ui.element) -> None:
         for key, job in present.items():
             if key not in rows:
                 with column:
-                    elements[key], rows[key] = _row(jobs, job, show)
+                    elements[key], rows[key] = _row(jobs, job, choose if job.is_model else show)
                 elements[key].move(target_index=0)
             rows[key]()
             elements[key].classes(
                 add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current"
             )
-        done = [job for job in present.values() if job.state == "done"]
+        done = [job for job in present.values() if job.state == "done" and not job.is_model]
         count = sum(not job.ended for job in present.values())
         left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count > 1 else "")
         heading.set_visibility(bool(present))
@@ -215,8 +230,11 @@ def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[],
 
 def _buttons(jobs, job, show):
     if job.state == "done":
-        _download(job)
-        _button("Play" if job.is_clip else "Compare", job, lambda: show(job, asked=True))
+        if job.is_model:
+            _button("Use", job, lambda: show(job))
+        else:
+            _download(job)
+            _button("Play" if job.is_clip else "Compare", job, lambda: show(job, True))
     if job.ended:
         _button("Remove", job, lambda: jobs.remove(job))
     else:
@@ -239,7 +257,9 @@ def _text(job: Job) -> str:
             text = f"{done} frames"
         else:
             text = f"{100 * done // total} %{_time(job.seconds_left())}" if done < total else "writing the file"
-    if job.state == "done":
+    if job.state == "done" and job.is_model:
+        text = f"A model that enlarges x{job.result['scale']:g}"
+    elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
         text = f"{width} × {height} → {new_width} × {new_height} pixels, {_megabytes(job.result['bytes'])}"
     return "\n".join([text, *job.notes])

@@ -17,11 +17,13 @@ from typing import Any
 from srgan import pictures
 from srgan.clips import formats as clips
 from srgan.errors import SRGANError, UsageError, printable
+from srgan.hub import SUFFIXES
 from srgan.models import denoise_ends, pixel_trained
 
 MAX_JOBS = 500  # kept at once, finished ones included
 MAX_BYTES = 4 * 2**30  # of one upload
 _PATIENCE = 1.0  # seconds that a cancelled process may take to end by itself
+_SERVED = 1.0  # seconds in which an answer that has begun opens its file
 
 PICTURE_DEFAULTS = {
     "model": None,
@@ -43,6 +45,7 @@ class Job:
         options: model, scale, strength, denoise, format and quality.
         folder: private to the job; the file lies in it under its name, the result in its folder `large`.
         is_clip: whether it is a video file.
+        is_model: whether it is a model, which is tried and becomes a choice.
         state: "arriving", "waiting", "working", "done", "failed" or "cancelled".
         message: why it failed, or "".
         notes: what the job said on its way, such as metadata that the format has no place for.
@@ -57,6 +60,7 @@ class Job:
     options: Mapping[str, Any]
     folder: Path
     is_clip: bool
+    is_model: bool = False
     state: str = "arriving"
     message: str = ""
     notes: list[str] = field(default_factory=list)
@@ -86,7 +90,7 @@ class Job:
     @property
     def kind(self) -> tuple:
         """Jobs of a kind take as long as they are large."""
-        return self.is_clip, self.options["model"]
+        return self.is_clip, self.is_model, self.options["model"]
 
     @property
     def ended(self) -> bool:
@@ -125,6 +129,10 @@ class Jobs:
                 left += seconds * job.bytes / size if own is None else own
         return left
 
+    def models(self) -> dict[str, Path]:
+        """The models that were dropped, by their names."""
+        return {job.name: job.source for job in self.all() if job.is_model and job.state == "done"}
+
     def find(self, key: str) -> Job | None:
         return self._jobs.get(key)
 
@@ -132,18 +140,24 @@ class Jobs:
         """A new job for a file of that name, whose content is to be written to its `source`.
 
         Raises:
-            UsageError: it is neither a picture nor a clip, or there are too many jobs.
+            UsageError: it is neither a picture nor a clip nor a model, or there are too many jobs.
         """
         name = _safe_name(name)
         suffix = Path(name).suffix.lower()
-        if suffix not in pictures.READABLE | clips.READABLE:
-            raise UsageError(f"{name}: neither a picture nor a clip that can be read")
+        if suffix not in pictures.READABLE | clips.READABLE | set(SUFFIXES):
+            raise UsageError(f"{name}: neither a picture nor a clip that can be read, nor a model")
         with self._changed:
             if len(self._jobs) >= MAX_JOBS:
                 raise UsageError(f"{name}: there are {MAX_JOBS} jobs already; remove some first")
             key = secrets.token_urlsafe(12)
-            is_clip = suffix in clips.READABLE
-            job = self._jobs[key] = Job(key, name, {**PICTURE_DEFAULTS, **options}, self._folder / key, is_clip)
+            job = self._jobs[key] = Job(
+                key,
+                name,
+                {**PICTURE_DEFAULTS, **options},
+                self._folder / key,
+                suffix in clips.READABLE,
+                suffix in SUFFIXES,
+            )
         job.folder.mkdir(mode=0o700)
         return job
 
@@ -178,7 +192,10 @@ class Jobs:
         """Forget a job and its files."""
         self.cancel(job)
         self._jobs.pop(job.key, None)
-        shutil.rmtree(job.folder, ignore_errors=True)
+        if job.state == "done":  # a browser may be promised a file that is not opened yet
+            threading.Timer(_SERVED, shutil.rmtree, [job.folder], {"ignore_errors": True}).start()
+        else:
+            shutil.rmtree(job.folder, ignore_errors=True)
 
     def _end(self, job, state, message=""):
         with self._changed:
@@ -199,7 +216,15 @@ class Jobs:
                 self._end(job, "failed", f"{job.name}: {error.strerror or error}")
 
     def _work(self, job):
-        task = {**job.options, "folder": str(job.folder), "source": job.name, "clip": job.is_clip}
+        if not Path(job.options["model"]).is_file():
+            return self._end(job, "failed", f"{job.name}: its model was removed")
+        task = {
+            **job.options,
+            "folder": str(job.folder),
+            "source": job.name,
+            "clip": job.is_clip,
+            "is_model": job.is_model,
+        }
         task["target"] = str(job.target.relative_to(job.folder))
         job.target.parent.mkdir()
         # -P: no module is ever imported from a folder in which uploads lie.

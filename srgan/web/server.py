@@ -43,11 +43,11 @@ def serve(folder: Path, host: str, port: int, *, password: str | None = None, br
         tab = secrets.token_urlsafe(12)
         tabs[tab] = {}
         ui.context.client.on_delete(lambda: tabs.pop(tab, None))
-        show_page(jobs, tabs[tab], tab, about_models(), _adjustable)
+        show_page(jobs, tabs[tab], tab, about_models(), lambda name: _adjustable(name, jobs))
 
     ui.run(
         host=host, port=port, title="srgan: make pictures larger", show=browser, reload=False, dark=None,
-        show_welcome_message=False, tailwind=False,
+        show_welcome_message=False, tailwind=False, gzip_middleware_factory=None,  # pictures do not get smaller
         favicon="<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><path fill='#0c6b62' d='M0 5h3v3H0zM4 0h4v4H4z'/></svg>",
     )  # fmt: skip
 
@@ -63,8 +63,8 @@ def about_models() -> dict[str, str]:
     return about | {name: f"{name}, your own" for name in own_models() if name not in about}
 
 
-def _adjustable(name):
-    model = find_models().get(name)
+def _adjustable(name, jobs):
+    model = (find_models() | jobs.models()).get(name)
     return rules.adjustable(model) if model else set()
 
 
@@ -81,14 +81,14 @@ def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:
 
     @app.get("/all.zip")
     def _() -> Response:
-        done = [job for job in jobs.all() if job.state == "done"]
+        done = [job for job in jobs.all() if job.state == "done" and not job.is_model]
         headers = {"content-disposition": 'attachment; filename="larger.zip"'}
         return StreamingResponse(_zipped(done), media_type="application/zip", headers=headers)
 
 
 async def _receive(jobs, name, options, request):
     try:
-        job = jobs.begin(name, rules.check(options, find_models()))
+        job = jobs.begin(name, rules.check(options, find_models() | jobs.models()))
     except (SRGANError, OSError) as error:
         return PlainTextResponse(str(error), 400)
     too_large = f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes"

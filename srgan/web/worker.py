@@ -65,6 +65,9 @@ def _work(job, answer):
     logging.getLogger("srgan").setLevel(logging.INFO)
     logging.getLogger("srgan").handlers = [_Notes(answer)]
     source, target = Path(job["source"]), Path(job["target"])
+    if job["is_model"]:
+        answer(done={"scale": Upscaler(source).scale, "sizes": [], "before": None, "after": None})
+        return
     upscalers = []
 
     def make_upscaler():
