@@ -92,10 +92,14 @@ def load_openvino():
             import openvino
         finally:
             del sys.modules["openvino.tools.ovc"]
-        openvino.convert_model = lambda *args, **kwargs: import_module("openvino.tools.ovc").convert_model(
-            *args, **kwargs
-        )
+        openvino.convert_model = _convert_model
     return sys.modules["openvino"]
+
+
+def _convert_model(*args, **kwargs):
+    """OpenVINO's `convert_model`, which reports nothing to a server."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it has a substitute that does nothing
+    return import_module("openvino.tools.ovc").convert_model(*args, **kwargs)
 
 
 @contextlib.contextmanager

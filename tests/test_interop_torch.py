@@ -1,7 +1,10 @@
 """Networks that are not built here, by spandrel and PyTorch, where both are installed (see CONTRIBUTING.md)."""
 
+import contextlib
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +17,7 @@ from PIL import Image
 from srgan import Upscaler
 from srgan.errors import SRGANError
 from srgan.interop import spandrel
+from srgan.interop.architectures import Options
 
 needs_torch = pytest.mark.skipif(
     not (find_spec("torch") and find_spec("spandrel")), reason="PyTorch and spandrel are not installed"
@@ -153,3 +157,36 @@ def test_variant_of_a_known_network_is_left_to_spandrel(kind, tmp_path, monkeypa
 
         _convert(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "said"),
+    [
+        (-11, "x: RuntimeWarning: y\n", "SIGSEGV; its network may make no sense"),
+        (-9, "", "SIGKILL; is there enough memory?"),
+        (1, "x\nMemoryError\n", "MemoryError; is there enough memory?"),
+    ],
+)
+def test_crash_of_a_conversion_is_named(status, errors, said, monkeypatch, tmp_path):
+    from srgan.upscale.engines import conversion
+
+    class Crashed(contextlib.nullcontext):
+        returncode, kill = status, None
+
+        def communicate(self):
+            return "", errors
+
+    monkeypatch.setattr(conversion.subprocess, "Popen", lambda *_, **__: Crashed())
+    with pytest.raises(SRGANError, match=r"model.pth: the conversion for OpenVINO stopped \((.*)\)") as caught:
+        conversion._convert_in_a_process(tmp_path / "model.pth", tmp_path / "out.xml", Options())
+    assert said in str(caught.value)
+
+
+def test_conversion_reports_nothing_to_a_server():
+    model = Path(__file__).parent / "data" / "foreign" / "nchw.onnx"
+    code = (
+        "import sys; from srgan.runtime import load_openvino; load_openvino().convert_model(sys.argv[1]);"
+        "print([name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "[]\n", done.stderr

@@ -7,6 +7,7 @@ loaded already.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,8 +130,17 @@ def _convert_in_a_process(path, target, options):
         answer = json.loads(answers.splitlines()[-1])
         raise _KINDS[answer["kind"]](answer["message"])
     except (IndexError, ValueError, KeyError, TypeError):
-        said = errors.strip().splitlines()[-1:] or [f"status {process.returncode}"]
-        raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({said[0]}); is there enough memory?") from None
+        raise SRGANError(f"{path}: the conversion for OpenVINO stopped ({_why(process.returncode, errors)})") from None
+
+
+def _why(status, errors):
+    """Why a process ended without an answer: the signal that ended it, or its last line on stderr."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        crashed = name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+        return f"{name}; " + ("its network may make no sense" if crashed else "is there enough memory?")
+    said = errors.strip().splitlines()[-1:] or [f"status {status}"]
+    return f"{said[0]}; is there enough memory?"
 
 
 def main(path: str, target: str, options: str = "[null, null]") -> int:
