@@ -109,6 +109,8 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     if not path.is_file():
         if found := own.get(name) or {file.name: file for file in _own_files()}.get(name):
             return found
+        if path.is_dir():
+            raise UsageError(f"{path}: {_without_generator(path)}")
         have = f"shipped: {', '.join(shipped)}" if shipped else "no model is shipped yet"
         have += f"; of your own: {', '.join(own)}" if own else ""
         runs = [str(run) for run in [Path("runs", name)] if (run / "generator.keras").is_file()]
@@ -121,6 +123,18 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
             f"{name_or_path}: no such model; {meant} the path of a .keras, .pth, .safetensors or .onnx file ({have})"
         )
     return path
+
+
+def _without_generator(folder):
+    """Why a folder is no model, and what to name in its place."""
+    if others := sorted(file.name for file in folder.glob("generator*.keras") if file.is_file()):
+        return f"a run folder without generator.keras; name one of its files, such as {folder / others[0]}"
+    if (folder / "config.yaml").is_file():
+        return (
+            "a run folder without generator.keras, which srgan-train writes after each epoch; the same srgan-train command "
+            "goes on"
+        )
+    return "a folder without generator.keras, so no run folder of srgan-train; name one, or a model file"
 
 
 def absolute(model: Any) -> Any:

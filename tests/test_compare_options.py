@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,40 @@ def test_both_refuse_the_same_in_one_line(options, words, tree, tmp_path, capsys
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
     assert not (tmp_path / "page").exists()
+
+
+def damage_run(kind, folder):
+    """Do something to a run folder; return what is said of it as a model."""
+    generator, run = folder / "generator.keras", "a run folder without generator.keras"
+    content = bytearray(generator.read_bytes())
+    if kind == "cut off":
+        generator.write_bytes(content[:3000])
+        return 1, "not a Keras model"
+    if kind == "zeros":
+        half = len(content) // 2
+        generator.write_bytes(content[:half] + bytes(400) + content[half + 400 :])
+        return 1, "damaged, or cannot be loaded as a Keras model"
+    generator.unlink()
+    if kind == "a folder":
+        generator.mkdir()
+    elif kind == "not yet":
+        (folder / "generator-pixel.keras").unlink()
+        (folder / "config.yaml").touch()
+        return 2, f"{run}, which srgan-train writes after each epoch"
+    elif kind == "empty":
+        (folder / "generator-pixel.keras").unlink()
+        return 2, "a folder without generator.keras, so no run folder of srgan-train"
+    return 2, f"{run}; name one of its files, such as {folder / 'generator-pixel.keras'}"
+
+
+@pytest.mark.parametrize("kind", ["cut off", "zeros", "gone", "a folder", "not yet", "empty"])
+def test_a_damaged_or_half_run_folder_is_one_line(kind, tree, run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "mine")
+    status, words = damage_run(kind, folder)
+    for command, *source in (["evaluate", "--data"], ["compare", "-o", tmp_path / "page"]):
+        done = run_command(command, *source, tree / "Set2", "-m", folder)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == status and line.startswith(f"srgan: {folder}") and words in line
 
 
 def test_folders_in_a_folder_are_taken_on_request(tree, tmp_path, capsys):

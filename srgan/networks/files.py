@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_memory
 from srgan.files import atomic_path
 from srgan.networks.layers import BilinearUpsampling
 
@@ -43,8 +43,11 @@ def load_generator(path: str | Path) -> keras.Model:
         import srgan.networks  # noqa: F401  registers its layers
 
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise SRGANError(f"{path}: cannot be loaded as a Keras model ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # what Keras, h5py and zipfile meet in damaged data raises anything
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SRGANError(f"{path}: damaged, or cannot be loaded as a Keras model ({reason})") from error
     shapes = [tuple(tensor.shape) for tensor in (*getattr(model, "inputs", []), *getattr(model, "outputs", []))]
     if not _is_generator(shapes):
         raise SRGANError(f"{path}: not a generator of RGB pictures: it maps {shapes[:-1]} to {shapes[-1:]}")
