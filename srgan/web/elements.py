@@ -43,6 +43,7 @@ def show_page(
     kinds = sorted(pictures.READABLE | clips.READABLE)
     ui.html(_drop_zone(tab, kinds), sanitize=False).classes("w-full")
     with ui.element("div").classes("work"):
+        left = ui.label().classes("left")
         viewer = ui.element("div").classes("shown")
         with ui.element("div").classes("side"):
             results = ui.element("div").classes("side")
@@ -50,7 +51,7 @@ def show_page(
             with ui.element("div").classes("options"):
                 model = _show_options(options, models, adjustable)
             with results:
-                _show_jobs(jobs, viewer, model, models)
+                _show_jobs(jobs, left, viewer, model, models)
     ui.add_body_html(
         f"<script>addEventListener('load', () => {{ {(_HERE / 'drop.js').read_text(encoding='utf-8')} }})</script>"
     )
@@ -72,16 +73,15 @@ def _show_options(options, models, adjustable):
     quality = (
         ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined")
     )
-    quality.tooltip("1 to 100, of WebP and AVIF, too. Less makes smaller files.")
-    strength, cannot = _slider("Invented detail", options, "strength", 1.0)
-    with cannot:
-        ui.label("This model has no less of it.")
-    denoise, _ = _slider("Noise removed", options, "denoise", 0.5)
+    quality.props('hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
+    strength, hint = _slider("Invented detail", options, "strength", 1.0)
+    denoise, more = _slider("Noise removed", options, "denoise", 0.5)
+    more.set_text("More is smoother.")
 
     def adjust(name):
         able = adjustable(name)
         strength.props["disabled"] = "strength" not in able
-        cannot.set_visibility("strength" not in able)
+        hint.set_text("Less is closer to the original." if "strength" in able else "This model has one setting only.")
         denoise.parent_slot.parent.set_visibility("denoise" in able)
 
     adjust(options["model"])
@@ -107,11 +107,11 @@ def _slider(label, options, key, usual):
         with ui.element("div").classes("ends"):
             ui.label("less")
             ui.label("more")
-        note = ui.element("div").classes("soft")
+        note = ui.label().classes("soft")
     return slider, note
 
 
-def _show_jobs(jobs: Jobs, viewer: ui.element, model: ui.select, models: dict[str, str]) -> None:
+def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select, models: dict[str, str]) -> None:
     shown: dict[str, str | None] = {"key": None}
     unfinished: set[str] = set()
     rows: dict[str, Callable[[], None]] = {}
@@ -129,7 +129,8 @@ def _show_jobs(jobs: Jobs, viewer: ui.element, model: ui.select, models: dict[st
 
     with ui.element("div").classes("heading") as heading:
         ui.html("<h2>Results</h2>", sanitize=False)
-        left = ui.label().classes("soft")
+        with ui.element("button").on("click", jobs.cancel_all) as stop:
+            ui.label("Cancel all")
         with ui.element("a").props('href="all.zip" download') as archive:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
@@ -161,7 +162,8 @@ def _show_jobs(jobs: Jobs, viewer: ui.element, model: ui.select, models: dict[st
             )
         done = [job for job in present.values() if job.state == "done" and not job.is_model]
         count = sum(not job.ended for job in present.values())
-        left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count > 1 else "")
+        left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count else "")
+        stop.set_visibility(count > 1)
         heading.set_visibility(bool(present))
         archive.set_visibility(len(done) > 1)
         # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
@@ -261,12 +263,12 @@ def _text(job: Job) -> str:
         text = f"A model that enlarges x{job.result['scale']:g}"
     elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
-        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_megabytes(job.result['bytes'])}"
+        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}"
     return "\n".join([text, *job.notes])
 
 
-def _megabytes(size):
-    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{max(size, 1e4) / 1e6:.2g} MB"
+def _bytes(size):
+    return f"{size / 1e6:.{0 if size >= 1e7 else 1}f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def _time(seconds):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ class Job:
     @property
     def kind(self) -> tuple:
         """Jobs of a kind take as long as they are large."""
-        return self.is_clip, self.is_model, self.options["model"]
+        return Path(self.name).suffix.lower(), self.options["model"]
 
     @property
     def ended(self) -> bool:
@@ -111,7 +112,9 @@ class Jobs:
         self._folder, self._jobs = folder, dict[str, Job]()
         self._changed = threading.Condition()
         self._process: tuple[Job, subprocess.Popen] | None = None
-        self._speeds: dict[tuple, tuple[float, int]] = {}  # of those done of a kind: seconds and bytes
+        self._speeds: dict[
+            tuple, Counter
+        ] = {}  # of each kind that was done: jobs, seconds of starting and of work, bytes
         threading.Thread(target=self._run, daemon=True).start()
 
     def all(self) -> list[Job]:
@@ -122,11 +125,13 @@ class Jobs:
         """An estimate for all that are not done, by how long others of their kind and size took; None where there are none."""
         left = 0.0
         for job in self.all():
-            if not job.ended:
-                own, (seconds, size) = job.seconds_left(), self._speeds.get(job.kind, (0.0, 0))
-                if own is None and not size:
-                    return None
-                left += seconds * job.bytes / size if own is None else own
+            own, like = job.seconds_left(), self._speeds.get(job.kind)
+            if own is not None:
+                left += own
+            elif like and not job.ended:
+                left += like["starting"] / like["jobs"] + like["work"] * job.bytes / like["bytes"]
+            elif not job.ended:
+                return None
         return left
 
     def models(self) -> dict[str, Path]:
@@ -187,6 +192,11 @@ class Jobs:
                 process.kill()
         else:
             shutil.rmtree(job.folder, ignore_errors=True)
+
+    def cancel_all(self) -> None:
+        """Stop all jobs that are not done, the one under way last, so that no other begins."""
+        for job in reversed(self.all()):
+            self.cancel(job)
 
     def remove(self, job: Job) -> None:
         """Forget a job and its files."""
@@ -253,8 +263,10 @@ class Jobs:
         elif job.state == "cancelled":
             shutil.rmtree(job.folder, ignore_errors=True)
         elif job.state == "done":
-            seconds, size = self._speeds.get(job.kind, (0.0, 0))
-            self._speeds[job.kind] = seconds + time.monotonic() - begun, size + job.bytes
+            now = time.monotonic()
+            started = job.begun[0] if job.begun else now
+            speed = self._speeds.setdefault(job.kind, Counter())
+            speed.update({"jobs": 1, "starting": started - begun, "work": now - started, "bytes": max(job.bytes, 1)})
 
     def _take(self, job, answer):
         """Note an answer of the process; whether it is the last."""
