@@ -233,3 +233,44 @@ def test_directories_that_go_in_circles_end():
     picture = read_picture(bytes(data))
     np.testing.assert_array_equal(picture.pixels, BARS)
     assert picture.note == ""
+
+
+@pytest.mark.parametrize("compression", ["lzw", "adobe_deflate"])
+@pytest.mark.parametrize("tile", [None, (32, 48)])
+def test_flipped_bits_are_noticed_where_a_checksum_or_the_length_tells(compression, tile):
+    pixels = photograph(64, 100) // 16 * 16  # with runs
+    data = written(pixels, photometric="rgb", compression=compression, tile=tile, rowsperstrip=None if tile else 20)
+    whole, random, unnoticed = read_picture(data).pixels, np.random.default_rng(0), 0
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        first, last = min(file.pages[0].dataoffsets), file.pages[0].dataoffsets[-1] + file.pages[0].databytecounts[-1]
+    for place in random.integers(first, last, 40):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << random.integers(8)
+        try:
+            found = read_picture(bytes(damaged)).pixels
+        except SRGANError as error:
+            assert "cannot be read as a picture" in str(error)
+            continue
+        unnoticed += not np.array_equal(found, whole)
+    # A code of LZW that becomes one of the same length leaves the length.
+    assert unnoticed <= (26 if compression == "lzw" else 0)
+
+
+def test_a_jpeg_in_a_strip_that_ends_early_is_an_error():
+    data = bytearray(written(photograph(64, 100), photometric="rgb", compression="jpeg", rowsperstrip=32))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        start, count = file.pages[0].dataoffsets[1], file.pages[0].databytecounts[1]
+    data[start + count // 2 : start + count // 2 + 2] = b"\xff\xd9"
+    with pytest.raises(SRGANError, match="premature end of data segment"):
+        read_picture(bytes(data))
+
+
+def test_strips_with_more_rows_than_the_picture_are_read():
+    pixels = photograph(25, 30)
+    for compression in ("lzw", "packbits", "adobe_deflate"):
+        padded = np.concatenate([pixels, pixels[:5]])
+        data = bytearray(written(padded, photometric="rgb", compression=compression, rowsperstrip=10))
+        with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+            place = file.pages[0].tags[257].valueoffset
+        data[place : place + 2] = struct.pack("<H", 25)
+        np.testing.assert_array_equal(read_picture(bytes(data)).pixels, pixels)

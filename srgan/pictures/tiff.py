@@ -15,6 +15,7 @@ import numpy as np
 
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
+from srgan.pictures.tiff_damage import require_intact, require_intact_part
 
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -149,6 +150,7 @@ def _decoded_bands(page):
                 index = (plane * strips + strip) * columns + column
                 file.seek(page.dataoffsets[index])  # just before: `page` may read something itself
                 data = file.read(page.databytecounts[index])
+                require_intact_part(page, data, index)
                 part = page.decode(data, index, **options)[0]
                 if part is None:
                     continue
@@ -227,12 +229,8 @@ def _check(page):
         raise ValueError(f"{_kind_name(page)} of {bits} bits is not supported")
     compression = _value(page.compression)
     is_lab = kind in (_CIELAB, _ICCLAB)  # which tifffile would convert like YCbCr
-    if (
-        compression in _JPEG
-        and (bits not in (8, 12) or is_lab)
-        or compression == _LOSSY_DNG
-        and (bits != 8 or kind == _YCBCR)
-    ):
+    supported = {**dict.fromkeys(_JPEG, (8, 12)), _LOSSY_DNG: () if kind == _YCBCR else (8,)}
+    if compression in supported and (is_lab or bits not in supported[compression]):
         raise ValueError(f"{_kind_name(page)} of {bits} bits, compressed as JPEG, is not supported")
 
 
@@ -277,6 +275,7 @@ def _converted(page, values):
 
 def _samples(page, data, kind):
     """The page's samples, (height, width, samples), as tifffile or else libvips decodes them."""
+    require_intact(page)
     try:
         if min(len(page.dataoffsets), len(page.databytecounts)) < math.prod(page.chunked):
             raise ValueError("the places of some of its strips are missing")
