@@ -77,6 +77,8 @@ def test_settings_of_the_wrong_kind_are_refused(wrong, model):
 def test_a_files_name_is_no_picture(upscaler):
     with pytest.raises(UsageError, match="open the file first"):
         upscaler("photo.jpg")
+    with pytest.raises(UsageError, match="a picture is an array or a Pillow picture"):
+        upscaler([[1, 2], [3]])
 
 
 def test_an_upscaler_can_be_pickled_and_copied(model):

@@ -144,7 +144,10 @@ class Upscaler:
             return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
         if isinstance(picture, (str, bytes, os.PathLike)):
             raise UsageError("a picture is an array or a Pillow picture, not a file's name; open the file first")
-        array = np.asarray(picture)
+        try:
+            array = np.asarray(picture)
+        except ValueError as error:  # of rows of different lengths
+            raise UsageError(f"a picture is an array or a Pillow picture ({error})") from error
         if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
             raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
         if array.dtype.kind + str(array.dtype.itemsize) not in ("u1", "u2", "f2", "f4", "f8"):
