@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +23,8 @@ class FrameFolder:
         path: the folder.
         rate: frames a second.
         start, end: seconds that bound the frames, or None.
+        notice: called with a line on anything that a user should know.
+        in_srgb: convert the pictures to sRGB; else each has the colours of its profile.
 
     Raises:
         SRGANError: there are no frames in that time, or none can be read.
@@ -35,8 +36,16 @@ class FrameFolder:
     subsampling = "420"
     hdr = HDR()
 
-    def __init__(self, path, rate, start=None, end=None, notice: Callable[[str], None] = lambda line: None):
-        self.path = Path(path)
+    def __init__(
+        self,
+        path,
+        rate,
+        start=None,
+        end=None,
+        notice: Callable[[str], None] = lambda line: None,
+        in_srgb: bool = True,
+    ):
+        self.path, self._in_srgb = Path(path), in_srgb
         self.rate = Fraction(rate).limit_denominator(1001)
         self.time_base = 1 / self.rate
         files = frame_files(self.path)
@@ -50,6 +59,8 @@ class FrameFolder:
         first = next((picture for picture in map(_read, self.files) if picture is not None), None)
         if first is None:
             raise SRGANError(f"{path}: none of its pictures can be read")
+        if in_srgb and first.icc:
+            notice(f"{path}: its colours are converted to sRGB")
         self.height, self.width, channels = first.pixels.shape
         self.deep, self.alpha = first.pixels.dtype == np.uint16, channels in (2, 4)
         self.has_transparency = self.alpha
@@ -65,6 +76,8 @@ class FrameFolder:
     def pixels(self, frame: Frame) -> np.ndarray:
         """A frame's picture as an upright array (height, width, 3 or 4) of uint8 or uint16."""
         picture = frame.picture.pixels
+        if picture.shape[2] < 3:
+            picture = np.repeat(picture, [3] + [1] * (picture.shape[2] - 1), axis=2)
         if picture.shape[2] == 4 and not self.alpha:
             picture = pictures.on_white(picture)
         if picture.dtype == np.uint8 and self.deep:
@@ -77,7 +90,7 @@ class FrameFolder:
         return picture
 
     def _checked(self, file):
-        """The picture with 3 or 4 channels, or None where it cannot be read."""
+        """The picture, or None where it cannot be read."""
         picture = _read(file)
         if picture is None:
             return None
@@ -86,9 +99,7 @@ class FrameFolder:
             raise SRGANError(
                 f"{file}: is {pixels.shape[1]} x {pixels.shape[0]}, and the first frame {self.width} x {self.height}"
             )
-        if pixels.shape[2] < 3:
-            pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
-        return replace(picture, pixels=pixels)
+        return pictures.in_srgb(picture) if self._in_srgb else picture
 
 
 def _read(file):

@@ -39,10 +39,7 @@ class PictureWriter:
     def write(self, results: Iterable[tuple[Frame, np.ndarray]], on_frame: Callable[[], None] = lambda: None) -> None:
         """Write the pictures that follow the ones that are kept."""
         for frame, pixels in results:
-            palette = getattr(frame.picture, "palette", None) if self._palettes else None
-            if palette is not None:
-                pixels = pictures.nearest_in_palette(pixels, palette)
-            picture = Picture(pixels, palette=palette)
+            picture = _with_meaning(frame.picture, pixels, self._palettes)
             pictures.write_picture(picture, self._file(self.kept + 1), **self.options)
             self.kept += 1
             on_frame()
@@ -61,3 +58,16 @@ class PictureWriter:
 
     def _place(self, number):
         return self.pattern.with_name(self.pattern.name % number)
+
+
+def _with_meaning(source, pixels, keep_palette):
+    """The result for a frame: where that is a picture, gray if it was, in its colours and on request with its palette."""
+    if not isinstance(source, Picture):
+        return Picture(pixels)
+    if source.pixels.shape[2] < 3:
+        gray = np.rint(pixels[..., :3].mean(axis=2, keepdims=True)).astype(pixels.dtype)
+        pixels = np.concatenate([gray, pixels[..., 3:]], axis=2)
+    palette = source.palette if keep_palette else None
+    if palette is not None:
+        pixels = pictures.nearest_in_palette(pixels, palette)
+    return Picture(pixels, icc=source.icc, colour=source.colour, palette=palette)

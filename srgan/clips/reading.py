@@ -34,6 +34,7 @@ def open_clip(
     end: float | None = None,
     notice: Callable[[str], None] = lambda line: None,
     deinterlace: str = "auto",
+    in_srgb: bool = True,
 ) -> VideoFile | FrameFolder:
     """Open a video file, or a folder whose pictures are shown at `rate` frames a second.
 
@@ -41,10 +42,11 @@ def open_clip(
         start, end: seconds that bound the frames: from start on, and before end; None: all.
         notice: called with a line on anything that a user should know.
         deinterlace: "auto" (frames that are marked as interlaced), "on" (all) or "off"; of a video file.
+        in_srgb: convert the pictures of a folder to sRGB; else each has the colours of its profile.
 
     Raises:
         SRGANError: it cannot be read, or has no frames.
     """
     if path.is_dir():
-        return FrameFolder(path, rate, start, end, notice)
+        return FrameFolder(path, rate, start, end, notice, in_srgb)
     return VideoFile(path, start, end, notice, deinterlace)

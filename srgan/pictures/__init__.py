@@ -20,7 +20,7 @@ from srgan.pictures.arrays import (
 from srgan.pictures.formats import BITS, IN_SRGB, READABLE, WITHOUT_ALPHA, WITHOUT_METADATA, WRITABLE, output_format
 from srgan.pictures.picture import Picture
 from srgan.pictures.raw import RawPixels
-from srgan.pictures.reading import from_pillow, read_picture, read_rgb, size_of
+from srgan.pictures.reading import from_pillow, in_srgb, read_picture, read_rgb, size_of
 from srgan.pictures.strips import Strips, in_strips
 from srgan.pictures.writing import left_out, to_pillow, write_picture
 
@@ -38,6 +38,7 @@ __all__ = [
     "downscale",
     "fill_transparent",
     "from_pillow",
+    "in_srgb",
     "in_strips",
     "left_out",
     "nearest_in_palette",

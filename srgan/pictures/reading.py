@@ -7,6 +7,7 @@ The content decides the format, not the name, and the format the decoder: `srgan
 import contextlib
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +116,18 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     Raises:
         SRGANError: the file is missing, empty, damaged or no picture.
     """
-    picture = read_picture(path)
-    pixels = picture.pixels
-    colour, alpha = np.split(pixels, [1 if pixels.shape[2] < 3 else 3], axis=2)
-    colour = _in_srgb(colour, picture.icc) if picture.icc else colour
-    if alpha.shape[2]:
-        colour = on_white(to_8_bits(np.concatenate([colour, alpha], axis=2)))
-    colour = to_8_bits(colour)
+    pixels = to_8_bits(in_srgb(read_picture(path)).pixels)
+    colour = on_white(pixels) if pixels.shape[2] in (2, 4) else pixels
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
+
+
+def in_srgb(picture: Picture) -> Picture:
+    """A picture with its colours in sRGB and without a profile; they are as before where the profile is damaged."""
+    if not picture.icc:
+        return picture
+    colour, alpha = np.split(picture.pixels, [1 if picture.pixels.shape[2] < 3 else 3], axis=2)
+    pixels = np.concatenate([_in_srgb(colour, picture.icc), alpha], axis=2)
+    return replace(picture, pixels=pixels, icc=None, colour={}, palette=None)
 
 
 def _in_srgb(colour, icc):

@@ -152,15 +152,15 @@ def upscale_clip(
     if deinterlace == "on" and source.is_dir():
         raise UsageError(f"deinterlace: {source} has pictures, not fields; leave it out")
     rate = RATE if rate is None else rate
-    clip = open_clip(source, rate, start, end, _log.warning, deinterlace)
+    suffix = target.suffix.lower()
+    is_video = suffix in WRITABLE
+    clip = open_clip(source, rate, start, end, _log.warning, deinterlace, in_srgb=is_video)
     if max_pixels and clip.width * clip.height > max_pixels:
         raise SRGANError(
             f"{source}: {clip.width} x {clip.height} are more than {max_pixels / 1e6:g} million pixels a frame; "
             "raise --max-pixels if you trust it"
         )
     upscaler = make_upscaler()
-    suffix = target.suffix.lower()
-    is_video = suffix in WRITABLE
     encoding = None
     if is_video:
         width, height = upscaler.size(clip.width, clip.height)
