@@ -11,6 +11,7 @@ import argparse
 import io
 import multiprocessing
 import random
+import struct
 import sys
 import tempfile
 import time
@@ -59,6 +60,9 @@ def seeds() -> dict[str, bytes]:
     pillow("gif-animation", "GIF", save_all=True, append_images=[image.rotate(90)])
     for mode in ("RGB", "P", "1"):
         pillow(f"bmp-{mode}", "BMP", image.convert(mode))
+    for layout in (None, "DXT1", "DXT5", "BC3", "BC5"):
+        pillow(f"dds-{layout}", "DDS", image if layout == "BC5" else image.convert("RGBA"), pixel_format=layout)
+    found["bmp-masks"] = _bmp_of_16_bits(colour)
     pillow("tga", "TGA")
     pillow("tga-rle", "TGA", image.convert("RGBA"), compression="tga_rle")
     for mode in ("RGB", "L", "1"):
@@ -71,6 +75,8 @@ def seeds() -> dict[str, bytes]:
     found["avif-deep"] = imagecodecs.avif_encode(deep >> 6, bitspersample=10)
     found["jxl"] = imagecodecs.jpegxl_encode(colour)
     found["jxl-deep"] = imagecodecs.jpegxl_encode(deep, lossless=True)
+    found["jxl-10"] = imagecodecs.jpegxl_encode(deep >> 6, lossless=True, bitspersample=10)
+    found["jxl-jpeg"] = imagecodecs.jpegxl_encode_jpeg(found["jpeg"])
     for compression in (None, "lzw", "deflate", "zstd", "lzma", "packbits", "jpeg", "webp", "jpegxl"):
         file = io.BytesIO()
         tifffile.imwrite(file, colour, photometric="rgb", compression=compression, rowsperstrip=16)
@@ -89,6 +95,31 @@ def seeds() -> dict[str, bytes]:
     heif.save(file, quality=90)
     found["heic"] = file.getvalue()
     return found
+
+
+def _bmp_of_16_bits(colour):
+    """A BMP whose header says by masks where its 5 bits of each colour and one of alpha are."""
+    red, green, blue = np.moveaxis(colour[::-1].astype("<u2") >> 3, -1, 0)
+    pixels = (red << 10 | green << 5 | blue | 0x8000).tobytes()
+    info = struct.pack(
+        "<IiiHHIIiiII4I",
+        108,
+        colour.shape[1],
+        len(colour),
+        1,
+        16,
+        3,
+        len(pixels),
+        0,
+        0,
+        0,
+        0,
+        0x7C00,
+        0x3E0,
+        31,
+        0x8000,
+    )
+    return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + info.ljust(108, b"\0") + pixels
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:

@@ -48,3 +48,11 @@ def test_any_other_profile_is_refused():
         place += bits
     with pytest.raises(SRGANError, match="its colour profile is compressed with the pixels, .* convert it to PNG"):
         read_picture(b"\xff\n" + struct.pack("<Q", header))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_other_channels_of_gray_are_refused(count):
+    planes = np.random.default_rng(0).integers(0, 256, (count, 5, 3), np.uint8)
+    data = imagecodecs.jpegxl_encode(planes, photometric="gray", planar=True, lossless=True)
+    with pytest.raises(SRGANError, match="channels other than gray or RGB, and alpha, are not supported"):
+        read_picture(data)
