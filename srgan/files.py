@@ -19,7 +19,7 @@ def did_you_mean(path: str | os.PathLike, names: Iterable[str] = ()) -> str:
     path = Path(path)
     beside = []
     with contextlib.suppress(OSError):
-        beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]
+        beside = [name for name in os.listdir(path.parent) if not name.startswith(".") and name != path.name]
     if close := difflib.get_close_matches(path.name, names, 1):
         return f"; did you mean {close[0]}?"
     close = difflib.get_close_matches(path.name, beside, 1, 0.7)

@@ -256,6 +256,26 @@ def test_names_of_files_cannot_write_to_the_terminal(model, tmp_path):
     assert r"a\x1b[2J\nb\udcff\u3000c.png: cannot be read".replace(r"\u3000", "\u3000") in lines[0]
 
 
+@pytest.mark.parametrize("length", [251, 300])
+def test_names_as_long_as_there_can_be_and_longer(length, model, tmp_path):
+    name, small, target = tmp_path / ("x" * length + ".png"), save(tmp_path / "a.png"), tmp_path / "b.png"
+    if length < 255:
+        small.rename(name)
+        assert run_command("upscale", name, f"{tmp_path}/out/", "--model", model).returncode == 0
+        assert files(tmp_path / "out") == [name.name]
+        return
+    for inputs in ((name, target), (small, name), (small, f"{name}/"), (small, target, "--model", name)):
+        done = run_command("upscale", *inputs, *(() if "--model" in inputs else ("--model", model)))
+        assert done.returncode in (1, 2) and "Traceback" not in done.stderr and not target.exists()
+        assert name.name in done.stderr and len(done.stderr.splitlines()) <= 3, done.stderr
+
+
+def test_a_link_to_nothing_is_not_what_was_meant(model, tmp_path):
+    (tmp_path / "a.png").symlink_to("nothing.png")
+    done = run_command("upscale", tmp_path / "a.png", tmp_path / "b.png", "--model", model)
+    assert done.returncode == 1 and "a.png: No such file\n" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_at_any_moment_nothing_is_half_and_the_rest_can_be_done(model, tmp_path):
     for index in range(12):

@@ -107,6 +107,9 @@ def _status_of(work):
         sys.stderr.close()
         return 141
     except Exception as error:
+        if isinstance(error, OSError) and isinstance(error.filename, str | bytes):  # a name that is too long, say
+            print(f"srgan: {printable(os.fsdecode(error.filename))}: {error.strerror}", file=sys.stderr)
+            return 1
         if not is_out_of_memory(error):
             raise
         print("srgan: not enough memory; close other programs, or raise the limit of this one", file=sys.stderr)

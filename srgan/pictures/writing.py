@@ -87,7 +87,7 @@ def write_picture(
     except MemoryError as error:
         raise SRGANError(f"{path}: cannot be written (not enough memory)") from error
     except (OSError, ValueError) as error:
-        raise SRGANError(f"{path}: cannot be written ({error})") from error
+        raise SRGANError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
 
 
 def left_out(picture: Picture, kind: str) -> list[str]:

@@ -134,7 +134,7 @@ def _is_picture(name):
 def sidecars(source: Path) -> list[Path]:
     """The XMP files beside a picture that raw converters and catalogues keep: photo.xmp and photo.jpg.xmp."""
     names = ((source.with_suffix(suffix), source.with_name(source.name + suffix)) for suffix in (".xmp", ".XMP"))
-    found = {str(path).lower(): path for pair in names for path in pair if path.is_file()}
+    found = {str(path).lower(): path for pair in names for path in pair if os.path.isfile(path)}
     return list(found.values())
 
 
