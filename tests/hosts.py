@@ -17,7 +17,11 @@ class Host:
 
     def __init__(self, address, process=None):
         self.address = address
-        enter = ["nsenter", f"--target={process.pid}", "--user", "--net", "--preserve-credentials"] if process else []
+        enter = (
+            ["nsenter", f"--target={process.pid}", "--user", "--net", "--uts", "--preserve-credentials"]
+            if process
+            else []
+        )
         self.enter = enter
 
     def run(self, *command, **options):
@@ -35,12 +39,13 @@ def two_hosts():
         yield Host("127.0.0.1"), Host("127.0.0.1")
         return
     with ExitStack() as stack:
-        first = Host("10.90.0.1", _namespace(stack, ["unshare", "--user", "--map-root-user", "--net"]))
-        process = _namespace(stack, [*first.enter, "unshare", "--net"])
+        first = Host("10.90.0.1", _namespace(stack, ["unshare", "--user", "--map-root-user", "--net", "--uts"]))
+        process = _namespace(stack, [*first.enter, "unshare", "--net", "--uts"])
         second = Host("10.90.0.2", process)
         link = ["ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns"]
         first.run(*link, process.pid)
         for host in (first, second):
+            host.run("hostname", host.address)  # which programs look up to tell others where they are
             host.run("ip", "link", "set", "lo", "up")
             host.run("ip", "addr", "add", f"{host.address}/24", "dev", "cable")
             host.run("ip", "link", "set", "cable", "up")
@@ -51,7 +56,7 @@ def two_hosts():
 def _are_allowed():
     command = "ip link add cable type veth peer name other"
     return (
-        all(map(shutil.which, ("ip", "nsenter", "unshare")))
+        all(map(shutil.which, ("hostname", "ip", "nsenter", "unshare")))
         and not subprocess.run(
             ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", command], capture_output=True
         ).returncode

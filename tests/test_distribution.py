@@ -1,14 +1,17 @@
 """Two devices do what one does with the whole batch, and so do two machines.
 
-Two devices are a CPU made into two, in a process of its own; two machines are two processes.
+Two devices are a CPU made into two, in a process of its own; two machines are two processes, each in a network of its own where
+the system allows that.
 """
 
 import csv
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
@@ -16,7 +19,8 @@ import numpy as np
 import pytest
 from conftest import TINY
 from filelock import FileLock
-from helpers import ROOT, run_python
+from helpers import ROOT, equal, run_python, saved_weights
+from hosts import two_hosts
 
 from srgan.config.schema import Config
 from srgan.errors import UsageError
@@ -226,64 +230,72 @@ def test_several_machines_need_jax_and_their_variables(tiny, monkeypatch):
     assert choose_devices(tiny())
 
 
-# `srgan-train`, with Ctrl-C typed after so many steps; never after 0.
+# `srgan-train`, which gets a signal after so many steps; never after 0.
 MACHINE = """
-import os, signal, sys
+import os, sys
 from srgan.cli import train
 from srgan.train import callbacks
 
-real, left = callbacks.StopAtNaN.on_train_batch_end, int(sys.argv[1])
+real, left, number = callbacks.StopAtNaN.on_train_batch_end, int(sys.argv[1]), int(sys.argv[2])
 
 def step(*arguments, **options):
     global left
     real(*arguments, **options)
     left -= 1
     if left == 0:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
 callbacks.StopAtNaN.on_train_batch_end = step
-sys.exit(train.main(sys.argv[2:]))
+sys.exit(train.main(sys.argv[3:]))
 """
 
 
-def on_two_machines(*arguments, interrupt=(0, 0)):
-    """Run srgan-train on both, and return what each ended with: status, output and errors."""
+def on_two_machines(*arguments, after=(0, 0), number=signal.SIGINT):
+    """Run srgan-train on both, of which one or none gets a signal `after` so many steps. Return status, output and errors."""
     if keras.backend.backend() != "jax":
         pytest.skip("several machines need KERAS_BACKEND=jax")
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    processes = []
-    for index, steps in enumerate(interrupt):
-        names = {"JOB_ADDRESSES": address, "NUM_PROCESSES": "2", "PROCESS_ID": str(index)}
-        environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in names.items()}
-        environment = {**os.environ, **environment, "XLA_FLAGS": QUICK}
-        command = [sys.executable, "-c", MACHINE, str(steps), *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, env=environment, cwd=ROOT, **pipes))
-    try:
-        outputs = [process.communicate(timeout=600) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *output) for process, output in zip(processes, outputs)]
+        port = free.getsockname()[1]
+    with two_hosts() as hosts, ExitStack() as stack:
+        processes = []
+        for index, (host, steps) in enumerate(zip(hosts, after)):
+            names = {"JOB_ADDRESSES": f"{hosts[0].address}:{port}", "NUM_PROCESSES": "2", "PROCESS_ID": str(index)}
+            environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in names.items()}
+            environment = {**os.environ, **environment, "XLA_FLAGS": QUICK}
+            command = [*host.enter, sys.executable, "-c", MACHINE, str(steps), str(int(number)), *map(str, arguments)]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            processes.append(subprocess.Popen(command, env=environment, cwd=ROOT, **pipes))
+            stack.callback(processes[-1].kill)
+        return [(*process.communicate(timeout=600)[::-1], process.returncode)[::-1] for process in processes]
 
 
-def test_a_run_on_two_machines_is_that_on_one_even_if_it_was_stopped(tiny, tmp_path, two_devices):
+def test_a_run_on_two_machines_is_that_on_one_even_if_it_was_stopped_or_one_was_killed(tiny, tmp_path, two_devices):
     (tmp_path / "short.yaml").write_text(tiny(*SHORT, "batches.workers=2").to_yaml())
-    output = tmp_path / "run"
-    arguments = ["--config", tmp_path / "short.yaml", "--output", output]
-    stopped = on_two_machines(*arguments, interrupt=(0, 6))  # in the second epoch
-    assert [status for status, _, _ in stopped] == [130, 130], stopped
-    assert all("the same command goes on" in errors for _, _, errors in stopped)
-    first, second = on_two_machines(*arguments)
-    assert first[0] == second[0] == 0, (first, second)
-    assert_same_run(two_devices[0] / "none", output)
+    for name, number in (("stopped", signal.SIGINT), ("killed", signal.SIGKILL)):
+        output = tmp_path / name
+        arguments = ["--config", tmp_path / "short.yaml", "--output", output]
+        ended = on_two_machines(*arguments, after=(0, 6), number=number)  # in the second epoch
+        if name == "stopped":
+            assert [status for status, _, _ in ended] == [130, 130], ended
+            assert all("the same command goes on" in errors for _, _, errors in ended)
+        else:
+            assert ended[1][0] == -signal.SIGKILL and ended[0][0] == 1, ended
+            (line,) = [line for line in ended[0][2].splitlines() if line.startswith("srgan: ")]
+            assert "another machine does not answer" in line and "Traceback" not in ended[0][2], ended
+        first, second = on_two_machines(*arguments)
+        assert first[0] == second[0] == 0, (first, second)
+        assert_same_run(two_devices[0] / "none", output)
 
-    assert "continuing after epoch 1 and 2 steps of 2" in first[1] and first[1].splitlines()[-1].startswith("done: ")
-    assert "epoch" not in second[1] and "done" not in second[1]
-    assert [len(start["devices"]) for start in json.loads((output / "environment.json").read_text())] == [2, 2]
-    assert len(list((output / "samples").iterdir())) == 2 and not list(output.rglob(".*.part*"))
+        begun = {"stopped": "epoch 1 and 2 steps of 2", "killed": "epoch 1 of 2"}[name]
+        assert f"continuing after {begun}" in first[1] and first[1].splitlines()[-1].startswith("done: ")
+        assert "epoch" not in second[1] and "done" not in second[1]
+        assert [len(start["devices"]) for start in json.loads((output / "environment.json").read_text())] == [2, 2]
+        assert len(list((output / "samples").iterdir())) == 2 and not list(output.rglob(".*.part*"))
+    whole = tmp_path / "whole"
+    assert [status for status, _, _ in on_two_machines(*arguments[:-1], whole)] == [0, 0]
+    for name in ("stopped", "killed"):
+        assert equal(saved_weights(tmp_path / name), saved_weights(whole))
 
 
 def test_what_stops_one_machine_stops_the_other(tiny, tmp_path):

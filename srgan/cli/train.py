@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from srgan.cli import _log_to_stderr, _parser, _run
+from srgan.errors import printable
 from srgan.interrupts import cleaned_up, end_on_signals
 from srgan.runtime import load_keras
 
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         if argv is None and (os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or "1") == "1":
             end_on_signals()  # several machines stop together, see `srgan.train.callbacks.StopAtInterrupt`
         load_keras()
-        from srgan.train.distribution import is_first_machine
+        from srgan.train.distribution import LostMachine, is_first_machine
         from srgan.train.run import train
 
         try:
@@ -86,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"\nsrgan: stopped; {_what_goes_on(output)}", file=sys.stderr)
             return 130
+        except LostMachine as error:
+            print(f"srgan: {printable(str(error))}", file=sys.stderr, flush=True)
+            os._exit(error.exit_status)
         if is_first_machine():
             print(f"done: {generator}")
 

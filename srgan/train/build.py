@@ -14,7 +14,7 @@ from srgan.train.checkpoint import STAGES
 from srgan.train.data.batches import Batches
 from srgan.train.data.prepare import Store
 from srgan.train.data.windows import WindowBatches
-from srgan.train.distribution import machine
+from srgan.train.distribution import list_devices, machine
 from srgan.train.objective import SRGAN
 from srgan.train.optimizers import OPTIMIZERS, Schedule
 
@@ -96,7 +96,7 @@ def build_model(stage: str, config: Config, generator: keras.Model, features: ke
 
 def use_xla() -> bool:
     """Keras' own choice, but not on a CPU with TensorFlow, whose own kernels are faster there."""
-    on_cpu = all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+    on_cpu = all(device.lower().startswith("cpu") for device in list_devices())
     return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
 
 

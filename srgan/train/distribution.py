@@ -15,11 +15,13 @@ With several machines, each runs the same command, with Keras' own environment v
 
 The run folder is on a shared file system, and only the first machine writes to it, validates and prints. Each machine
 cuts its own share of every batch. Ctrl-C on any of them ends the run on all after the same step, and so does an error
-between epochs or before the first. If a machine dies otherwise or never joins, JAX ends the others within five minutes.
+between epochs or before the first. If a machine dies otherwise, the others end at the next step; if one never joins, within five
+minutes. Without GPUs, each machine tells the others the address that its own host name stands for.
 """
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -31,7 +33,25 @@ import numpy as np
 from keras import ops
 
 from srgan.config.schema import Config
-from srgan.errors import SRGANError, UsageError
+from srgan.errors import SRGANError, UsageError, is_out_of_memory
+
+
+class LostMachine(SRGANError):
+    """Another machine does not answer. At the end of the process JAX would wait for it for minutes, and then abort."""
+
+
+@contextmanager
+def lost_machines() -> Iterator[None]:
+    """Raise LostMachine for what JAX raises in the block where another machine is gone."""
+    try:
+        yield
+    except Exception as error:
+        if machine()[1] == 1 or is_out_of_memory(error) or not re.match("[A-Z_]+: ", str(error)):
+            raise  # XLA's errors, of several types, begin with a status such as UNKNOWN
+        what_to_do = "start the same command on all, and it goes on from the last checkpoint"
+        if "initialization failed" in str(error):
+            what_to_do = "each one's host name must stand for an address that the others reach (see `hostname -i`)"
+        raise LostMachine(f"another machine does not answer ({str(error).splitlines()[0]}); {what_to_do}") from error
 
 
 def choose_devices(config: Config) -> list[str]:
@@ -49,7 +69,7 @@ def choose_devices(config: Config) -> list[str]:
         _join_machines()
     elif machine()[1] > 1:
         raise UsageError("distribute: none trains on one machine, and jax.distributed has joined several")
-    devices = keras.distribution.list_devices()
+    devices = list_devices()
     if not auto or keras.backend.backend() not in ("tensorflow", "jax"):
         return devices[:1]
     size = config.batches.size
@@ -57,6 +77,15 @@ def choose_devices(config: Config) -> list[str]:
         raise UsageError(f"batches.size = {size}: must be a multiple of the {len(devices)} devices that share a batch "
                          f"({', '.join(devices)}); or set distribute: none to train on one of them")  # fmt: skip
     return devices
+
+
+def list_devices() -> list[str]:
+    """The devices of this machine, or of all that have joined, of the fastest kind there is."""
+    if keras.backend.backend() != "torch":
+        return keras.distribution.list_devices()
+    import torch
+
+    return ["gpu:0" if torch.cuda.is_available() else "cpu:0"]  # Keras trains on one with PyTorch
 
 
 def _join_machines():

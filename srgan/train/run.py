@@ -35,6 +35,7 @@ from srgan.train.distribution import (
     build_scope,
     choose_devices,
     is_first_machine,
+    lost_machines,
     require_equal,
     strategy_over,
 )
@@ -54,6 +55,7 @@ def train(config: Config, output) -> Path:
             the devices cannot share a batch.
         SRGANError: pictures or weights are missing, another process trains in this folder, a loss is not finite, or the
             run stopped on another machine.
+        LostMachine: another machine does not answer.
     """
     output = Path(output)
     if config.deterministic:
@@ -63,7 +65,7 @@ def train(config: Config, output) -> Path:
     if not is_first_machine():
         logging.getLogger("srgan").setLevel(logging.ERROR)  # the first machine warns
     try:
-        with ExitStack() as stack:
+        with lost_machines(), ExitStack() as stack:
             with all_machines_or_none():
                 refuse_other_runs(config, output)
                 if is_first_machine():
