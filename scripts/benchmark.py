@@ -13,7 +13,6 @@ import os
 import statistics
 from importlib.util import find_spec
 
-from benchmark_gpu import gpu
 from measuring import (
     MAKE_MODEL,
     child,
@@ -24,6 +23,7 @@ from measuring import (
     scratch_folder,
     torch_generator,
 )
+from measuring.gpu import gpu
 
 COMMAND = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
