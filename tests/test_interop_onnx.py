@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from srgan import Upscaler
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 from srgan.interop.loading import load_generator
 
 FOREIGN = Path(__file__).parent / "data" / "foreign"
@@ -178,3 +178,9 @@ def test_range_is_found_in_the_metadata(tmp_path, caplog):
     assert "--range" not in caplog.text
     with pytest.raises(SRGANError, match="values of Normalized_1_1"):
         Upscaler(built(tmp_path / "model.onnx", metadata={key: "Normalized_1_1"}))
+
+
+def test_overlap_that_leaves_nothing_of_the_one_size_is_refused():
+    with pytest.raises(UsageError, match="overlap: 17 .* 16 is the most"):
+        Upscaler(FOREIGN / "fixed.onnx", overlap=17)
+    assert Upscaler(FOREIGN / "fixed.onnx", overlap=16)(picture(41, 49)).shape == (82, 98, 3)

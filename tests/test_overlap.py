@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from scipy.ndimage import uniform_filter1d
 from skimage import data
 
 from srgan import Upscaler
+from srgan.interop.probing import measured_overlap, measured_overlap_of_one_size
 
 
 def compact(path, spread):
@@ -35,3 +37,16 @@ def test_overlap_is_what_the_weights_need(spread, overlap, tmp_path):
     if spread == 1:
         tiled.overlap = 4
         assert np.abs(tiled(pixels).astype(int) - whole).max() > 1  # or this test would see nothing
+
+
+@pytest.mark.parametrize(("reach", "least", "most"), [(3, 3, 12), (20, 20, 30), (60, 32, 32)])
+def test_overlap_of_a_network_of_one_size(reach, least, most):
+    """Which a blur over so many pixels to each side stands for; more than a quarter of the side is not to be had."""
+
+    def run(picture):
+        return uniform_filter1d(np.pad(picture, [(0, 0), (0, 0), (reach, reach), (0, 0)]), 2 * reach + 1, 2)[
+            :, :, reach:-reach
+        ]
+
+    assert least <= measured_overlap_of_one_size(run, 3, 1, 128, 128) <= most
+    assert reach <= measured_overlap(run, 3, 1) <= 112

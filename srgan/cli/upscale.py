@@ -66,7 +66,7 @@ def _upscale_parser():
     add(
         *("-m", "--model"),
         metavar="MODEL",
-        help="a .keras, .pth or .safetensors file, a run folder, or the name of a shipped model",
+        help="a .keras, .pth, .safetensors or .onnx file, a run folder, hf://OWNER/NAME, or a name (--list-models)",
     )
     add("--list-models", action=_ListModels, nargs=0, help="print the names that --model takes, and end")
     add(

@@ -114,7 +114,7 @@ def _rrdb_tail(checkpoint):
         for name in checkpoint.tensors
         if name.startswith("model.")
         and name.endswith(".weight")
-        and name.split(".")[1].isdigit()
+        and name.split(".")[1].isdecimal()
         and name.count(".") == 2
     )
     if numbered:  # of the first version, whose layers have numbers only

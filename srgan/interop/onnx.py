@@ -13,7 +13,7 @@ import numpy as np
 
 from srgan.errors import SRGANError
 from srgan.interop.architectures import DEFAULTS, Options, refuse_unasked
-from srgan.interop.probing import measured_overlap, probe
+from srgan.interop.probing import measured_overlap, measured_overlap_of_one_size, probe
 from srgan.interop.tensors import Unreadable
 from srgan.runtime import load_openvino
 
@@ -127,10 +127,14 @@ def _measured(core, model, options):
                 "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
             )
             wrapped, run = other, core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def result(picture):
+        return run(picture)[0]
+
     if height:
-        overlap = min(16, height // 4, width // 4)
+        overlap = measured_overlap_of_one_size(result, channels, scale, height, width)
     else:
-        overlap = measured_overlap(lambda picture: run(picture)[0], channels, scale, multiple)
+        overlap = measured_overlap(result, channels, scale, multiple)
     values = _largest_output(wrapped, channels, sides)
     return wrapped, Measured(scale, channels, multiple, overlap, height, width, values, assumed)
 

@@ -32,6 +32,9 @@ _WRAPPERS = (
 _FLAT = ("params_ema", "params", "state_dict")
 _PREFIXES = ("module.", "netG.", "generator.", "net_g_ema.", "net_g.", *(f"{word}." for word in _FLAT))
 
+_MOST_NAME = 500  # characters of a tensor's name
+_MOST_REPEATED = 16  # times the file's size: what its tensors may be together, as several may have the same values
+
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _SAFETENSORS = {
@@ -58,7 +61,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, _mapped(file) as content:
             tensors = _state_dict(_read(content, file))
-            if sum(values.nbytes for values in tensors.values()) > 16 * len(content) + 2**20:
+            if sum(values.nbytes for values in tensors.values()) > _MOST_REPEATED * len(content) + 2**20:
                 raise Unreadable("its tensors repeat the same few values many times over")
             return {name: np.array(values) for name, values in tensors.items()}
     except Unreadable as error:
@@ -103,10 +106,15 @@ def _read_zip(file):
             if f"{folder}byteorder" in archive.namelist() and _member(archive, f"{folder}byteorder") != b"little":
                 raise Unreadable("its numbers are in big-endian order; save it on an ordinary machine")
             storages: dict[tuple, np.ndarray] = {}
+            most = _MOST_REPEATED * file.seek(0, io.SEEK_END)
 
             def values_of(storage: Storage) -> np.ndarray:
+                nonlocal most
                 place = storage.kind, storage.key
                 if place not in storages:
+                    most -= archive.getinfo(f"{folder}data/{storage.key}").file_size
+                    if most < 0:
+                        raise Unreadable("its storages overlap each other")
                     storages[place] = _as_array(_member(archive, f"{folder}data/{storage.key}"), storage)
                 return storages[place]
 
@@ -131,20 +139,23 @@ def _as_array(values, storage):
 
 def _read_legacy(content):
     """The form before: five pickles one after another, and behind them the storages, each after its length."""
+    storages: dict[str, np.ndarray] = {}
+    most = len(content)  # bytes
 
     def refuse(storage):
         raise Unreadable("it is no model of PyTorch's")
 
     def values_of(storage: Storage) -> np.ndarray:
         # Its place in the file is known only behind this pickle: space for it now, its values later.
+        nonlocal most
         if storage.key not in storages:
             size = storage.count * DTYPES[storage.kind].itemsize
-            if not 0 <= size <= len(content) - sum(values.nbytes for values in storages.values()):
+            if not 0 <= size <= most:
                 raise Unreadable("it is damaged or was cut off; get it anew")
+            most -= size
             storages[storage.key] = np.zeros(storage.count, DTYPES[storage.kind])
         return storages[storage.key]
 
-    storages: dict[str, np.ndarray] = {}
     if torch_pickle.load(content, refuse) != _LEGACY_MAGIC:
         raise Unreadable("it is a pickle, but no model of PyTorch's")
     if torch_pickle.load(content, refuse) != _LEGACY_VERSION:
@@ -152,7 +163,9 @@ def _read_legacy(content):
     torch_pickle.load(content, refuse)
     tensors = torch_pickle.load(content, values_of)
     keys = torch_pickle.load(content, refuse)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
+        raise Unreadable("its list of tensors is damaged")
+    if sorted(map(str, keys)) != sorted(storages):
         raise Unreadable("its storages are not those of its tensors")
     for key in map(str, keys):
         values = storages[key]
@@ -193,8 +206,10 @@ def _state_dict(saved):
         if not isinstance(saved, dict):
             found = "but one without a name" if isinstance(saved, np.ndarray) else f"but a {type(saved).__name__}"
         else:
-            found = f"its keys are {', '.join(map(str, list(saved)[:5]))}" if saved else "it is empty"
+            found = f"its keys are {', '.join(str(key)[:80] for key in list(saved)[:5])}" if saved else "it is empty"
         raise Unreadable(f"it holds no tensors of a network ({found})")
+    if max(map(len, tensors)) > _MOST_NAME:
+        raise Unreadable(f"it has names of more than {_MOST_NAME} characters")
     return _without_prefixes(tensors)
 
 

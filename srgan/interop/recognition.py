@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, printable
 from srgan.interop.architectures import ARCHITECTURES, DEFAULTS, Network, Options, refuse_unasked
 from srgan.interop.checkpoint import Checkpoint
 from srgan.interop.reading import read_tensors
@@ -38,7 +38,7 @@ def read_network(path: str | Path, options: Options = DEFAULTS) -> Network:
     try:
         return _network(checkpoint, options)
     except UnknownNetwork as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {printable(str(error))}") from error
     except Unreadable as error:
         raise error.of(path) from error
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan.errors import SRGANError, UsageError
+from srgan.errors import SRGANError, UsageError, printable
 
 # The kinds of numbers that files name; bfloat16 is kept as the 16 bits that it is, in an array of this type.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -24,7 +24,7 @@ class Unreadable(Exception):
 
     def of(self, path: str | Path) -> SRGANError:
         """The same of the file at `path`, as users meet it."""
-        return self.kind(f"{path}: {self}")
+        return self.kind(f"{path}: {printable(str(self))}")  # names of tensors may have anything in them
 
 
 class NotAsked(Unreadable):

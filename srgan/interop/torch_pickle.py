@@ -31,7 +31,8 @@ _REBUILD_OLD = "torch._utils _rebuild_tensor"
 _PARAMETER = "torch._utils _rebuild_parameter"
 _CONTAINERS = {"collections OrderedDict": dict, "torch Size": tuple, "builtins set": set, "__builtin__ set": set}
 _KNOWN = {_REBUILD, _REBUILD_OLD, _PARAMETER, *_CONTAINERS, *_STORAGES}
-_MOST_STEPS = 20_000_000  # opcodes; a network of 1,000 tensors takes some 50,000
+_MOST_STEPS = 2_000_000  # opcodes, some seconds; a network of 1,000 tensors takes some 50,000
+_MOST_BITS = 128  # of a number; the largest that PyTorch writes has 77
 
 _MARK = object()
 
@@ -121,7 +122,7 @@ class _Machine:
                 list.extend(stack[-1], values)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
-                dict.__setitem__(stack[-1], key, value)
+                dict.__setitem__(stack[-1], _key(key), value)
             case "SETITEMS":
                 pairs = _pairs(self.marked())
                 dict.update(stack[-1], pairs)
@@ -145,6 +146,8 @@ class _Machine:
                     raise Unreadable("it holds an object other than tensors and containers")
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
+            case _ if type(argument) is int and argument.bit_length() > _MOST_BITS:
+                raise Unreadable("its list of tensors is damaged")
             case _ if _is_plain(argument) and name not in ("EXT1", "EXT2", "EXT4", "PERSID", "INST"):
                 stack.append(argument)
             case _:
@@ -152,7 +155,11 @@ class _Machine:
 
     def marked(self):
         """Take what is on the stack from the last mark on."""
-        start = max(index for index, value in enumerate(self.stack) if value is _MARK)
+        start = len(self.stack) - 1  # from the end, or many marks on a deep stack would take hours
+        while self.stack[start] is not _MARK:
+            start -= 1
+            if start < 0:
+                raise Unreadable("its list of tensors is damaged")
         values = self.stack[start + 1 :]
         del self.stack[start:]
         return values
@@ -169,8 +176,15 @@ def _is_plain(value):
     return type(value) in (str, bytes, bool, int, float)
 
 
+def _key(value):
+    """A key of a dictionary or a member of a set: hashing a tuple of tuples of a million levels would crash Python."""
+    if not (value is None or _is_plain(value) or type(value) is tuple and all(map(_is_plain, value))):
+        raise Unreadable("its list of tensors is damaged")
+    return value
+
+
 def _pairs(values):
-    return dict(zip(values[::2], values[1::2], strict=True))
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
 def _known(name):
@@ -192,5 +206,8 @@ def _made(function, arguments):
     if name in _CONTAINERS:
         if len(arguments) > 1:
             raise Unreadable("it has a container of an unknown form")
-        return _CONTAINERS[name](*arguments)
+        container, members = _CONTAINERS[name], arguments[0] if arguments else ()
+        if container is dict:
+            return {_key(key): value for key, value in (members.items() if isinstance(members, dict) else members)}
+        return {_key(value) for value in members} if container is set else tuple(members)
     raise Unreadable(f"it calls {name.replace(' ', '.')}, which makes no tensor")
