@@ -6,7 +6,7 @@ import shutil
 
 import keras
 import pytest
-from helpers import equal, rows, run_command, saved_weights
+from helpers import equal, rows, run_command, run_python, saved_weights
 
 from srgan.config.schema import Config
 from srgan.errors import SRGANError
@@ -244,6 +244,28 @@ def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(finished, tmp
     assert not [file for file in (tmp_path / "run").rglob(".*") if file.name != ".lock"]
     train(config, tmp_path / "run")
     assert equal(saved_weights(tmp_path / "run"), saved_weights(whole))
+
+
+def test_a_full_disk_leaves_the_events_of_tensorboard_whole(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    code = (
+        "import resource, signal; from pathlib import Path; from srgan.train.log import EventFile\n"
+        f"events, value = EventFile(Path({str(tmp_path / 'pixel')!r})), {{'tag': 'loss', 'simple_value': 0.5}}\n"
+        "events.add(1, value)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"size = next(Path({str(tmp_path / 'pixel')!r}).iterdir()).stat().st_size + 10\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
+        "try: events.add(2, value)\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = run_python("-c", code)
+    (file,) = (tmp_path / "pixel").iterdir()
+    assert done.stdout == f"[Errno 27] File too large: '{file}'\n" and done.stderr == ""
+    events = EventAccumulator(str(tmp_path / "pixel"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 0.5)]
 
 
 def test_no_room_for_a_checkpoint_keeps_the_last_two(run, monkeypatch):

@@ -3,8 +3,11 @@
 import csv
 import io
 import logging
+import os
+import socket
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image
 
@@ -43,11 +46,7 @@ class Log:
 
     def __init__(self, output, stage):
         self.path, self.stage = output / "log.csv", stage
-        self.writer = None
-        if find_spec("tensorboard"):
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-            self.writer = EventFileWriter(str(output / "tensorboard" / stage))
+        self.events = EventFile(output / "tensorboard" / stage) if find_spec("tensorboard") else None
 
     def cut(self, epoch):
         """Drop this stage's lines after `epoch`: these epochs are about to be repeated."""
@@ -62,22 +61,16 @@ class Log:
 
     def write_scalars(self, step, values):
         """Give TensorBoard the values by their names."""
-        if self.writer:
-            self._add(step, *({"tag": name, "simple_value": value} for name, value in values.items()))
+        if self.events:
+            self.events.add(step, *({"tag": name, "simple_value": value} for name, value in values.items()))
 
     def write_picture(self, step, name, file):
         """Give TensorBoard a picture file."""
-        if self.writer:
+        if self.events:
             with Image.open(file) as image:
                 width, height = image.size
             content = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": file.read_bytes()}
-            self._add(step, {"tag": name, "image": content})
-
-    def _add(self, step, *values):
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary={"value": values}))
-        self.writer.flush()
+            self.events.add(step, {"tag": name, "image": content})
 
     def _rows(self):
         try:
@@ -95,6 +88,36 @@ class Log:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+
+
+class EventFile:
+    """A new file of events for TensorBoard, whose own writer answers a full disk by tracebacks, from a thread, too."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._write(file_version="brain.Event:2")
+
+    def add(self, step: int, *values: dict) -> None:
+        """Append an event with the values, as `Summary.Value` has them.
+
+        Raises:
+            OSError: it cannot be written; the file ends with the event before.
+        """
+        self._write(step=step, summary={"value": values})
+
+    def _write(self, **facts):
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        size = self._path.stat().st_size if self._path.exists() else 0
+        try:
+            with open(self._path, "ab") as file:
+                RecordWriter(file).write(Event(wall_time=time.time(), **facts).SerializeToString())
+        except OSError as error:
+            if self._path.exists():
+                os.truncate(self._path, size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
 def read_log(path) -> list[dict[str, str]]:
