@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from videos import make_video, probe, rgb, scene
 
+from srgan.clips.reading import FrameFolder
 from srgan.upscale.clip_planning import split_inputs
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 
@@ -159,6 +160,28 @@ def test_a_gap_in_the_numbers_is_reported(numbers, missing, upscale, tmp_path):
     assert status == 0 and len(lines) == (2 if missing else 1), lines
     if missing:
         assert f"{missing[0]} numbers are missing between its frames, the first is {missing[1]}:" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["-10", "-2", "-1", "0", "1", "10"], "15 numbers are missing between its frames, the first is -9:"),
+        (["-2", "-1", "0", "1"], None),
+        (["frame_-0002", "frame_-0001", "frame_0000", "frame_0001"], None),
+        (["shot2 -1.b", "shot2 0.b", "shot2 1.b"], None),
+        (["frame-1", "frame-2", "frame-3"], None),  # a hyphen
+        (["2021-01", "2021-02", "2021-03"], None),
+        (["a -1", "a -2", "a -3"], None),  # without any that is not negative, too
+        (["a1", "a2", "a-1", "a"], None),
+    ],
+)
+def test_frames_of_negative_numbers_come_before_the_others(names, missing, tmp_path):
+    for name in reversed(names):
+        Image.fromarray(scene(1)[0]).save(tmp_path / f"{name}.png")
+    lines = []
+    clip = FrameFolder(tmp_path, 25, notice=lines.append)
+    assert [file.stem for file in clip.files] == names
+    assert [line.partition(": ")[2].partition(" what")[0] for line in lines] == ([missing] if missing else [])
 
 
 @pytest.mark.parametrize(

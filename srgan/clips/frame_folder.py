@@ -15,6 +15,8 @@ from srgan.clips.frame import Frame, repeat_for_damaged
 from srgan.clips.hdr import HDR
 from srgan.errors import SRGANError
 
+_NUMBERED = re.compile(r"(.*?)(-?)(\d+)(\D*)")
+
 
 class FrameFolder:
     """A clip whose frames are the pictures of a folder, in the order of their names, numbers by their value.
@@ -112,11 +114,32 @@ def _read(file):
 def frame_files(folder: Path) -> list[Path]:
     """The pictures in a folder that are frames, in order. A GIF is none: an earlier run may have made it of the others."""
     names = (name for name in folder.iterdir() if name.suffix.lower() in pictures.READABLE - {".gif"})
-    return sorted((name for name in names if not name.name.startswith(".")), key=_by_number)
+    files = [name for name in names if not name.name.startswith(".")]
+    signed = _signed(files)
+    return sorted(files, key=lambda file: _by_number(file, signed))
 
 
-def _by_number(path):
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+def _by_number(path, signed):
+    """A sort key: texts and numbers by turns."""
+    numbered = _numbered(path, signed)
+    head = numbered[0] if numbered else path.name
+    parts = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", head)]
+    return [*parts, numbered[1], numbered[2] + path.suffix] if numbered else parts
+
+
+def _signed(files):
+    """What is before the numbers where a minus is their sign, as of frame_-1.png beside frame_0.png; else it is a hyphen."""
+    found = [match for file in files if (match := _NUMBERED.fullmatch(file.stem))]
+    without = {head for head, minus, _, _ in (match.groups() for match in found) if not minus}
+    return {match[1] for match in found if match[2] and not match[1][-1:].isalnum()} & without
+
+
+def _numbered(file, signed):
+    """What is before the last number in a name, the number, and what is behind; None if there is none."""
+    if not (match := _NUMBERED.fullmatch(file.stem)):
+        return None
+    head, minus, digits, tail = match.groups()
+    return (head, -int(digits), tail) if minus and head in signed else (head + minus, int(digits), tail)
 
 
 def _check_numbers(files):
@@ -125,9 +148,9 @@ def _check_numbers(files):
     Numbers are missing where most are there, or follow the one before, among the names that are alike but for it.
     """
     groups: dict[tuple, list[int]] = {}
-    for file in files:
-        if match := re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem):
-            groups.setdefault((match[1], match[3]), []).append(int(match[2]))
+    signed = _signed(files)
+    for head, number, tail in filter(None, (_numbered(file, signed) for file in files)):
+        groups.setdefault((head, tail), []).append(number)
     missing, twice = [], []
     for found in groups.values():
         if 4 * len(found) < len(files):
