@@ -235,6 +235,16 @@ def test_directories_that_go_in_circles_end():
     assert picture.note == ""
 
 
+@pytest.mark.parametrize("bits", [(5, 6, 5), (16, 16, 8)])
+def test_channels_of_different_bits_are_refused(bits):
+    data = bytearray(written(BARS, photometric="rgb"))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        place = file.pages[0].tags[258].valueoffset
+    data[place : place + 6] = struct.pack("<3H", *bits)
+    with pytest.raises(SRGANError, match=f"channels of {', '.join(map(str, bits))} bits are not supported"):
+        read_picture(bytes(data))
+
+
 @pytest.mark.parametrize("compression", ["lzw", "adobe_deflate"])
 @pytest.mark.parametrize("tile", [None, (32, 48)])
 def test_flipped_bits_are_noticed_where_a_checksum_or_the_length_tells(compression, tile):

@@ -218,6 +218,8 @@ def _check(page):
     """Raise ValueError for a page that is not supported."""
     kind, bits = _value(page.photometric), page.bitspersample
     colours, samples = _COLOURS[kind], page.samplesperpixel
+    if not isinstance(bits, int):
+        raise ValueError(f"channels of {', '.join(map(str, bits))} bits are not supported")
     if page.imagedepth != 1 or not colours <= samples <= _MOST_SAMPLES:
         raise ValueError(f"{samples} channels are not supported")
     if kind == _SEPARATED and _number(page.tags, 332, 1) != 1:
