@@ -80,7 +80,7 @@ def _read(path, core, read, options):
         return _measured(core, read(), options)
     except Unreadable as error:
         raise error.of(path) from error
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter of names in it
         raise SRGANError(f"{path}: OpenVINO cannot read or run it ({_reason(error)})") from error
 
 
