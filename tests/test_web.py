@@ -335,16 +335,19 @@ def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, serv
     folder = tmp_path / "holiday"
     (folder / "inner").mkdir(parents=True)
     sources = [save(folder / f"{number}.png", photograph(32, 40, left=160 + number)) for number in range(4)]
-    (folder / "inner" / "bad.jpg").write_bytes(b"\xff\xd8\xffno picture")
+    (folder / "inner" / "bad.png").write_bytes(b"\xff\xd8\xffno picture")
     (folder / "notes.txt").write_text("left alone, as in a folder on the command line")
     page.drop(folder)
+    page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, ".job")) == 5)
+    names = page.driver.execute_script("return [...document.querySelectorAll('.job')].map(job => job.ariaLabel)")
+    assert names == ["bad.png", "3.png", "2.png", "1.png", "0.png"]  # the newest first, in the order of their names
     page.wait(lambda: re.search(r"^\d to go, \d+ s left$", page.find(".left").text))
     page.driver.refresh()
     for source in sources:
         page.wait_until(source.name, "40 × 32 → 160 × 128")
-    page.wait(lambda: page.state("bad.jpg").startswith("bad.jpg: "))
+    page.wait(lambda: page.state("bad.png").startswith("bad.png: "))
     assert len(page.driver.find_elements(By.CSS_SELECTOR, ".job")) == 5
-    assert str(server.temporary) not in page.state("bad.jpg")
+    assert str(server.temporary) not in page.state("bad.png")
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")
     try:
@@ -406,15 +409,16 @@ def test_the_time_left_is_that_of_the_tiles_and_of_those_done_before(tmp_path, m
     assert kept.seconds_left() == 30 + 2 + 30
 
 
-def test_all_are_cancelled_at_once_but_what_is_done(tmp_path):
+def test_all_are_cancelled_at_once_but_what_is_done_and_then_that_is_removed(tmp_path):
     from srgan.web import jobs
 
     kept = jobs.Jobs(tmp_path)
     done, *others = (kept.begin(f"{number}.png", {}) for number in range(3))
     done.state = "done"
-    kept.cancel_all()
-    assert [job.state for job in kept.all()] == ["done", "cancelled", "cancelled"]
-    assert done.folder.exists() and not any(job.folder.exists() for job in others)
+    kept.remove_all(ended=False)
+    assert kept.all() == [done] and done.folder.exists() and not any(job.folder.exists() for job in others)
+    kept.remove_all(ended=True)
+    assert kept.all() == []
 
 
 def test_without_nicegui_it_says_what_to_install():

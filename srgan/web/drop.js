@@ -30,6 +30,7 @@
     if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
     const reader = entry.createReader(), found = [];
     for (let part; (part = await new Promise((done, failed) => reader.readEntries(done, failed))).length;) found.push(...part);
+    found.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
     const inner = await Promise.all(found.filter((each) => !each.name.startsWith(".")).map((each) => filesOf(each, depth + 1)));
     const known = zone.dataset.kinds.split(" ");  // what else lies in a folder is left alone
     return inner.flat().filter((file) => known.some((kind) => file.name.toLowerCase().endsWith(kind)));

@@ -129,8 +129,11 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
 
     with ui.element("div").classes("heading") as heading:
         ui.html("<h2>Results</h2>", sanitize=False)
-        with ui.element("button").on("click", jobs.cancel_all) as stop:
+        with ui.element("button").on("click", lambda: jobs.remove_all(ended=False)) as stop:
             ui.label("Cancel all")
+        sure = "() => confirm('Remove all results? What is not downloaded is gone.') && emit()"
+        with ui.element("button").on("click", lambda: jobs.remove_all(ended=True), js_handler=sure) as clear:
+            ui.label("Remove all")
         with ui.element("a").props('href="all.zip" download') as archive:
             ui.label("Download all (ZIP)")
     column = ui.element("div").classes("jobs")
@@ -164,6 +167,7 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
         count = sum(not job.ended for job in present.values())
         left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count else "")
         stop.set_visibility(count > 1)
+        clear.set_visibility(len(present) > 1 and not count)
         heading.set_visibility(bool(present))
         archive.set_visibility(len(done) > 1)
         # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
@@ -217,6 +221,7 @@ def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[],
             return
         changed, last[0] = last[0] is None or last[0][0] != job.state, now
         state.set_text(_text(job))
+        row.props["data-state"] = job.state
         bar.set_visibility(job.state == "working")
         if job.progress and job.progress[1]:
             bar.props["value"], bar.props["max"] = job.progress

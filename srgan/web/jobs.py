@@ -193,10 +193,11 @@ class Jobs:
         else:
             shutil.rmtree(job.folder, ignore_errors=True)
 
-    def cancel_all(self) -> None:
-        """Stop all jobs that are not done, the one under way last, so that no other begins."""
+    def remove_all(self, ended: bool) -> None:
+        """Forget all jobs that have ended, or all that have not, the one under way last, so that no other begins."""
         for job in reversed(self.all()):
-            self.cancel(job)
+            if job.ended == ended:
+                self.remove(job)
 
     def remove(self, job: Job) -> None:
         """Forget a job and its files."""
