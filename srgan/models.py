@@ -37,7 +37,14 @@ def own_models() -> dict[str, Path]:
     """The models in the user's folder, SRGAN_MODELS or ~/.config/srgan/models, by their names without the suffix.
 
     Of several that differ in their suffixes only, the first in the alphabet; find_model takes the others by their whole names.
+    What lies beside a model for --strength and --denoise is none by itself.
     """
+    own = _own_by_stem()
+    beside = {f"{name}-{end}" for name in own for end in ("pixel", "denoise0", "denoise1")}
+    return {name: own[name] for name in sorted(own) if name not in beside}
+
+
+def _own_by_stem():
     return {file.stem: file for file in reversed(_own_files())}
 
 
@@ -99,7 +106,7 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     name, path = str(name_or_path), Path(name_or_path)
     if name.startswith(PREFIX):
         return fetch(name)
-    own = own_models()
+    own = _own_by_stem()
     if name in shipped and not path.is_file():
         if name in own:
             _log.info("%s: the shipped model; the one in the folder of your own is %s", name, own[name])

@@ -15,7 +15,7 @@ from helpers import run_command
 from PIL import Image
 
 from srgan.errors import UsageError
-from srgan.models import find_model
+from srgan.models import find_model, own_models
 
 FOREIGN = Path(__file__).parent / "data" / "foreign"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -50,6 +50,13 @@ def test_files_of_one_name_are_told_apart_by_their_suffixes(own):
     assert find_model("2x My v1.2").suffix == ".pth"
     for suffix in (".safetensors", ".pth"):
         assert find_model(f"2x My v1.2{suffix}").suffix == suffix
+
+
+def test_what_lies_beside_a_model_is_not_listed(own):
+    for name in ("mine", "mine-pixel", "mine-denoise0", "mine-denoise1", "other-pixel"):
+        (own / f"{name}.keras").write_bytes(b"")
+    assert list(own_models()) == ["mine", "other-pixel"]
+    assert find_model("mine-pixel") == own / "mine-pixel.keras"
 
 
 def test_shipped_name_wins_with_a_line(own, caplog):
