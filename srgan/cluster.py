@@ -247,7 +247,7 @@ class _Crew:
                 _log.warning("%s: its worker on %s was killed; it is done again", task.source, worker.address)
                 self._again.append(task)
             else:
-                task.error = SRGANError(f"its worker was killed {_ATTEMPTS} times; does the memory suffice for it?")
+                task.error = SRGANError(f"its worker was killed {_ATTEMPTS} times; is there enough memory for it?")
                 yield task
         self._recruit()
 

@@ -94,7 +94,7 @@ def test_what_a_folder_holds_beside_its_pictures_is_said(tree, tmp_path, capsys)
         assert main([*source, str(tmp_path / "photos"), *options]) == 0
         assert capsys.readouterr().err.splitlines() == [
             "srgan: 1 file of other kinds left out (1 mov)",
-            f"srgan: the folder {tmp_path / 'photos' / 'a'} is not looked into; --recursive takes the folders in a folder, too",
+            f"srgan: the folder {tmp_path / 'photos' / 'a'} is not looked into; --recursive includes subfolders",
         ]
 
 

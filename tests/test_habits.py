@@ -75,7 +75,7 @@ def test_kinds_that_are_no_pictures_are_counted(upscale, tmp_path):
 def test_folders_that_are_not_looked_into_are_said(upscale, tmp_path):
     for name in ("a.png", "2021/b.png", "2022/c.png", ".hidden/d.png"):
         save(tmp_path / "in" / name)
-    remedy = "--recursive takes the folders in a folder, too"
+    remedy = "--recursive includes subfolders"
     status, lines = upscale(tmp_path / "in", tmp_path / "in" / "large")
     line = f"srgan: 2 folders, the first {tmp_path / 'in' / '2021'}, are not looked into; {remedy}"
     assert status == 0 and lines == [line, "srgan: 1 done, 0 skipped, 0 failed"]

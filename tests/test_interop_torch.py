@@ -162,7 +162,7 @@ def test_variant_of_a_known_network_is_left_to_spandrel(kind, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("status", "errors", "said"),
     [
-        (-11, "x: RuntimeWarning: y\n", "SIGSEGV; its network may make no sense"),
+        (-11, "x: RuntimeWarning: y\n", "SIGSEGV; the model may be invalid"),
         (-9, "", "SIGKILL; is there enough memory?"),
         (1, "x\nMemoryError\n", "MemoryError; is there enough memory?"),
     ],

@@ -3,6 +3,7 @@
 import io
 import random
 import subprocess
+import threading
 
 import imagecodecs
 import numpy as np
@@ -34,6 +35,29 @@ def test_pixels_that_the_decoder_knows_to_be_lost_are_an_error(options):
     for damaged in (cut, stop) if options else (stop,):
         with pytest.raises(SRGANError, match=r"cannot be read as a picture \(.*(Corrupt JPEG|premature end|truncated)"):
             read_picture(damaged)
+
+
+def test_damage_is_told_while_other_threads_read():
+    """libvips has one list of messages, which the reading of another file forgets."""
+    whole = saved(quality=90, restart_marker_blocks=4)
+    damaged = whole[: len(whole) // 2] + whole[len(whole) // 2 + 60 :]
+    ended = threading.Event()
+
+    def read_others():
+        while not ended.is_set():
+            read_picture(whole)
+
+    others = [threading.Thread(target=read_others) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    try:
+        for _ in range(60):
+            with pytest.raises(SRGANError, match="Corrupt JPEG|premature end"):
+                read_picture(damaged)
+    finally:
+        ended.set()
+        for thread in others:
+            thread.join()
 
 
 def test_of_flipped_bits_all_that_libjpeg_notices_are_refused():

@@ -112,7 +112,7 @@ def test_a_folder_with_bad_pictures(upscale, tmp_path):
     assert status == 1 and lines[-1] == "srgan: 3 done, 0 skipped, 2 failed"
     assert lines[:3] == [
         "srgan: 1 file of other kinds left out (1 txt)",
-        f"srgan: the folder {tmp_path / 'in' / 'deep'} is not looked into; --recursive takes the folders in a folder, too",
+        f"srgan: the folder {tmp_path / 'in' / 'deep'} is not looked into; --recursive includes subfolders",
         "srgan: 1 picture becomes PNG (1 gif): their own format is not written",
     ]
     assert sorted(line.split(": ")[1] for line in lines[3:-1]) == [

@@ -392,6 +392,9 @@ def test_uploads_and_jobs_have_limits(server, tmp_path, monkeypatch):
         kept.begin("b.png", {})
     kept.remove(first)
     kept.begin("b.png", {})
+    monkeypatch.setattr(jobs, "MAX_JOBS", 9)
+    names = [kept.begin("generator.keras", {}).name for _ in range(3)]
+    assert names == ["generator.keras", "generator (2).keras", "generator (3).keras"]
 
 
 def test_the_time_left_is_that_of_the_tiles_and_of_those_done_before(tmp_path, monkeypatch):

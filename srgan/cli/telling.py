@@ -55,7 +55,7 @@ def tell_file(
 
 def tell_left_out(left_out: LeftOut) -> None:
     """Say how many files of folders are no pictures, and how many folders in them are not looked into."""
-    for line in left_out_lines(left_out.files, left_out.folders, "--recursive takes the folders in a folder, too"):
+    for line in left_out_lines(left_out.files, left_out.folders, "--recursive includes subfolders"):
         _log.info("%s", line)
 
 

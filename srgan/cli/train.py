@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
             return 130
         except LostMachine as error:
             print(f"srgan: {printable(str(error))}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
             os._exit(error.exit_status)
         if is_first_machine():
             print(f"done: {generator}")

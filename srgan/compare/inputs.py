@@ -39,7 +39,7 @@ def find_pictures(paths: Iterable[str | Path], recursive: bool = False) -> list[
     if not found:
         hint = "; --recursive takes the folders in it" if folders else ""
         raise UsageError(f"{', '.join(map(str, given))}: no pictures there{hint}")
-    for line in left_out_lines(others, folders, "--recursive takes the folders in a folder, too"):
+    for line in left_out_lines(others, folders, "--recursive includes subfolders"):
         _log.warning("%s", line)
     return list(dict.fromkeys(found))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from srgan.pictures.exif import Exif
+from srgan.pictures.libvips import own_messages
 
 LARGEST_SEGMENT = 65400  # bytes of metadata in one
 
@@ -82,13 +83,13 @@ def decode_jpeg(data: bytes) -> np.ndarray | None:
     """
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
     try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning")
-        if image.width * image.height <= _SMALL:
-            image = image.copy()
-            image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
-        pixels = image.numpy().reshape(image.height, image.width, -1)
+        with own_messages():
+            image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning")
+            if image.width * image.height <= _SMALL:
+                image = image.copy()
+                image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
+            pixels = image.numpy().reshape(image.height, image.width, -1)
     except pyvips.Error as error:
         if lost := [line for line in str(error).splitlines() if any(words in line for words in LOST)]:
             raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error

@@ -21,6 +21,7 @@ from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
+from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import Decoded, finish, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
@@ -93,16 +94,18 @@ class _Size(Exception):
 def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
     """Width and height of the picture at `path`, turned upright, from its header; None where that cannot be read."""
     with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        # Not image.getexif(), which decodes a PNG that has none before its pixels.
+        turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return image.size[::-1] if turned else image.size
 
     def take(width, height):
         raise _Size(width, height)
 
     try:  # the formats that Pillow does not know
-        data = Path(path).read_bytes()
-        kind = content_format(data)
-        _decoder(kind)(data, kind, take)
+        with open(path, "rb") as file:
+            head = file.read(4096)
+            kind = content_format(head)
+            _decoder(kind)(head + file.read(), kind, take)
     except _Size as size:
         return size.args[0], size.args[1]
     except Exception:  # decoders raise anything when they meet damaged data
@@ -183,9 +186,9 @@ def _decode_png(data, kind, refuse_large):
 def _png_of_16_bits(chunks):
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()  # else its messages about an earlier file would be taken for this one's
-    image = pyvips.Image.new_from_buffer(chunks.pixels, "", fail_on="error")
-    return image.numpy().reshape(image.height, image.width, -1)
+    with own_messages():
+        image = pyvips.Image.new_from_buffer(chunks.pixels, "", fail_on="error")
+        return image.numpy().reshape(image.height, image.width, -1)
 
 
 def _from_palette(indices, chunks):

@@ -17,6 +17,7 @@ import numpy as np
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.jpeg import LOST, frame_header, segments, whole_xmp
+from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import Decoded, finish, orientation_of
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import decoded_from_pillow, open_jpeg
@@ -184,14 +185,15 @@ def _vips_bands(path, width, height, channels, fail_ons):
     rows = max(1, min(_BAND // (width * channels), 1024))
     begun = 0
     for number, fail_on in enumerate(fail_ons):
-        pyvips.vips_lib.vips_error_clear()  # else what it said of another file would be said of this one
         try:
-            image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on, unlimited=True)
+            with own_messages():
+                image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on, unlimited=True)
             if (image.width, image.height, image.bands) != (width, height, channels):
                 raise ValueError(f"{image.bands} channels are not supported")
             region, kind = pyvips.Region.new(image), {"uchar": np.uint8, "ushort": np.uint16}[image.format]
             while begun < height:
-                band = region.fetch(0, begun, width, min(rows, height - begun))
+                with own_messages(clear=False):
+                    band = region.fetch(0, begun, width, min(rows, height - begun))
                 yield (band := np.frombuffer(band, kind).reshape(-1, width, channels))
                 begun += len(band)
             return

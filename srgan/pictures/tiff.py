@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srgan.pictures.arrays import full_range, unpremultiplied
+from srgan.pictures.libvips import own_messages
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 from srgan.pictures.tiff_damage import require_intact, require_intact_part
 
@@ -306,10 +307,10 @@ def _samples(page, data, kind):
 def _with_vips(data):
     import pyvips
 
-    pyvips.vips_lib.vips_error_clear()  # else its messages about an earlier file would be taken for this one's
     try:
-        image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
-        return image.numpy().reshape(image.height, image.width, -1)
+        with own_messages():
+            image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
+            return image.numpy().reshape(image.height, image.width, -1)
     except pyvips.Error as error:
         raise ValueError("; ".join(dict.fromkeys(str(error).splitlines()))) from error
 

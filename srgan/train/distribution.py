@@ -46,8 +46,12 @@ def lost_machines() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if machine()[1] == 1 or is_out_of_memory(error) or not re.match("[A-Z_]+: ", str(error)):
-            raise  # XLA's errors, of several types, begin with a status such as UNKNOWN
+        # XLA's errors, of several types, begin with a status.
+        gone = re.match(
+            "(UNKNOWN|UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|INTERNAL.*(Gloo|NCCL|[Cc]onnect)).*: ", str(error)
+        )
+        if isinstance(error, SRGANError) or machine()[1] == 1 or is_out_of_memory(error) or not gone:
+            raise
         what_to_do = "start the same command on all, and it goes on from the last checkpoint"
         if "initialization failed" in str(error):
             what_to_do = "each one's host name must stand for an address that the others reach (see `hostname -i`)"

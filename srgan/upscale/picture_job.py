@@ -263,7 +263,7 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
     if task.picture.pixels.itemsize > 1 and (bits := pictures.BITS.get(task.kind, 16)) < given:
         task.notes.append(f"{task.kind} has {bits} bits, to which its {given} are rounded")
     if upscaler.fit and task.sizes[1][0] < width:
-        task.remarks.append("larger than was asked for, and made smaller")
+        task.remarks.append("larger than the size asked for, so it is scaled down")
     if task.sizes[1][0] > upscaler.engine.description.scale * width:
         task.remarks.append(f"beyond x{upscaler.engine.description.scale} of this model, the rest is bicubic")
     if upscaler.palette and task.kind != "PNG":

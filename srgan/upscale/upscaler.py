@@ -105,7 +105,9 @@ class Upscaler:
             raise UsageError("tile: this model takes one size only")
         most = (min(self.engine.description.fixed_height, self.engine.description.fixed_width) - 8) // 2
         if self.engine.description.fixed_height and self.overlap > most:
-            raise UsageError(f"overlap: {overlap} pixels leave too little of this model's one size; {most} is the most")
+            if overlap is not None:
+                raise UsageError(f"overlap: {overlap} leaves too little of this model's one size; {most} is the most")
+            self.overlap = max(0, most)
         if tile is not None and tile < smallest_tile(self.overlap):
             raise UsageError(
                 f"tile: {tile} is below {smallest_tile(self.overlap)} pixels, what tiles of this model need at least"

@@ -26,7 +26,7 @@ from srgan.upscale.tiles import TileSize, affordable_tile
 
 _MEMORY = "memory-"  # the prefix of the names of saved memories
 _UNFINISHED = ("lock", "tile", "decoding", "colour", "gray", "result")
-_FORMAT = 5  # of the segments; raise it when the same clip and options give other frames
+_FORMAT = 6  # of the segments; raise it when the same clip and options give other frames
 _LONGEST_NAME = 255 - 23  # bytes that a file system leaves for the target's name in the folder's, ".NAME-KEY.part"
 
 

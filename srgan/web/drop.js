@@ -25,6 +25,7 @@
   }
 
   const add = (files) => { waiting.push(...files); send(); };
+  window.addEventListener("cancelall", () => { waiting = []; });
 
   async function filesOf(entry, depth = 0) {
     if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
@@ -39,8 +40,13 @@
   for (const input of zone.querySelectorAll("input")) {
     input.addEventListener("change", () => {
       const known = zone.dataset.kinds.split(" ");
-      const files = [...input.files];
-      add(input.webkitdirectory ? files.filter((file) => known.some((kind) => file.name.toLowerCase().endsWith(kind))) : files);
+      let files = [...input.files];
+      if (input.webkitdirectory) {
+        const place = (file) => file.webkitRelativePath;
+        files = files.filter((file) => !/(^|\/)\./.test(place(file)) && known.some((kind) => file.name.toLowerCase().endsWith(kind)));
+        files.sort((one, other) => place(one).localeCompare(place(other), undefined, { numeric: true }));
+      }
+      add(files);
       input.value = "";
     });
   }

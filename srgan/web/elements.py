@@ -21,7 +21,7 @@ _FORMATS = {
     ".avif": "AVIF",
     ".jxl": "JPEG XL",
 }
-_SCALES = {None: "x4 (usual)", 2: "x2", 3: "x3", 8: "x8"}
+_SCALES = {None: "as the model does (usually x4)", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
 _STATES = {"arriving": "arriving", "waiting": "waiting", "working": "working", "done": "done", "cancelled": "cancelled"}
 
 
@@ -129,7 +129,8 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
 
     with ui.element("div").classes("heading") as heading:
         ui.html("<h2>Results</h2>", sanitize=False)
-        with ui.element("button").on("click", lambda: jobs.remove_all(ended=False)) as stop:
+        unsent = "() => { window.dispatchEvent(new Event('cancelall')); emit() }"  # what the browser has not sent yet
+        with ui.element("button").on("click", lambda: jobs.remove_all(ended=False), js_handler=unsent) as stop:
             ui.label("Cancel all")
         sure = "() => confirm('Remove all results? What is not downloaded is gone.') && emit()"
         with ui.element("button").on("click", lambda: jobs.remove_all(ended=True), js_handler=sure) as clear:
@@ -196,7 +197,7 @@ def _viewer(job: Job) -> None:
         frame = ui.element("iframe").classes("viewer")
         frame.props["src"], frame.props["title"] = f"{place}/view", f"Before and after of {job.name}"
     else:
-        ui.label("A browser cannot show it; download it.")
+        ui.label("Browsers cannot show this format; download it.")
 
 
 def _download(job):

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,10 @@ class Jobs:
         with self._changed:
             if len(self._jobs) >= MAX_JOBS:
                 raise UsageError(f"{name}: there are {MAX_JOBS} jobs already; remove some first")
+            if suffix in SUFFIXES:  # it becomes a choice by its name, and every run's model is called generator.keras
+                taken = {job.name for job in self._jobs.values() if job.is_model}
+                others = (f"{Path(name).stem} ({number}){suffix}" for number in count(2))
+                name = next(each for each in chain([name], others) if each not in taken)
             key = secrets.token_urlsafe(12)
             job = self._jobs[key] = Job(
                 key,

@@ -138,7 +138,7 @@ def _why(status, errors):
     if status < 0:
         name = signal.Signals(-status).name
         crashed = name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
-        return f"{name}; " + ("its network may make no sense" if crashed else "is there enough memory?")
+        return f"{name}; " + ("the model may be invalid" if crashed else "is there enough memory?")
     said = errors.strip().splitlines()[-1:] or [f"status {status}"]
     return f"{said[0]}; is there enough memory?"
 
