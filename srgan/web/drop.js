@@ -51,19 +51,24 @@
     });
   }
   for (const button of zone.querySelectorAll("button")) button.addEventListener("click", () => document.getElementById(button.dataset.for).click());
-  document.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
-  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
-  document.addEventListener("drop", async (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    if (!entries.length) return add([...event.dataTransfer.files]);
-    try {
-      add((await Promise.all(entries.map((entry) => filesOf(entry)))).flat());
-    } catch {
-      say("What was dropped could not be read.", true);
-    }
-  });
+  function listen(page) {
+    page.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+    page.addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
+    page.addEventListener("drop", async (event) => {
+      event.preventDefault();
+      zone.classList.remove("over");
+      const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+      if (!entries.length) return add([...event.dataTransfer.files]);
+      try {
+        add((await Promise.all(entries.map((entry) => filesOf(entry)))).flat());
+      } catch {
+        say("What was dropped could not be read.", true);
+      }
+    });
+    page.addEventListener("paste", (event) => { if (event.clipboardData.files.length) add([...event.clipboardData.files]); });
+  }
+  listen(document);
+  // What is dropped on the viewer, a page of its own, would be opened by the browser.
+  document.addEventListener("load", (event) => { if (event.target.tagName === "IFRAME") listen(event.target.contentDocument); }, true);
   window.addEventListener("beforeunload", (event) => { if (busy) event.preventDefault(); });  // files would not arrive
-  document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) add([...event.clipboardData.files]); });
 })();

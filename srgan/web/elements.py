@@ -257,7 +257,7 @@ def _button(text, job, action):
 
 def _text(job: Job) -> str:
     if job.state == "failed":
-        return job.message
+        return job.message.removeprefix(f"{job.name}: ")
     text = _STATES[job.state]
     if job.state == "working" and job.progress:
         done, total = job.progress
@@ -269,7 +269,7 @@ def _text(job: Job) -> str:
         text = f"A model that enlarges x{job.result['scale']:g}"
     elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
-        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}"
+        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}, {job.options['model']}"
     return "\n".join([text, *job.notes])
 
 

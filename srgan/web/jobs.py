@@ -280,7 +280,7 @@ class Jobs:
             job.progress = tuple(answer["progress"])
             job.begun = job.begun or (time.monotonic(), job.progress[0])
         elif "note" in answer:
-            text = answer["note"].removeprefix(f"{job.name}: ").removeprefix(f"{job.target.relative_to(job.folder)}: ")
+            text = answer["note"].replace(f"{job.folder}{os.sep}", "").removeprefix(f"{job.name}: ").removeprefix(f"{job.target.relative_to(job.folder)}: ")
             job.notes.append(printable(text))
         elif "error" in answer:
             text = printable(answer["error"]).replace(f"{job.folder}{os.sep}", "")
@@ -332,7 +332,9 @@ def check(options: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, A
         raise SRGANError("the strength has to be from 0 to 1")
     if denoise is not None and not 0 <= denoise <= 1:
         raise SRGANError("the noise removed has to be from 0 to 1")
-    if quality is None or not 1 <= quality <= 100:
+    if quality is None:  # the field was emptied
+        checked["quality"] = PICTURE_DEFAULTS["quality"]
+    elif not 1 <= quality <= 100:
         raise SRGANError("the quality has to be from 1 to 100")
     if checked["format"] is not None and checked["format"] not in pictures.WRITABLE:
         raise SRGANError("the format is none that is written")

@@ -90,7 +90,7 @@ async def _receive(jobs, name, options, request):
     try:
         job = jobs.begin(name, rules.check(options, find_models() | jobs.models()))
     except (SRGANError, OSError) as error:
-        return PlainTextResponse(str(error), 400)
+        return PlainTextResponse(str(error) if str(error).startswith(name) else f"{name}: {error}", 400)
     too_large = f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes"
     if int(request.headers.get("content-length", 0)) > rules.MAX_BYTES:
         jobs.remove(job)
