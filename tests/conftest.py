@@ -1,5 +1,6 @@
 """Fixtures: tiny configurations and the shared data."""
 
+import logging
 import os
 import signal
 
@@ -43,6 +44,16 @@ def _own_cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging():
+    """What a command in the tests' process tells the logger to leave out is left out of that test alone."""
+    logger = logging.getLogger("srgan")
+    level, handlers = logger.level, logger.handlers
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -246,7 +246,9 @@ def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them(tiny, tmp
     train(tiny(*steady, "pixel.epochs=1", "gan.epochs=0"), tmp_path / "run")
     for epochs in (1, 2):  # the pixel stage is prolonged and a GAN stage added, which is prolonged then
         train(tiny(*steady, *hinge, f"gan.epochs={epochs}"), tmp_path / "run")
-    assert equal(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"))
+    # To the bit it is with `deterministic` alone: under load, TensorFlow's threads add in another order now and then.
+    for one, other in zip(saved_weights(tmp_path / "run"), saved_weights(tmp_path / "straight"), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
     starts = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert [tuple(start["epochs"].values()) for start in starts] == [(1, 0), (2, 1), (2, 2)]
     # Fewer than are done, of a stage that is over, and another loss in the midst of a stage.

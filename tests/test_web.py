@@ -269,7 +269,7 @@ def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_
     quality = page.find("[aria-label='Quality of JPEGs']")
     quality.send_keys(Keys.CONTROL, "a")
     quality.send_keys("60", Keys.TAB)
-    time.sleep(0.3)
+    time.sleep(2)  # until the server has it
     deep = tmp_path / "deep.png"
     from srgan.pictures import Picture, write_picture
 

@@ -257,7 +257,7 @@ def _button(text, job, action):
 
 def _text(job: Job) -> str:
     if job.state == "failed":
-        return job.message.removeprefix(f"{job.name}: ")
+        return job.message
     text = _STATES[job.state]
     if job.state == "working" and job.progress:
         done, total = job.progress

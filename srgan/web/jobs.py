@@ -280,7 +280,12 @@ class Jobs:
             job.progress = tuple(answer["progress"])
             job.begun = job.begun or (time.monotonic(), job.progress[0])
         elif "note" in answer:
-            text = answer["note"].replace(f"{job.folder}{os.sep}", "").removeprefix(f"{job.name}: ").removeprefix(f"{job.target.relative_to(job.folder)}: ")
+            text = (
+                answer["note"]
+                .replace(f"{job.folder}{os.sep}", "")
+                .removeprefix(f"{job.name}: ")
+                .removeprefix(f"{job.target.relative_to(job.folder)}: ")
+            )
             job.notes.append(printable(text))
         elif "error" in answer:
             text = printable(answer["error"]).replace(f"{job.folder}{os.sep}", "")
