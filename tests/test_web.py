@@ -142,11 +142,11 @@ class Page:
     def send(self, *paths, by="files"):
         self.find(f"#{by}").send_keys("\n".join(map(str, paths)))
 
-    def drop(self, *paths):
+    def drop(self, *paths, x=300, y=150):
         """Drop files or folders, as from another window."""
         data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
-            place = {"type": kind, "x": 300, "y": 150, "data": data}
+            place = {"type": kind, "x": x, "y": y, "data": data}
             self.driver.execute_cdp_cmd("Input.dispatchDragEvent", place)
 
     def row(self, name):
@@ -260,6 +260,17 @@ def test_the_slider_shows_both_and_the_true_pixels_at_1_to_1(page, tmp_path):
         assert page.driver.execute_script("return document.querySelector('canvas').toDataURL()") != url
     finally:
         page.driver.switch_to.default_content()
+
+
+def test_what_is_dropped_on_the_viewer_is_taken(page, tmp_path):
+    page.send(save(tmp_path / "view.png"))
+    page.wait_until("view.png", "→")
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
+    time.sleep(1)  # until what it shows is loaded
+    place = page.find("iframe.viewer").rect
+    page.drop(save(tmp_path / "next.png"), x=place["x"] + place["width"] / 2, y=place["y"] + place["height"] / 2)
+    page.wait_until("next.png", "→")
+    assert len(page.driver.window_handles) == 1
 
 
 def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_path):
