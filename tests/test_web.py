@@ -376,6 +376,18 @@ def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, serv
         assert status == 200 and opened.read("0-x4.png") == (tmp_path / "large.png").read_bytes()
 
 
+def test_the_end_of_many_leaves_what_is_looked_at_and_one_alone_is_shown(page, tmp_path):
+    page.drop(*[save(tmp_path / f"{number}.png") for number in range(3)])
+    page.wait_until("0.png", "→")
+    page.click("Compare", "0.png")
+    for number in (1, 2):
+        page.wait_until(f"{number}.png", "→")
+    time.sleep(1)
+    assert page.find(".shown .name").text == "0.png"
+    page.send(save(tmp_path / "alone.png"))
+    page.wait(lambda: page.find(".shown .name").text == "alone.png")
+
+
 def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     page.send(tmp_path / "notes.txt")
@@ -388,6 +400,21 @@ def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_in_one_line(page, 
     page.send(tmp_path / "bomb.gif")
     page.wait_until("bomb.gif", "bomb.gif: 20000 x 6000 ")
     assert "\n" not in page.state("bomb.gif")
+
+
+def test_files_of_one_name_are_told_apart_in_the_zip(tmp_path):
+    from srgan.web import jobs, server
+
+    kept = jobs.Jobs(tmp_path)
+    for _ in range(3):
+        job = kept.begin("a.png", {"format": None, "scale": None})
+        job.state, job.result = "done", {"scale": 4}
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        job.target.write_bytes(b"picture")
+    archive = io.BytesIO(b"".join(server._zipped(kept.all())))
+    with zipfile.ZipFile(archive) as opened:
+        assert sorted(opened.namelist()) == ["a-x4-2.png", "a-x4-3.png", "a-x4.png"]
+        assert all(info.date_time[0] >= 2026 for info in opened.infolist())
 
 
 def test_uploads_and_jobs_have_limits(server, tmp_path, monkeypatch):

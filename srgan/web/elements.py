@@ -113,7 +113,7 @@ def _slider(label, options, key, usual):
 
 def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select, models: dict[str, str]) -> None:
     shown: dict[str, str | None] = {"key": None}
-    unfinished: set[str] = set()
+    batch: set[str] = set()  # what has come since there was nothing to do
     rows: dict[str, Callable[[], None]] = {}
     elements: dict[str, ui.element] = {}
 
@@ -160,6 +160,7 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
                 with column:
                     elements[key], rows[key] = _row(jobs, job, choose if job.is_model else show)
                 elements[key].move(target_index=0)
+                batch.add(key)
             rows[key]()
             elements[key].classes(
                 add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current"
@@ -172,10 +173,9 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
         heading.set_visibility(bool(present))
         archive.set_visibility(len(done) > 1)
         # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
-        alone = [job for job in done if unfinished == {job.key}]
-        unfinished.difference_update(job.key for job in present.values() if job.ended)
-        unfinished.update(job.key for job in present.values() if not job.ended)
-        unfinished.intersection_update(present)
+        alone = [job for job in done if batch == {job.key}]
+        if not count:
+            batch.clear()
         if alone or done and shown["key"] not in present:
             show(alone[0] if alone else done[-1])
         elif shown["key"] and shown["key"] not in present:

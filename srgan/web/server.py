@@ -2,9 +2,12 @@
 
 import contextlib
 import io
+import os
 import secrets
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 from nicegui import app, ui
@@ -171,13 +174,15 @@ def _zipped(jobs: list[Job]) -> Iterator[bytes]:
     """A ZIP of the results, part by part. Pictures and clips are compressed already, and stored as they are."""
     buffer, names = _Parts(), set[str]()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for number, job in enumerate(jobs, 1):
-            name = job.download_name
-            name = f"{Path(name).stem}-{number}{Path(name).suffix}" if name.lower() in names else name
+        for job in jobs:
+            stem, suffix = os.path.splitext(job.download_name)
+            again = (f"{stem}-{number}{suffix}" for number in count(2))
+            name = next(each for each in chain([job.download_name], again) if each.lower() not in names)
             names.add(name.lower())
             if not job.target.is_file():  # removed meanwhile
                 continue
-            with job.target.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
+            info = zipfile.ZipInfo(name, time.localtime(job.target.stat().st_mtime)[:6])
+            with job.target.open("rb") as source, archive.open(info, "w", force_zip64=True) as entry:
                 while part := source.read(_CHUNK):
                     entry.write(part)
                     yield buffer.take()
