@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import subprocess
 import threading
 
@@ -14,6 +15,9 @@ from upscaling import photograph
 from srgan.errors import SRGANError
 from srgan.pictures import Picture, left_out, read_picture, write_picture
 from srgan.pictures.exif import Exif
+from srgan.pictures.strips import open_strips
+
+PLANES = np.asarray(Image.fromarray(photograph(128, 160)).convert("YCbCr"))
 
 TITLE = """<?xpacket begin="﻿" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
@@ -35,6 +39,40 @@ def test_pixels_that_the_decoder_knows_to_be_lost_are_an_error(options):
     for damaged in (cut, stop) if options else (stop,):
         with pytest.raises(SRGANError, match=r"cannot be read as a picture \(.*(Corrupt JPEG|premature end|truncated)"):
             read_picture(damaged)
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"gray": True}, {"cmyk": True}], ids=str)
+def test_a_progressive_picture_that_lacks_scans_is_an_error_although_it_ends_properly(options, tmp_path):
+    image = Image.fromarray(photograph(128, 160)).convert(
+        {"gray": "L", "cmyk": "CMYK"}.get(next(iter(options), ""), "RGB")
+    )
+    image.save(tmp_path / "a.jpg", progressive=True, quality=options.get("quality", 90))
+    data = (tmp_path / "a.jpg").read_bytes()
+    starts = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    assert len(starts) > 3 and read_picture(data).pixels.shape[:2] == (128, 160)
+    for start in starts[1:]:
+        (tmp_path / "cut.jpg").write_bytes(data[:start] + b"\xff\xd9")
+        with pytest.raises(SRGANError, match="some of its scans are missing"):
+            read_picture(tmp_path / "cut.jpg")
+        assert open_strips(tmp_path / "cut.jpg", lambda width, height: True) is None  # which the former then tells
+
+
+def test_a_picture_without_the_scan_of_a_colour_is_an_error():
+    coded, head = {}, b""
+    for name, values in (("y", PLANES[..., 0]), ("cb", PLANES[..., 1]), ("cr", PLANES[..., 2])):
+        file = io.BytesIO()
+        Image.fromarray(values).save(file, "JPEG", quality=90)
+        scan = file.getvalue().index(b"\xff\xda")
+        head, coded[name] = head or file.getvalue()[:scan], file.getvalue()[scan + 10 : -2]
+    place = head.index(b"\xff\xc0")
+    frame = head[place : place + 9].replace(b"\0\x0b", b"\0\x11") + bytes([3, 1, 17, 0, 2, 17, 0, 3, 17, 0])
+    head = head[:place] + frame + head[place + 13 :]
+    scans = [b"\xff\xda\0\x08\1" + bytes([number, 0, 0, 63, 0]) + part for number, part in enumerate(coded.values(), 1)]
+    whole = read_picture(head + b"".join(scans) + b"\xff\xd9").pixels
+    assert np.abs(whole - photograph(128, 160).astype(int)).mean() < 4
+    for count in (1, 2):
+        with pytest.raises(SRGANError, match="some of its scans are missing"):
+            read_picture(head + b"".join(scans[:count]) + b"\xff\xd9")
 
 
 def test_damage_is_told_while_other_threads_read():

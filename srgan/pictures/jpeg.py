@@ -24,7 +24,9 @@ LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression"
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
 _SMALL = 2**20  # pixels
 _METADATA = (*range(0xE0, 0xF0), 0xFE)  # segments of applications, and comments
-_START_OF_SCAN, _APP1, _APP13 = 0xDA, 0xE1, 0xED
+_START_OF_SCAN, _END, _APP1, _APP13 = 0xDA, 0xD9, 0xE1, 0xED
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # with a segment behind it
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)  # frames of DCT coefficients
 _IPTC = 0x0404  # its number among Photoshop's resources
 
 # XMP Specification, part 3, section 1.1.3.1: what does not fit into one segment is in others, which the first one names.
@@ -72,6 +74,25 @@ def jpeg_bits(data: bytes) -> int:
     return header[1] if header else 8
 
 
+def require_all_scans(data: bytes) -> None:
+    """Raise ValueError if the file ends properly, but before all its coefficients: decoders show a blurry or gray picture."""
+    left: set[tuple[int, int]] = set()
+    place, frame = 2, 0
+    while (found := _MARKER.search(data, place)) and (marker := data[found.end() - 1]) != _END:
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        content = data[found.end() + 2 : place]
+        if marker in (*_SEQUENTIAL, *_PROGRESSIVE):
+            frame, left = marker, {(component, number) for component in content[6::3] for number in range(64)}
+        elif marker == _START_OF_SCAN and len(content) >= 6:
+            first, last, bits = content[-3:] if frame in _PROGRESSIVE else (0, 63, 0)
+            if not bits & 15:  # the lowest bits are not left to a later scan
+                left -= {(component, number) for component in content[1:-3:2] for number in range(first, last + 1)}
+            if not left:
+                return
+    if left:
+        raise ValueError("some of its scans are missing")
+
+
 def decode_jpeg(data: bytes) -> np.ndarray | None:
     """The pixels of a JPEG file of gray or YCbCr, uint8 (height, width, 1 or 3); None where Pillow is to decode them.
 
@@ -93,8 +114,9 @@ def decode_jpeg(data: bytes) -> np.ndarray | None:
     except pyvips.Error as error:
         if lost := [line for line in str(error).splitlines() if any(words in line for words in LOST)]:
             raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error
-        return None
-    return pixels if pixels.shape[2] in (1, 3) else None
+        pixels = None
+    require_all_scans(data)
+    return pixels if pixels is not None and pixels.shape[2] in (1, 3) else None
 
 
 def whole_xmp(data: bytes, xmp: bytes | None) -> bytes | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.formats import content_format, refuse_raw
-from srgan.pictures.jpeg import LOST, frame_header, segments, whole_xmp
+from srgan.pictures.jpeg import LOST, frame_header, require_all_scans, segments, whole_xmp
 from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import Decoded, finish, orientation_of
 from srgan.pictures.picture import Picture
@@ -143,6 +143,7 @@ def _jpeg(path, data, is_large):
     marker, bits, width, height, channels = header
     if bits != 8 or channels not in (1, 3) or not is_large(width, height):
         return None
+    require_all_scans(data)
     with open_jpeg(data, path) as image:
         decoded = decoded_from_pillow(image, _stub(channels))
     decoded.xmp = whole_xmp(data, decoded.xmp)
