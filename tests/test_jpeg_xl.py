@@ -56,3 +56,26 @@ def test_other_channels_of_gray_are_refused(count):
     data = imagecodecs.jpegxl_encode(planes, photometric="gray", planar=True, lossless=True)
     with pytest.raises(SRGANError, match="channels other than gray or RGB, and alpha, are not supported"):
         read_picture(data)
+
+
+@pytest.mark.parametrize(
+    ("channels", "codestream", "first_pixel", "note"),
+    [
+        ("RGB, depth", "ff0a41c0040a3c090810100070004b188b1500d48c31dedd451e60ef705ed9805c9089128107702e1600", (200, 100, 50), "1 of its 4"),
+        ("RGB, alpha, depth, thermal", "ff0a4140a34081470248080001100080004b188b1500d48c316666461e60ef704c58832c108cb28784890016006c200000", (200, 100, 50, 128), "2 of its 6"),
+        ("gray, alpha, optional", "ff0a4140211d80e246084000010054004b188b1500d4176330ee0e2022525101c018014000", (200, 128), "1 of its 3"),
+        ("RGB, alpha, alpha", "ff0a4140610908400001007c004b188b1500d48c31dedd451e602f70f40120bb848ce2eb02792016702e0000", (200, 100, 50, 128), "1 of its 5"),
+    ],
+)  # fmt: skip
+def test_other_channels_that_are_left_out_are_said(channels, codestream, first_pixel, note):
+    picture = read_picture(bytes.fromhex(codestream))
+    assert (picture.pixels == first_pixel).all()
+    assert picture.note == f"{note} channels, neither colour nor alpha, left out"
+
+
+def test_spot_colours_and_black():
+    head, body = "ff0a41c0", "90810100070004b188b1500d48c31dedd451e60ef705ed9805c9089128107702e1600"
+    picture = read_picture(bytes.fromhex(f"{head}0800001e00000000001e0{body}"))
+    assert np.abs(picture.pixels - (227.0, 49, 24)).max() <= 1 and picture.note == "its spot colours are laid over the others"
+    with pytest.raises(SRGANError, match="its colours are coded as CMYK, which is not supported; convert it to PNG"):
+        read_picture(bytes.fromhex(f"{head}28000{body}"))

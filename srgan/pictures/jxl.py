@@ -15,6 +15,7 @@ CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODESTREAM = b"\xff\n"
 
 _D65, _CUSTOM, _GRAY, _XYB = 1, 2, 1, 2
+_ALPHA, _SPOT_COLOUR, _BLACK, _COLOUR_FILTER = 0, 2, 4, 5  # kinds of channels
 _PRIMARIES = {1: 1, 9: 9, 11: 12}  # JPEG XL's numbers by ITU-T H.273's
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
@@ -26,8 +27,11 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     codestream = found.get(b"jxlc") or found.get(b"jxlp", b"")[4:]
     if not codestream.startswith(CODESTREAM):
         raise ValueError("it is cut off")
-    width, height, depth, colour, is_premultiplied, is_animation = _header(_Bits(codestream[2:]))
+    width, height, depth, colour, extra, is_animation = _header(_Bits(codestream[2:]))
     refuse_large(width, height)
+    kinds = [kind for kind, _ in extra]
+    if _BLACK in kinds:
+        raise ValueError("its colours are coded as CMYK, which is not supported; convert it to PNG")
     if colour is None:  # a profile, which imagecodecs does not give; a JPEG that was packed losslessly has it, too
         if b"jbrd" not in found:
             raise ValueError(
@@ -41,13 +45,18 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     if pixels.shape[:2] != (height, width) or not 1 <= pixels.shape[2] <= 4:  # those of gray come plane by plane
         raise ValueError("channels other than gray or RGB, and alpha, are not supported")
     pixels = full_range(pixels, depth)
-    if is_premultiplied and pixels.shape[2] in (2, 4):
+    if (_ALPHA, True) in extra and pixels.shape[2] in (2, 4):
         straight = unpremultiplied(pixels[..., :-1], pixels[..., -1:])
         pixels = np.concatenate([straight, pixels[..., -1:]], axis=2)
     if (compressed := found.get(b"brob", b"")) and compressed[:4] not in found:
         found[compressed[:4]] = or_none(lambda: imagecodecs.brotli_decode(compressed[4:])) or b""
     exif = found.get(b"Exif", b"")[4:]
     notes = ["its first frame is taken"] if is_animation else []
+    if _SPOT_COLOUR in kinds:
+        notes.append("its spot colours are laid over the others")
+    if left_out := len(kinds) - kinds.count(_SPOT_COLOUR) - (_ALPHA in kinds):
+        count = (1 if pixels.shape[2] < 3 else 3) + len(kinds)
+        notes.append(f"{left_out} of its {count} channels, neither colour nor alpha, left out")
     return Decoded(pixels, orientation=1, exif=exif, xmp=found.get(b"xml "), colour=colour, notes=notes)
 
 
@@ -96,11 +105,11 @@ class _Bits:
 
 
 def _header(bits):
-    """Width, height, the bits of a sample, the colours as PNG says them (None: by a profile), and whether alpha is
-    premultiplied and there are frames."""
+    """Width, height, the bits of a sample, the colours as PNG says them (None: by a profile), its other channels, and
+    whether there are frames."""
     width, height = _size(bits)
     if bits.number(1):  # all as usual
-        return width, height, 8, {}, False, False
+        return width, height, 8, {}, [], False
     is_animation = False
     if bits.number(1):
         orientation = bits.number(3)
@@ -118,7 +127,7 @@ def _header(bits):
     bits.number(1)
     extra = [_extra_channel(bits) for _ in range(bits.one_of(0, 1, (2, 4), (1, 12)))]
     bits.number(1)  # whether it is coded as XYB
-    return width, height, depth, _colours(bits), any(extra), is_animation
+    return width, height, depth, _colours(bits), extra, is_animation
 
 
 def _size(bits):
@@ -151,19 +160,19 @@ def _bit_depth(bits):
 
 
 def _extra_channel(bits):
-    """Whether it is alpha that the colours are multiplied by."""
+    """Its kind, and whether it is alpha that the colours are multiplied by."""
     if bits.number(1):
-        return False
+        return _ALPHA, False
     kind = bits.enum()
     _bit_depth(bits)
     bits.one_of(0, 3, 4, (1, 3))
     for _ in range(bits.one_of(0, (0, 4), (16, 5), (48, 10))):
         bits.number(8)
-    if kind == 2:  # a spot colour
+    if kind == _SPOT_COLOUR:
         bits.number(64)
-    elif kind == 5:  # a colour filter array
+    elif kind == _COLOUR_FILTER:
         bits.one_of(1, (0, 2), (3, 4), (19, 8))
-    return kind == 0 and bool(bits.number(1))
+    return kind, kind == _ALPHA and bool(bits.number(1))
 
 
 def _colours(bits):
