@@ -15,7 +15,7 @@ from PIL import Image, features
 from upscaling import make_model, photograph
 
 from srgan.errors import SRGANError
-from srgan.pictures import Picture, read_picture, read_rgb, write_picture
+from srgan.pictures import Picture, read_picture, read_rgb, size_of, write_picture
 from srgan.pictures.profiles import ADOBE_RGB
 
 DEEP = photograph(40, 60).astype(np.uint16) * 257
@@ -114,6 +114,71 @@ def test_avifs_own_rotation_is_applied_once(orientation):
     assert found.shape[:2] == ((30, 20) if orientation >= 5 else (20, 30))
     if upright is not None:
         np.testing.assert_array_equal(found, upright)
+
+
+def with_properties(data, *properties):
+    """An AVIF or HEIC file, as libavif and libheif write them, with more properties (ISO/IEC 14496-12) of its one picture."""
+
+    def find(name, start=0):
+        place = data.index(name, start) - 4
+        return place, place + int.from_bytes(data[place : place + 4])
+
+    (ipco, end), (ipma, last) = find(b"ipco"), find(b"ipma")
+    assert end == ipma and data[ipma + 8 : ipma + 16] == b"\0\0\0\0\0\0\0\1"
+    count, place = 0, ipco + 8
+    while place < end:
+        count, place = count + 1, place + int.from_bytes(data[place : place + 4])
+    numbers = bytes(range(count + 1 | 128, (count + 1 | 128) + len(properties)))
+    known = data[ipma + 16 : ipma + 18] + bytes([data[ipma + 18] + len(numbers)]) + data[ipma + 19 : last] + numbers
+    boxes = [data[ipco + 8 : end] + b"".join(struct.pack(">I", len(p) + 4) + p for p in properties)]
+    boxes += [data[ipma + 8 : ipma + 16] + known]
+    new = b"".join(struct.pack(">I4s", len(b) + 8, n) + b for n, b in zip((b"ipco", b"ipma"), boxes))
+    longer = len(new) - (last - ipco)
+    result = bytearray(data)
+    for name in (b"meta", b"iprp"):
+        start = find(name)[0]
+        result[start : start + 4] = struct.pack(">I", find(name)[1] - start + longer)
+    start, mdat = find(b"mdat")[0] + 8, find(b"iloc")
+    offset = result.index(struct.pack(">I", start), *mdat)  # of the pixels
+    result[offset : offset + 4] = struct.pack(">I", start + longer)
+    return bytes(result[:ipco]) + new + bytes(result[last:])
+
+
+def saved_items():
+    """An AVIF of 8 bits, one of 10, and a HEIC."""
+    file = io.BytesIO()
+    Image.fromarray(photograph(40, 60)).save(file, "AVIF", quality=100, subsampling="4:4:4")
+    yield file.getvalue()
+    yield imagecodecs.avif_encode(DEEP >> 6, level=100, bitspersample=10, primaries=1, transfer=13, matrix=6)
+    heif, file = pytest.importorskip("pillow_heif"), io.BytesIO()
+    heif.from_bytes("RGB", (60, 40), photograph(40, 60).tobytes()).save(file, quality=-1, chroma=444)
+    yield file.getvalue()
+
+
+@needs_avif
+def test_what_an_avif_or_heic_shows_of_itself_is_cut_out_turned_and_flipped_once(tmp_path):
+    aperture = b"clap" + struct.pack(">8i", 40, 1, 20, 1, -4, 2, -12, 2)
+    for data in saved_items():
+        whole, shown = read_picture(data).pixels, (slice(4, 24), slice(8, 48))
+        for properties, wanted in (
+            ([aperture], whole[shown]),
+            ([aperture, b"irot\1"], np.rot90(whole[shown])),
+            ([b"irot\3", b"imir\0"], np.rot90(whole, 3)[::-1]),
+            ([aperture, b"irot\2", b"imir\1"], np.rot90(whole[shown], 2)[:, ::-1]),
+        ):
+            (tmp_path / "a.avif").write_bytes(with_properties(data, *properties))
+            np.testing.assert_array_equal(read_picture(tmp_path / "a.avif").pixels, wanted)
+            assert size_of(tmp_path / "a.avif") == wanted.shape[1::-1]
+
+
+@needs_avif
+@pytest.mark.parametrize(
+    "numbers",
+    [(70, 1, 20, 1, 0, 1, 0, 1), (40, 1, 20, 1, 40, 1, 0, 1), (40, 0, 20, 1, 0, 1, 0, 1), (41, 1, 20, 1, 0, 1, 0, 1)],
+)
+def test_an_aperture_that_cannot_be_is_refused(numbers):
+    with pytest.raises(SRGANError, match="what of it is to be shown"):
+        read_picture(with_properties(next(saved_items()), b"clap" + struct.pack(">8i", *numbers)))
 
 
 @pytest.mark.parametrize("bits", [8, 10])

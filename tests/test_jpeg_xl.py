@@ -76,6 +76,9 @@ def test_other_channels_that_are_left_out_are_said(channels, codestream, first_p
 def test_spot_colours_and_black():
     head, body = "ff0a41c0", "90810100070004b188b1500d48c31dedd451e60ef705ed9805c9089128107702e1600"
     picture = read_picture(bytes.fromhex(f"{head}0800001e00000000001e0{body}"))
-    assert np.abs(picture.pixels - (227.0, 49, 24)).max() <= 1 and picture.note == "its spot colours are laid over the others"
+    assert (
+        np.abs(picture.pixels - (227.0, 49, 24)).max() <= 1
+        and picture.note == "its spot colours are laid over the others"
+    )
     with pytest.raises(SRGANError, match="its colours are coded as CMYK, which is not supported; convert it to PNG"):
         read_picture(bytes.fromhex(f"{head}28000{body}"))

@@ -3,13 +3,15 @@
 import io
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image
 
 from srgan.pictures.arrays import full_range
-from srgan.pictures.metadata import Decoded
+from srgan.pictures.boxes import properties_of_the_picture
+from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow
 
 _SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.273 that need no mention
@@ -34,7 +36,29 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
                 notes=[f"the first of {frames} frames is taken"] if frames > 1 else [],
             )
     decoded.colour = {} if decoded.icc else _nclx(data)
+    left, upper, right, lower = shown_of_avif(data, image.width, image.height)
+    decoded.pixels = decoded.pixels[upper:lower, left:right]
     return decoded
+
+
+def shown_of_avif(data: bytes, width: int, height: int) -> tuple[int, int, int, int]:
+    """The left, upper, right and lower edge of what is to be shown of an AVIF picture (ISO/IEC 14496-12, section 12.1.4).
+
+    No decoder of AVIF cuts it out; libheif does with HEIC.
+    """
+    aperture = dict(_properties(data)).get(b"clap")
+    if aperture is None:
+        return 0, 0, width, height
+    numbers = struct.unpack(">8i", aperture[:32])
+    if not all(numbers[1::2]):
+        raise ValueError("what of it is to be shown is damaged")
+    wide, high, right, down = (Fraction(*pair) for pair in zip(numbers[::2], numbers[1::2]))
+    left, upper = (width - wide) / 2 + right, (height - high) / 2 + down
+    edges = left, upper, left + wide, upper + high
+    is_inside = 0 <= left < edges[2] <= width and 0 <= upper < edges[3] <= height
+    if any(edge.denominator > 1 for edge in edges) or not is_inside:
+        raise ValueError("what of it is to be shown does not lie within it")
+    return int(edges[0]), int(edges[1]), int(edges[2]), int(edges[3])
 
 
 def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
@@ -99,12 +123,16 @@ def _with_channels(pixels):
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def _properties(data):
+    return or_none(lambda: properties_of_the_picture(data)) or []
+
+
 def _nclx(data):
     """The colours that AVIF and HEIC say in numbers, as PNG says them."""
-    place = data.find(b"colrnclx")
-    if place < 0 or len(data) < place + 15:
+    found = [content for name, content in _properties(data) if name == b"colr" and content.startswith(b"nclx")]
+    if not found or len(found[0]) < 11:
         return {}
-    primaries, transfer = struct.unpack(">2H", data[place + 8 : place + 12])
+    primaries, transfer = struct.unpack(">2H", found[0][4:8])
     return {} if (primaries, transfer) in _SRGB else {b"cICP": bytes([primaries & 255, transfer & 255, 0, 1])}
 
 

@@ -18,7 +18,7 @@ from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.bmp import decode_bmp
 from srgan.pictures.formats import content_format, refuse_raw
-from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm
+from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm, shown_of_avif
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.libvips import own_messages
@@ -96,7 +96,11 @@ def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
     with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
         # Not image.getexif(), which decodes a PNG that has none before its pixels.
         turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return image.size[::-1] if turned else image.size
+        width, height = image.size
+        if image.format == "AVIF":
+            left, upper, right, lower = shown_of_avif(Path(path).read_bytes(), width, height)
+            width, height = right - left, lower - upper
+        return (height, width) if turned else (width, height)
 
     def take(width, height):
         raise _Size(width, height)
