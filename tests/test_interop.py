@@ -289,15 +289,14 @@ def test_option_that_a_file_leaves_no_room_for_is_refused(name, options):
     assert "\n" not in str(caught.value)
 
 
-def test_span_of_fused_weights_alone_is_read(tmp_path):
-    """The fused weights are computed from the branches, as the original does it before it is exported."""
+def fused(path):
+    """span-x2 in the form that has the fused convolutions only, which are computed from the branches as the original does it."""
     from safetensors.numpy import load_file, save_file
 
     from srgan.networks.span import BranchedConv2D
 
-    whole = load_generator(foreign("span-x2"))
     tensors = {key: values for key, values in load_file(foreign("span-x2")).items() if "eval_conv" not in key}
-    for layer in whole.layers:
+    for layer in load_generator(foreign("span-x2")).layers:
         if isinstance(layer, BranchedConv2D):
             block, _, index = layer.name.rpartition("_conv")
             name = {"head": "conv_1", "body": "conv_2"}.get(block, f"{block.replace('block', 'block_')}.c{index}_r")
@@ -305,7 +304,29 @@ def test_span_of_fused_weights_alone_is_read(tmp_path):
             tensors[f"{name}.eval_conv.weight"] = np.asarray(layer.kernel).transpose(3, 2, 0, 1).copy()
             tensors[f"{name}.eval_conv.bias"] = np.asarray(layer.bias)
     assert not any(".sk." in key for key in tensors)
-    save_file(tensors, tmp_path / "fused.safetensors")
+    save_file(tensors, path)
+    return path
+
+
+def test_span_of_fused_weights_alone_is_read(tmp_path):
     with np.load(FOREIGN / "span-x2.npz") as kept:
-        result = np.asarray(load_generator(tmp_path / "fused.safetensors")(kept["lr"][None], training=False))[0]
+        result = np.asarray(load_generator(fused(tmp_path / "fused.safetensors"))(kept["lr"][None], training=False))[0]
         assert np.abs(result - kept["sr"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["openvino", "keras"])
+def test_span_is_interpolated_by_its_fused_weights(engine, tmp_path):
+    """Of the same network in both forms, any mixture is that network: its branches are none of each other's."""
+    lr = np.random.default_rng(0).random((12, 14, 3), np.float32)
+    options = {"engine": engine, "precision": "float32"}
+    mixed = Upscaler(foreign("span-x2"), pixel_model=fused(tmp_path / "fused.safetensors"), strength=0.5, **options)
+    assert np.abs(mixed(lr) - Upscaler(foreign("span-x2"), **options)(lr)).max() < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["openvino", "keras"])
+def test_networks_of_other_constants_cannot_be_interpolated(engine, tmp_path):
+    """Whose values are in another range: a mixture of the two would be neither."""
+    for top in ("1", "255"):
+        load_generator(foreign("edsr-x2"), Options(range=top)).save(tmp_path / f"{top}.keras")
+    with pytest.raises(SRGANError, match="not built alike"):
+        Upscaler(tmp_path / "1.keras", pixel_model=tmp_path / "255.keras", strength=0.5, engine=engine)

@@ -269,10 +269,14 @@ def _branches(checkpoint, name):
 
 
 def _fused(checkpoint, name):
-    """The weights of a `BranchedConv2D` that does what one 3x3 convolution does: its branches copy, but for the middle."""
     kernel, bias = checkpoint.convolution(f"{name}.eval_conv")
     if kernel.shape[:2] != (3, 3) or bias.size != kernel.shape[3]:
         raise Unreadable(f"{name}.eval_conv is {kernel.shape}, not a 3x3 convolution")
+    return branches_of(kernel, bias)
+
+
+def branches_of(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
+    """The weights of a `BranchedConv2D` that does what one 3x3 convolution does: its branches copy, but for the middle."""
     channels, filters = kernel.shape[2:]
     copy_in, copy_out = np.eye(channels, 2 * channels), np.eye(2 * filters, filters)
     middle = np.pad(kernel, [(0, 0), (0, 0), (0, channels), (0, filters)])

@@ -1,10 +1,16 @@
 """From which files a generator's weights are mixed, and in what shares (Wang et al., arXiv 1809.00219, section 3.4)."""
 
+import hashlib
+import json
 import numbers
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srgan.errors import UsageError
 from srgan.models import denoise_ends, pixel_trained, shipped_models
+
+if TYPE_CHECKING:
+    import keras
 
 UNLIKE = "are not built alike, so that their weights cannot be interpolated"
 DENOISE = 0.5  # where a generator itself stands between its ends
@@ -38,3 +44,20 @@ def blend(
         pixel_path = pixel_trained(path, pixel_model)
         shares[pixel_path] = shares.get(pixel_path, 0) + 1 - strength
     return shares
+
+
+def built_as(generator: "keras.Model") -> str:
+    """A digest that is the same for generators that differ in their weights only: of layers, shapes of weights, and constants."""
+    from srgan.networks.layers import kind_of
+
+    facts = [
+        (kind_of(layer), [list(weight.shape) for weight in layer.weights] or _constants(layer))
+        for layer in generator.layers
+    ]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+
+
+def _constants(layer):
+    """What a layer without weights computes with, as of a `Rescaling`."""
+    config = layer.get_config()
+    return [config[key] for key in sorted(config) if key not in ("name", "trainable", "dtype", "batch_shape")]

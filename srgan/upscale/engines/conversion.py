@@ -23,6 +23,7 @@ from srgan.interop.recognition import AlteredNetwork, UnknownNetwork
 from srgan.interrupts import cleaned_up
 from srgan.runtime import load_openvino, load_openvinos_keras
 from srgan.upscale.engines.backend_errors import Inconvertible
+from srgan.upscale.engines.blending import built_as
 from srgan.upscale.engines.description import Description, describe, description_to_info
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _convert(path, options=DEFAULTS):
             model, description = keras_to_openvino.from_keras(generator), describe(generator)
             description = _with_measured_overlap(description, model)
             assumed = getattr(generator, "assumed", "")
+            model.set_rt_info(built_as(generator), ["srgan", "built"])
     for key, value in description_to_info(description).items():
         model.set_rt_info(value, ["srgan", key])
     if assumed:

@@ -11,7 +11,7 @@ from srgan.errors import SRGANError
 from srgan.interop.architectures import DEFAULTS
 from srgan.runtime import load_keras
 from srgan.upscale.engines.backend_errors import translate_backend_error
-from srgan.upscale.engines.blending import UNLIKE
+from srgan.upscale.engines.blending import UNLIKE, built_as
 from srgan.upscale.engines.description import describe
 
 _log = logging.getLogger("srgan")
@@ -63,12 +63,10 @@ class KerasEngine:
         generators = [load_generator(file, options) for file in self.weights]
         self._generator = generators[0]
         for file, other in zip(self.weights, generators):
-            if [w.shape for w in other.weights] != [w.shape for w in self._generator.weights]:
+            if built_as(other) != built_as(self._generator):
                 raise SRGANError(f"{path} and {file} {UNLIKE}")
         if len(generators) > 1:
-            alike = zip(*(generator.get_weights() for generator in generators))
-            shares = list(self.weights.values())
-            self._generator.set_weights([sum(s * values for s, values in zip(shares, same)) for same in alike])
+            _mix(generators, list(self.weights.values()))
         if assumed := getattr(self._generator, "assumed", ""):
             _log.info("%s: the file does not say: %s", path, assumed)
         self.description = describe(self._generator)
@@ -109,6 +107,20 @@ class KerasEngine:
     def _cut(self, result, size, scale):
         result = np.asarray(result, np.float32)
         return result[..., : scale * size[0], : scale * size[1], :] if self._pads else result
+
+
+def _mix(generators, shares):
+    """Give the first generator the weights of all, by their shares; of SPAN's branches those of the convolution that they make."""
+    from keras.ops import convert_to_numpy
+
+    from srgan.interop.architectures import branches_of
+    from srgan.networks.span import BranchedConv2D
+
+    for alike in zip(*(generator.layers for generator in generators)):
+        branched = isinstance(alike[0], BranchedConv2D)
+        given = [[layer.kernel, layer.bias] if branched else layer.get_weights() for layer in alike]
+        mixed = [sum(share * convert_to_numpy(values) for share, values in zip(shares, same)) for same in zip(*given)]
+        alike[0].set_weights(branches_of(*mixed) if branched else mixed)
 
 
 def _padded(values, multiple):

@@ -29,7 +29,8 @@ _PRECISIONS = {
     "float16": ("FP16", "f16"),
 }  # a capability; a hint
 _NPU_TILE = 128  # input pixels a side; an NPU takes one size only
-_CACHE_FORMAT = "5"  # raise it when the same generator gets another graph or description
+_BUILT = ["srgan", "built"]  # where a model says what it has beside its weights, see `built_as`; shipped ones do not
+_CACHE_FORMAT = "6"  # raise it when the same generator gets another graph or description
 
 
 class OpenVINOEngine:
@@ -206,8 +207,9 @@ def _blend(models, weights):
     shapes = [
         [(o.get_type_name(), o.output(0).partial_shape) for o in ops if o.get_output_size()] for ops in operations
     ]
-    for path, others in zip(weights, shapes):
-        if others != shapes[0]:
+    built = [model.get_rt_info(_BUILT).astype(str) if model.has_rt_info(_BUILT) else None for model in models]
+    for path, others, digest in zip(weights, shapes, built):
+        if others != shapes[0] or digest and built[0] and digest != built[0]:
             raise SRGANError(f"{next(iter(weights))} and {path} {UNLIKE}")
     for alike in zip(*operations):
         first = alike[0]
