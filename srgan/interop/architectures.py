@@ -280,8 +280,8 @@ def branches_of(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
     channels, filters = kernel.shape[2:]
     copy_in, copy_out = np.eye(channels, 2 * channels), np.eye(2 * filters, filters)
     middle = np.pad(kernel, [(0, 0), (0, 0), (0, channels), (0, filters)])
-    weights = (np.zeros((channels, filters)), np.zeros(filters), copy_in, np.zeros(2 * channels))
-    weights += (middle, np.zeros(2 * filters), copy_out, bias)
+    skip = [np.zeros((channels, filters)), np.zeros(filters)]
+    weights = [*skip, copy_in, np.zeros(2 * channels), middle, np.zeros(2 * filters), copy_out, bias]
     return [values.astype(np.float32) for values in weights]
 
 
