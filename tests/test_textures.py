@@ -195,3 +195,87 @@ def test_further_pictures_in_a_pnm_are_said():
     ):
         assert read_picture(one).note == "" == read_picture(one + b"\n").note
         assert read_picture(one * 2).note == "the first of the pictures in it is taken"
+
+
+def packed(widths, kind, channels=(R, G, B, A)):
+    """Channels of so many bits in one number a pixel, from the lowest bit on, and what they are as they are read."""
+    words, read, low, deep = np.zeros((33, 47), kind), [], 0, max(widths) > 8
+    for values, bits in zip(channels, widths):
+        values, top = values.astype(np.uint64) * 257 >> (16 - bits), 2**bits - 1
+        words |= (values << low).astype(kind)
+        full = 65535 if bits > 8 else 255
+        read.append((values * full + top // 2) // top * (257 if deep and bits <= 8 else 1))
+        low += bits
+    return words, np.stack(read, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("number", "widths", "kind", "order"),
+    [
+        (11, (16, 16, 16, 16), np.uint64, "rgba"),
+        (24, (10, 10, 10, 2), np.uint32, "rgba"),
+        (56, (16,), np.uint16, "g"),
+        (61, (8,), np.uint8, "g"),
+        (85, (5, 6, 5), np.uint16, "bgr"),
+        (86, (5, 5, 5, 1), np.uint16, "bgra"),
+        (87, (8, 8, 8, 8), np.uint32, "bgra"),
+        (91, (8, 8, 8, 8), np.uint32, "bgra"),
+        (88, (8, 8, 8), np.uint32, "bgr"),
+        (115, (4, 4, 4, 4), np.uint16, "bgra"),
+    ],
+)
+def test_dds_of_pixels_that_are_not_compressed(number, widths, kind, order):
+    words, wanted = packed(widths, kind, [{"r": R, "g": G, "b": B, "a": A}[name] for name in order])
+    wanted = wanted[..., [order.index(name) for name in ("rgba" if len(order) > 2 else "g") if name in order]]
+    data = dds(b"DX10", words.tobytes(), further=struct.pack("<5I", number, 3, 0, 1, 0), width=47, height=33)
+    pixels = read_picture(data).pixels
+    np.testing.assert_array_equal(pixels, wanted)
+    assert pixels.dtype == (np.uint16 if max(widths) > 8 else np.uint8)
+    with pytest.raises(SRGANError, match="cut off"):
+        read_picture(data[:-1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "bits", "masks", "channels"),
+    [
+        (0x41, 32, (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000), 4),
+        (0x41, 16, (0xF00, 0xF0, 0xF, 0xF000), 4),
+        (0x40, 16, (0xF800, 0x7E0, 0x1F, 0), 3),
+        (0x40, 8, (0xE0, 0x1C, 3, 0), 3),
+        (0x40, 24, (0xFF, 0xFF00, 0xFF0000, 0), 3),
+        (0x40, 32, (0xFFFF, 0xFFFF0000, 0, 0), 3),
+        (0x20000, 16, (0xFFFF, 0, 0, 0), 1),
+        (0x20001, 8, (0xF, 0, 0, 0xF0), 2),
+    ],
+)
+def test_dds_by_masks(flags, bits, masks, channels):
+    body = np.random.default_rng(0).integers(0, 256, (33, 47, bits // 8), np.uint8)
+    data = bytearray(dds(bytes(4), body.tobytes(), width=47, height=33))
+    data[80:108] = struct.pack("<II5I", flags, 0, bits, *masks)
+    pixels = read_picture(bytes(data)).pixels
+    words = sum(body[..., place].astype(np.int64) << 8 * place for place in range(bits // 8))
+    masks = masks[:3] if channels == 3 else masks if channels == 4 else (masks[0], masks[3])[:channels]
+    low = [(mask & -mask).bit_length() - 1 if mask else 0 for mask in masks]
+    wanted = [(words & mask) >> place if mask else words * 0 for mask, place in zip(masks, low)]
+    tops = [max(1, mask >> place) for mask, place in zip(masks, low)]
+    assert pixels.shape[2] == channels
+    assert np.abs(pixels / np.iinfo(pixels.dtype).max - np.stack(wanted, -1) / tops).max() <= 0.5 / 255
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (of_dx10(2, BLOCKS), "the format R32G32B32A32_FLOAT"),
+        (of_dx10(10, BLOCKS), "the format R16G16B16A16_FLOAT"),
+        (of_dx10(65, BLOCKS), "the format A8_UNORM"),
+        (of_dx10(81, BLOCKS), "the format BC4_SNORM"),
+        (of_dx10(4000, BLOCKS), "the format 4000"),
+        (dds(b"YUY2", BLOCKS), "the format YUY2"),
+        (dds(b"BC4S", BLOCKS), "the format BC4S"),
+        (dds(struct.pack("<I", 113), BLOCKS), "the format A16B16G16R16F"),
+        (dds(b"DXT1", BLOCKS)[:80] + struct.pack("<I", 2) + dds(b"DXT1", BLOCKS)[84:], "pixels with the flags 0x2"),
+    ],
+)
+def test_dds_that_are_refused_are_named(data, name):
+    with pytest.raises(SRGANError, match=rf"\(DDS of {name} is not supported; convert it to PNG first\)"):
+        read_picture(data)

@@ -6,6 +6,7 @@ width, 3) in [0, 1]. The conversions between the two are here. Picture files are
 """
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,21 @@ def full_range(values: np.ndarray, bits: int) -> np.ndarray:
     white, top = (255, 2**bits - 1) if bits <= 8 else (65535, 2**bits - 1)
     scaled = (values.astype(np.uint32) * white + top // 2) // top
     return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
+
+
+def by_masks(values: np.ndarray, masks: Iterable[int]) -> np.ndarray:
+    """Channels of at most 16 bits that are parts of a number a pixel (h, w), as uint8 or uint16 (h, w, channels).
+
+    What has no mask is 0.
+    """
+    channels = []
+    for mask in masks:
+        low = max(0, (mask & -mask).bit_length() - 1)
+        table = full_range(np.arange((mask >> low) + 1, dtype=np.uint16), max(1, (mask >> low).bit_length()))
+        channels.append(table[(values & mask) >> low])
+    if len({channel.dtype for channel in channels}) > 1:
+        channels = [channel * np.uint16(257 if channel.dtype == np.uint8 else 1) for channel in channels]
+    return np.stack(channels, axis=-1)
 
 
 def unpremultiplied(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srgan.pictures.arrays import full_range
+from srgan.pictures.arrays import by_masks
 from srgan.pictures.metadata import Decoded
 from srgan.pictures.pillow import decode_with_pillow
 
@@ -42,13 +42,4 @@ def _masked(data, refuse_large):
         raise ValueError("it is cut off")
     values = np.frombuffer(data, f"<u{bits // 8}", stride * abs(height), start).reshape(-1, stride)[:, :width]
     values = values if height < 0 else values[::-1]
-    channels = [_channel(values, mask) for mask in masks if mask]
-    if len({channel.dtype for channel in channels}) > 1:
-        channels = [channel * np.uint16(257 if channel.dtype == np.uint8 else 1) for channel in channels]
-    return Decoded(np.stack(channels, axis=-1), dpi=(x * _INCH, y * _INCH))
-
-
-def _channel(values, mask):
-    low = (mask & -mask).bit_length() - 1
-    table = full_range(np.arange((mask >> low) + 1, dtype=np.uint16), (mask >> low).bit_length())
-    return table[(values & mask) >> low]
+    return Decoded(by_masks(values, [mask for mask in masks if mask]), dpi=(x * _INCH, y * _INCH))

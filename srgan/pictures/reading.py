@@ -17,6 +17,7 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.bmp import decode_bmp
+from srgan.pictures.dds import decode_dds
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm, shown_of_avif
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
@@ -27,7 +28,7 @@ from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks, require_all_rows
 from srgan.pictures.profiles import convert_to_srgb, profile_to_srgb
-from srgan.pictures.textures import decode_dds, decode_tga
+from srgan.pictures.tga import decode_tga
 
 _DECODING = 8  # bytes a pixel: what most decoders have, and the array made from that
 # As Ultra HDR, ISO 21496-1 and Apple announce gain maps in JPEG, and the last three in HEIC, AVIF and JPEG XL.
