@@ -414,3 +414,11 @@ def test_exif_is_written_as_it_was_in_either_byte_order():
     again = Exif.parse(exif.tobytes())
     assert (again.first, again.photo, again.gps) == (exif.first, exif.photo, exif.gps)
     assert list(itertools.chain(again.photo)) == [0x829A, 0x9286]
+
+
+def test_a_tiffs_resolution_is_that_of_exif_where_the_format_before_has_no_other(tmp_path):
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296], exif[0x010F] = 300.0, 200.0, 2, "Nikon"
+    Image.fromarray(photograph(20, 30)).save(tmp_path / "a.webp", exif=exif)
+    write_picture(read_picture(tmp_path / "a.webp"), tmp_path / "a.tif")
+    assert read_picture(tmp_path / "a.tif").dpi == pytest.approx((300, 200), abs=0.1)

@@ -284,3 +284,12 @@ def test_strips_with_more_rows_than_the_picture_are_read():
             place = file.pages[0].tags[257].valueoffset
         data[place : place + 2] = struct.pack("<H", 25)
         np.testing.assert_array_equal(read_picture(bytes(data)).pixels, pixels)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate"])
+def test_ycbcr_of_fewer_colours_than_pixels_is_refused_by_name(compression):
+    data, entry = written(BARS, photometric="ycbcr", compression=compression), struct.pack("<HHIHH", 530, 3, 2, 1, 1)
+    assert entry in data
+    data = data.replace(entry, struct.pack("<HHIHH", 530, 3, 2, 2, 2))
+    with pytest.raises(SRGANError, match="YCbCr with fewer colours than pixels is supported only where"):
+        read_picture(data)

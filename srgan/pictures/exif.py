@@ -98,6 +98,14 @@ class Exif:
             return int(value) if 1 <= int(value) <= 8 else None
         return None
 
+    def dpi(self) -> tuple[float, float] | None:
+        """Pixels per inch in x and y, or None."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
+            inch = {2: 1.0, 3: 2.54}[self[296]]
+            x, y = float(self[282]) * inch, float(self[283]) * inch
+            return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None
+        return None
+
     def numbers(self, entry: Entry | None) -> tuple:
         """The values of a tag of integers, or ()."""
         kinds = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}

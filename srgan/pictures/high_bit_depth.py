@@ -1,6 +1,7 @@
 """Formats that can have more than 8 bits, which Pillow would cut off: AVIF, HEIC and PNM."""
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -9,16 +10,21 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
-from srgan.pictures.arrays import full_range
+from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.boxes import properties_of_the_picture
+from srgan.pictures.exif import ORIENTATION
+from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow
 
+_EXIF_ITEM = re.compile(rb"(infe[\2\3].{3}(?:.{4}|.{6}))Exif", re.DOTALL)  # how a file lists it
 _SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.273 that need no mention
 
 
 def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
-    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+    # Pillow writes EXIF anew, and libavif refuses files where it is damaged: neither is shown it.
+    quiet = _EXIF_ITEM.sub(rb"\1free", data)
+    with Image.open(io.BytesIO(quiet), formats=["AVIF"]) as image:
         refuse_large(image.width, image.height)
         bits = _avif_bits(data)
         if bits == 8:
@@ -27,18 +33,26 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
             import imagecodecs
 
             frames = getattr(image, "n_frames", 1)
-            pixels = imagecodecs.avif_decode(data, index=0)
+            pixels = imagecodecs.avif_decode(quiet, index=0)
             decoded = Decoded(
                 full_range(_with_channels(pixels), bits if pixels.dtype == np.uint16 else 8),
                 icc=image.info.get("icc_profile"),
-                exif=image.info.get("exif"),
                 xmp=image.info.get("xmp"),
                 notes=[f"the first of {frames} frames is taken"] if frames > 1 else [],
             )
+        decoded.orientation = image.getexif().get(ORIENTATION, 1)  # as the file says beside EXIF, in irot and imir
+    decoded.exif = or_none(lambda: _exif_of_avif(data)) if quiet != data else None
     decoded.colour = {} if decoded.icc else _nclx(data)
     left, upper, right, lower = shown_of_avif(data, image.width, image.height)
     decoded.pixels = decoded.pixels[upper:lower, left:right]
     return decoded
+
+
+def _exif_of_avif(data):
+    import pyvips
+
+    with own_messages():
+        return pyvips.Image.new_from_buffer(data, "").get("exif-data")
 
 
 def shown_of_avif(data: bytes, width: int, height: int) -> tuple[int, int, int, int]:
@@ -68,11 +82,14 @@ def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
 
     heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     refuse_large(*heif.size)
-    pixels = _with_channels(np.asarray(heif))
-    info = heif.info
+    pixels, info = _with_channels(np.asarray(heif)), heif.info
+    pixels = full_range(pixels, info.get("bit_depth", 8) if pixels.dtype == np.uint16 else 8)
+    if heif.premultiplied_alpha and pixels.shape[2] in (2, 4):
+        straight = unpremultiplied(pixels[..., :-1], pixels[..., -1:])
+        pixels = np.concatenate([straight, pixels[..., -1:]], axis=2)
     icc = info.get("icc_profile")
     return Decoded(
-        full_range(pixels, info.get("bit_depth", 8) if pixels.dtype == np.uint16 else 8),
+        pixels,
         orientation=1,  # it is applied already
         icc=icc,
         exif=info.get("exif"),

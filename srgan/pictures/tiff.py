@@ -231,6 +231,9 @@ def _check(page):
     if is_packed or bits not in {_YCBCR: (8,), _CIELAB: (8, 16), _ICCLAB: (8, 16)}.get(kind, (bits,)):
         raise ValueError(f"{_kind_name(page)} of {bits} bits is not supported")
     compression = _value(page.compression)
+    is_subsampled = kind == _YCBCR and 530 in page.tags and np.prod(page.tags[530].value) != 1
+    if is_subsampled and compression not in _JPEG:
+        raise ValueError("YCbCr with fewer colours than pixels is supported only where it is compressed as JPEG")
     is_lab = kind in (_CIELAB, _ICCLAB)  # which tifffile would convert like YCbCr
     supported = {**dict.fromkeys(_JPEG, (8, 12)), _LOSSY_DNG: () if kind == _YCBCR else (8,)}
     if compression in supported and (is_lab or bits not in supported[compression]):

@@ -259,7 +259,7 @@ def _write_tiff(picture, path, pyramid):
         options |= {"pyramid": True, "subifd": True}
     try:
         with _as_stream(picture.pixels) if is_large else contextlib.nullcontext(_as_vips(picture)) as image:
-            x, y = picture.dpi or (25.4, 25.4)
+            x, y = picture.dpi or (picture.exif and picture.exif.dpi()) or (25.4, 25.4)
             image = image.copy(xres=x / 25.4, yres=y / 25.4)
             if picture.icc:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
