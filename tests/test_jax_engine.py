@@ -29,3 +29,19 @@ def test_pictures_of_many_sizes_are_compiled_for_a_few(tmp_path):
             np.testing.assert_allclose(made[:-reach, :-reach], wanted[:-reach, :-reach], atol=2e-3)
             assert np.abs(made - wanted).mean() < 0.02
     assert sizes == {(64, 64), (64, 128)}
+
+
+def test_a_gpu_computes_in_mixed_precision(tmp_path, monkeypatch):
+    import jax
+
+    save_generator(srresnet(filters=4, blocks=1, normalization="none", skip="bilinear"), tmp_path / "small.keras")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    made = {}
+    for device in ("cpu", "gpu"):
+        with monkeypatch.context() as patch:
+            patch.setattr(jax, "default_backend", lambda device=device: device)
+            upscaler = Upscaler(tmp_path / "small.keras", engine="keras")
+        assert upscaler.engine.precision == {"cpu": "float32", "gpu": "bfloat16"}[device]
+        made[device] = upscaler(picture).astype(int)
+    difference = np.abs(made["gpu"] - made["cpu"])
+    assert 0 < difference.max() <= 4

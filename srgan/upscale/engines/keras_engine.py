@@ -72,7 +72,8 @@ class KerasEngine:
         self.description = describe(self._generator)
         self.device = _keras_device(keras.backend.backend())
         self._pads = keras.backend.backend() == "jax" and self.description.receptive_field is not None
-        self.precision = "float32" if precision == "auto" else precision
+        fast = "bfloat16" if keras.backend.backend() == "jax" and self.device == "GPU" else "float32"
+        self.precision = fast if precision == "auto" else precision
         self._lock = threading.Lock()
         self._generator.compile()
         _compute_in(self.precision, self._generator)
