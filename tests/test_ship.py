@@ -67,3 +67,22 @@ def test_what_openvino_cannot_run_is_said_in_one_line_and_replaces_nothing(tmp_p
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ship: ") and "odd.keras: OpenVINO cannot run it (layer odd" in line
     assert {path.name: path.read_bytes() for path in weights.iterdir()} == before
+
+
+def test_models_are_judged_on_photographs(tmp_path, capsys):
+    srresnet(filters=4, blocks=1, normalization="none", skip="bilinear").save(tmp_path / "small.keras")
+    assert (
+        load_script("judge").main(
+            [str(SAMPLE / "val"), str(tmp_path / "small.keras"), "--noisy", "1", "--reduced", "1"]
+        )
+        == 0
+    )
+    heading, row = capsys.readouterr().out.splitlines()
+    luma, chroma, *scores = map(float, row.split("small.keras")[1].replace("dB", "").replace(",", "").split())
+    assert (
+        min(luma, chroma) > 0
+        and all(20 < psnr < 50 for psnr in scores[::2])
+        and all(0 < each < 1 for each in scores[1::2])
+    )
+    assert load_script("judge").main([str(tmp_path / "none"), "srgan"]) == 2
+    assert "none: no such picture or folder" in capsys.readouterr().err
