@@ -18,6 +18,7 @@ from srgan import Upscaler
 from srgan.errors import SRGANError
 from srgan.interop.architectures import Options
 from srgan.interop.loading import load_generator
+from srgan.interop.tensors import Unreadable
 
 FOREIGN = Path(__file__).parent / "data" / "foreign"
 NETWORKS = sorted(path.stem for path in FOREIGN.glob("*.npz"))
@@ -232,23 +233,68 @@ def test_tensor_that_does_not_fit_is_named(changes, reason, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "prefixes", [("params_ema.",), ("params_ema.", "params."), ("module.module.",), ("module.params.", "other.")]
+    ("first", "other"),
+    [
+        ("params_ema.", None),
+        ("params_ema.", "params."),
+        ("net_g_ema._orig_mod.", "net_g._orig_mod."),
+        ("generator.", "discriminator."),
+        ("module.module.", None),
+        ("anything.model.", None),
+        ("body._orig_mod.", None),
+    ],
 )
-def test_names_in_a_flat_file_may_have_words_in_front(prefixes, tmp_path):
-    """As in a .safetensors made of a .pth that had several networks in it."""
+def test_names_in_a_flat_file_may_have_words_in_front(first, other, tmp_path):
+    """As of a .pth that had several networks in it, or of a network that was wrapped or compiled."""
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(foreign("compact-x3"))
-    first, *others = prefixes
-    worse = {f"{other}{name}": values * 0 for other in others for name, values in tensors.items()}
+    worse = {f"{other}{name}": values * 0 for name, values in tensors.items() if other}
+    if first.startswith("body."):
+        tensors = {name.removeprefix("body."): values for name, values in tensors.items()}
     path = tmp_path / "model.safetensors"
     save_file({f"{first}{name}": values for name, values in tensors.items()} | worse, path)
-    if others == ["other."]:
-        with pytest.raises(SRGANError, match="not known here"):
-            load_generator(path)
-        return
     made, wanted = load_generator(path), load_generator(foreign("compact-x3"))
     assert all(np.array_equal(one, other) for one, other in zip(made.get_weights(), wanted.get_weights()))
+
+
+@pytest.mark.parametrize("others", [("module.params.", "other."), ("one.", "other.")])
+def test_names_of_two_networks_are_refused(others, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(foreign("compact-x3"))
+    path = tmp_path / "model.safetensors"
+    save_file({f"{word}{name}": values for word in others for name, values in tensors.items()}, path)
+    with pytest.raises(SRGANError, match="not known here"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("saved", "found"),
+    [
+        (lambda network: {"any name": network, "epoch": 7, "optimizer": {"state": {0: {}}, "empty": {}}}, True),
+        (lambda network: {"ema": {"inner": {"params": network}}, "optimizer": {"state": {0: network}}}, False),
+        (lambda network: {"one": network, "two": network}, False),
+    ],
+)
+def test_only_dictionary_of_tensors_is_the_network(saved, found, tmp_path):
+    from srgan.interop.reading import _state_dict
+
+    network = {"body.0.weight": np.ones(3), "body.0.bias": np.zeros(3)}
+    if found:
+        assert _state_dict(saved(network)) == network
+    else:
+        with pytest.raises(Unreadable, match="no tensors of a network"):
+            _state_dict(saved(network))
+
+
+def test_damaged_name_in_a_zip_gets_one_line(tmp_path):
+    content = foreign("compact-x2").read_bytes()
+    end = content.rindex(b"/data.pkl")
+    path = tmp_path / "model.pth"
+    path.write_bytes(content[: end - 1] + b"\x87" + content[end:])
+    with pytest.raises(SRGANError, match="model.pth: .*damaged"):
+        load_generator(path)
 
 
 def test_what_a_file_does_not_say_is_told(caplog):

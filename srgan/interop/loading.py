@@ -54,7 +54,7 @@ def is_foreign(path: str | Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "config.json" not in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # the latter two of damaged names and versions
         return Path(path).suffix.lower() != ".keras"
 
 

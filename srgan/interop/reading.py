@@ -3,6 +3,7 @@
 import contextlib
 import io
 import mmap
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,8 @@ _WRAPPERS = (
     "net_g_ema",
     "net_g",
 )
-_FLAT = ("params_ema", "params", "state_dict")
-_PREFIXES = ("module.", "netG.", "generator.", "net_g_ema.", "net_g.", *(f"{word}." for word in _FLAT))
+_FLAT = tuple(word for word in _WRAPPERS if word != "model")  # `model.0.weight` is ESRGAN's own
+_COMPILED = "_orig_mod."  # in the names of what `torch.compile` has wrapped
 
 _MOST_NAME = 500  # characters of a tensor's name
 _MOST_REPEATED = 16  # times the file's size: what its tensors may be together, as several may have the same values
@@ -193,10 +194,8 @@ def _read_safetensors(content):
 
 def _state_dict(saved):
     """The network's tensors in what was saved: the state dict itself, or one inside of it."""
-    for _ in range(4):
-        if not isinstance(saved, dict):
-            break
-        inner = next((saved[key] for key in _WRAPPERS if isinstance(saved.get(key), dict) and saved[key]), None)
+    for _ in range(8):
+        inner = _inner(saved) if isinstance(saved, dict) else None
         if inner is None:
             break
         saved = inner
@@ -210,21 +209,36 @@ def _state_dict(saved):
         raise Unreadable(f"it holds no tensors of a network ({found})")
     if max(map(len, tensors)) > _MOST_NAME:
         raise Unreadable(f"it has names of more than {_MOST_NAME} characters")
-    return _without_prefixes(tensors)
+    return _without_prefixes({name.replace(_COMPILED, ""): values for name, values in tensors.items()})
+
+
+def _inner(saved):
+    """The dictionary inside of another that holds the network, by its name or as the only one of tensors; None: there is none."""
+    for word in _WRAPPERS:
+        if isinstance(saved.get(word), dict) and saved[word]:
+            return saved[word]
+    found = [
+        inner for inner in saved.values() if isinstance(inner, dict) and inner and all(map(_is_tensor, inner.values()))
+    ]
+    return found[0] if len(found) == 1 and not any(map(_is_tensor, saved.values())) else None
+
+
+def _is_tensor(value):
+    return isinstance(value, np.ndarray)
 
 
 def _without_prefixes(tensors):
-    """The tensors under the names that the network has for them.
+    """The tensors under the names that the network has for them, without a word that all have in front.
 
-    A file without dictionaries in it, as .safetensors, may have the names of `_FLAT` in front of all of a network's names, and
-    then the first of them is taken as it would be of dictionaries.
+    A file without dictionaries in it, as .safetensors, may have the words of `_FLAT` in front of a network's names, and then
+    the first of them is taken as it would be of dictionaries. A number behind a word tells that it is the network's own.
     """
     for word in _FLAT:
         inner = {name: values for name, values in tensors.items() if name.startswith(f"{word}.")}
         if inner:
             tensors = inner
             break
-    prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)), None)
-    if prefix is None:
+    first = next(iter(tensors)).partition(".")[0]
+    if not all(re.match(rf"{re.escape(first)}\.[^\d.][^.]*\.", name) for name in tensors):
         return tensors
-    return _without_prefixes({name.removeprefix(prefix): values for name, values in tensors.items()})
+    return _without_prefixes({name.removeprefix(f"{first}."): values for name, values in tensors.items()})
