@@ -51,16 +51,19 @@ def cluster(folder):
 
 
 def upscale(*arguments):
-    """Run the command; return its seconds to the first picture, and per picture after the first ones."""
+    """Run the command; return its seconds to the first picture, those per picture after the first ones, and its MB at most."""
     start, done = time.perf_counter(), []
     command = [sys.executable, "-c", COMMAND, *map(str, arguments), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for text in process.stdout:
             if json.loads(text)["status"] == "done":
                 done.append(time.perf_counter())
-        if process.wait():
-            sys.exit(process.stderr.read())
-    return done[0] - start, (done[-1] - done[LOADING - 1]) / (len(done) - LOADING) if len(done) > LOADING else 0
+        problem = process.stderr.read()
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+        if process.returncode:
+            sys.exit(problem)
+    each = (done[-1] - done[LOADING - 1]) / (len(done) - LOADING) if len(done) > LOADING else 0
+    return done[0] - start, each, usage.ru_maxrss / 1000
 
 
 def pictures(folder, count, side):
@@ -93,12 +96,17 @@ def efficiency(folder, address, arguments):
 
 
 def growth(folder, address, arguments):
-    costs = {}
+    costs, memory = {}, {}
     for count in sorted({100, 1000, arguments.files}):
         source = pictures(folder / f"many-{count}", count, 16)
-        costs[count] = upscale(source, folder / "many-x4", "--model", arguments.model, "--ray", address)[1]
+        _, costs[count], memory[count] = upscale(
+            source, folder / "many-x4", "--model", arguments.model, "--ray", address
+        )
         growth = f"{costs[count] / costs[100]:.2f} times that of 100"
         line(f"16 x 16, {count} files: milliseconds per picture", f"{1000 * costs[count]:.1f}", growth)
+        line(
+            "   MB of the command at most", f"{memory[count]:.0f}", f"{memory[count] - memory[100]:+.0f} to that of 100"
+        )
 
 
 def start(folder, address, arguments):
@@ -110,6 +118,7 @@ def start(folder, address, arguments):
     few = upscale(pictures(folder / "one", 1, 16), folder / "one-x4", "--model", arguments.model, "--ray", address)
     long = upscale(source, target, "--model", arguments.model, "--ray", address, "--skip-existing")
     line(f"1 of {count} files is not there yet: seconds until it is done", f"{long[0]:.1f}", f"alone {few[0]:.1f}")
+    line("   MB of the command at most", f"{long[2]:.0f}", f"alone {few[2]:.0f}")
 
 
 def main():
