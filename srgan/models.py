@@ -21,7 +21,7 @@ SHIPPED = {
     "srgan-noisy": "noisy photographs, as cameras leave them",
     "srresnet": "clean pictures, the most faithful",
     "srgan": "clean pictures, crisper, with invented texture",
-    "srgan-video": "clips, with the frames before",
+    "srgan-video": "clean clips, steadier from frame to frame",
 }
 FOR_LOSSLESS = "srresnet"  # what lossless files suit: it enlarges what is there, and takes nothing for an artifact
 LOSSLESS = {".png", ".gif", ".bmp", ".tga", ".dds"}  # suffixes of what is no photograph, most likely

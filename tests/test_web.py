@@ -48,11 +48,11 @@ def free_port():
 class Server:
     """srgan-web in a process of its own, with a temporary folder of its own."""
 
-    def __init__(self, folder, *arguments, before=(), port=None, cwd=ROOT):
+    def __init__(self, folder, *arguments, before=(), port=None, cwd=ROOT, prepare=""):
         self.port, self.temporary = port or free_port(), Path(tempfile.mkdtemp(dir=folder))
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "NICEGUI"))}
-        code = f"import sys; {import_main('web')}; sys.exit(main())"
+        code = f"{prepare}import sys; {import_main('web')}; sys.exit(main())"
         self.process = subprocess.Popen(
             [*before, sys.executable, "-c", code, "--no-browser", "--port", str(self.port), *map(str, arguments)],
             stderr=subprocess.PIPE,
@@ -167,7 +167,8 @@ class Page:
         self.wait(lambda: text in self.state(name), seconds)
 
     def choose(self, label, text):
-        field = self.driver.find_element(By.CSS_SELECTOR, f"[aria-label='{label}']")
+        self.wait(lambda: self.driver.find_elements(By.CSS_SELECTOR, f"[aria-label='{label}']"))
+        field = self.find(f"[aria-label='{label}']")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
         field.click()
         options = f"//div[contains(@class, 'q-item')][.//*[contains(text(), '{text}')]]"
@@ -179,10 +180,10 @@ class Page:
         return self.row(name).find_element(By.CSS_SELECTOR, "a").get_attribute("href").removeprefix(self.server.url)
 
     def remove_all(self):
-        for row in self.driver.find_elements(By.CSS_SELECTOR, ".job"):
-            name = row.get_attribute("aria-label")
-            self.wait(lambda name=name: re.search("→|:|done|cancelled", self.state(name)))
-            self.click("Remove", name)
+        self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".job:not(:has([aria-label^=Remove]))"))
+        self.driver.execute_script(
+            "document.querySelectorAll('.job [aria-label^=Remove]').forEach(each => each.click())"
+        )
         self.wait(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".job"))
 
 
@@ -195,6 +196,7 @@ def page(browser, server):
     set_screen(browser)
     page = Page(browser, server)
     yield page
+    page.driver.execute_script("localStorage.clear()")  # the options
     console = [entry["message"] for entry in browser.get_log("browser")]
     for name in page.driver.execute_script("return [...document.querySelectorAll('.job')].map(job => job.ariaLabel)"):
         if page.row(name).find_elements(By.XPATH, ".//button[starts-with(@aria-label, 'Cancel')]"):
@@ -294,13 +296,23 @@ def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_
     )  # fmt: skip
     assert large == (tmp_path / "large.webp").read_bytes()
     assert page.address("deep.png") and "16 are rounded" in page.state("deep.png")
+    page.driver.refresh()  # the browser keeps the options
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".slider"))
+    assert all(text in page.find(".options").text for text in ("quick, your own", "x2", "WebP"))
+    assert page.find("[aria-label='Quality of JPEGs']").get_property("value") == "60"
+    page.choose("File format", "PNG")
+    page.click("Again", "deep.png")  # without dropping it once more
+    page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, ".job a")) == 2)
+    _, again = server.answer(page.address("deep.png"))  # the newest is the first
+    by_command(deep, tmp_path / "large.png", "--model", models / "quick.keras", "--scale", 2)
+    assert again == (tmp_path / "large.png").read_bytes()
 
 
 def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, server, models, tmp_path):
     page.choose("Kind of picture (model)", "quick,")
     detail, noise = (page.find(f"[aria-label='{label}']") for label in ("Invented detail", "Noise removed"))
     assert not noise.is_displayed() and not detail.is_enabled()
-    assert page.find(".slider .soft").text == "This model has one setting only."
+    assert page.find(".slider .soft").text == "Cannot be set with this model."
     page.choose("Kind of picture (model)", "mine,")
     page.wait(noise.is_displayed)
     detail.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
@@ -337,7 +349,7 @@ def test_a_dropped_model_that_is_a_program_is_not_run(page, tmp_path):
         archive.writestr("evil/data.pkl", pickle.dumps({"params": Program()}))
         archive.writestr("evil/version", "3")
     page.send(torch_zip)
-    page.wait(lambda: page.state("evil.pth").startswith("evil.pth: "))
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "[aria-label='evil.pth'][data-state=failed]"))
     assert "\n" not in page.state("evil.pth") and not (tmp_path / "run").exists()
 
 
@@ -350,13 +362,15 @@ def test_five_pictures_a_bad_one_among_them_a_reload_and_a_second_tab(page, serv
     (folder / "notes.txt").write_text("left alone, as in a folder on the command line")
     page.drop(folder)
     page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, ".job")) == 5)
+    page.wait(lambda: page.find("#said[role=status]").text == "5 files are in the list.")
     names = page.driver.execute_script("return [...document.querySelectorAll('.job')].map(job => job.ariaLabel)")
     assert names == ["bad.png", "3.png", "2.png", "1.png", "0.png"]  # the newest first, in the order of their names
     page.wait(lambda: re.search(r"^\d to go, \d+ s left$", page.find(".left").text))
     page.driver.refresh()
     for source in sources:
         page.wait_until(source.name, "40 × 32 → 160 × 128")
-    page.wait(lambda: page.state("bad.png").startswith("bad.png: "))
+    page.wait_until("bad.png", "cannot be read as a picture")  # and not its name once more
+    assert "bad.png" not in page.state("bad.png")
     assert len(page.driver.find_elements(By.CSS_SELECTOR, ".job")) == 5
     assert str(server.temporary) not in page.state("bad.png")
     first = page.driver.current_window_handle
@@ -398,7 +412,7 @@ def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
 def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_in_one_line(page, tmp_path):
     Image.new("L", (20_000, 6_000)).save(tmp_path / "bomb.gif")  # which is not read in strips
     page.send(tmp_path / "bomb.gif")
-    page.wait_until("bomb.gif", "bomb.gif: 20000 x 6000 ")
+    page.wait_until("bomb.gif", "20000 x 6000 ")
     assert "\n" not in page.state("bomb.gif")
 
 
@@ -459,7 +473,9 @@ def test_all_are_cancelled_at_once_but_what_is_done_and_then_that_is_removed(tmp
     kept.remove_all(ended=False)
     assert kept.all() == [done] and done.folder.exists() and not any(job.folder.exists() for job in others)
     kept.remove_all(ended=True)
-    assert kept.all() == []
+    assert kept.all() == [] and kept.find(done.key) is None
+    kept.put_back()
+    assert kept.all() == [done] and kept.find(done.key) is done and done.folder.exists()
 
 
 def test_without_nicegui_it_says_what_to_install():
@@ -479,7 +495,7 @@ def test_cancel_stops_a_job_within_two_seconds_and_the_next_one_works(page, serv
     time.sleep(1)
     begun = time.monotonic()
     page.click("Cancel", "large.png")
-    page.wait_until("large.png", "cancelled")
+    page.wait(lambda: not page.row("large.png"))
     page.wait(lambda: "worker" not in children(server.process.pid) or page.state("next.png") != "waiting")
     assert time.monotonic() - begun < 2
     page.wait_until("next.png", "→")
@@ -511,20 +527,23 @@ def test_a_clip_is_cancelled_midway_and_nothing_is_left(page, server, tmp_path):
 
     make_video(tmp_path / "clip.mp4", scene(60, 160, 120))
     page.choose("Kind of picture (model)", "(srresnet)")
+    (folder,) = server.temporary.iterdir()
+    others = set(folder.iterdir())
     page.send(tmp_path / "clip.mp4")
-    page.wait(lambda: re.match(r"\d+ %, \d+ (s|min) left$", page.state("clip.mp4")), 60)
+    page.wait_until("clip.mp4", "The model for clips, srgan-video, flickers less")
+    page.wait(lambda: re.match(r"\d+ %, \d+ (s|min) left$", page.state("clip.mp4"), re.M), 60)
     begun = time.monotonic()
     page.click("Cancel", "clip.mp4")
-    page.wait_until("clip.mp4", "cancelled")
+    page.wait(lambda: not page.row("clip.mp4"))
     page.wait(lambda: "worker" not in children(server.process.pid))
     assert time.monotonic() - begun < 2
-    (folder,) = server.temporary.iterdir()
-    page.wait(lambda: not list(folder.iterdir()))
+    page.wait(lambda: set(folder.iterdir()) <= others)
 
 
-def test_what_is_being_sent_arrives_whole_though_it_is_removed_meanwhile(tmp_path):
+def test_what_is_being_sent_arrives_whole_though_it_is_removed_meanwhile(tmp_path, monkeypatch):
     from srgan.web import jobs, server
 
+    monkeypatch.setattr(jobs, "_UNDO", 0.5)
     kept, sent = jobs.Jobs(tmp_path), b""
     job = kept.begin("a.png", {})
     job.source.write_bytes(b"a" * 1000)
@@ -625,13 +644,17 @@ def test_its_folder_is_private_and_gone_when_it_ends(browser, tmp_path):
     assert not any("Traceback" in line for line in server.said)
 
 
-def test_a_job_is_done_by_the_package_that_the_server_runs(browser, tmp_path):
+def test_a_job_is_done_by_the_package_that_the_server_runs_and_a_long_one_when_it_is_confirmed(browser, tmp_path):
     (tmp_path / "srgan").symlink_to(ROOT / "srgan")  # imported from here, not where it is installed
-    server = Server(tmp_path, cwd=tmp_path)
+    long = "import srgan.web.jobs; srgan.web.jobs._LONG = srgan.web.jobs._SAMPLE = 0; "
+    server = Server(tmp_path, cwd=tmp_path, prepare=long)
     try:
         page = Page(browser, server)
-        page.send(save(tmp_path / "view.png"))
+        page.send(save(tmp_path / "large.png", np.tile(photograph(), (12, 9, 1))), save(tmp_path / "view.png"))
         page.wait_until("view.png", "→")
+        assert re.match(r"takes \d+ (s|min|h) on this computer", page.state("large.png"))
+        page.click("Start anyway", "large.png")
+        page.wait_until("large.png", "left")
         assert "converting" not in page.state("view.png")  # a shipped model, whose OpenVINO form lies beside it
     finally:
         seconds = server.stop(signal.SIGTERM)
@@ -639,19 +662,41 @@ def test_a_job_is_done_by_the_package_that_the_server_runs(browser, tmp_path):
 
 
 def test_the_page_works_by_keyboard(page, tmp_path):
-    for name in ("one.png", "two.png"):
+    for name in ("one.png", "two.png", "three.png"):
         page.send(save(tmp_path / name))
         page.wait_until(name, "→")
         page.wait(lambda name=name: name in page.find("iframe.viewer").get_attribute("title"))
-    reached = []
-    for _ in range(60):
-        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+
+    def press(key):
+        page.driver.switch_to.active_element.send_keys(key)
         focused = page.driver.switch_to.active_element
-        reached.append(focused.get_attribute("aria-label") or focused.get_attribute("title") or focused.text)
-        if reached[-1] == "Compare one.png":
-            break
-    assert {"Choose files", "Choose a folder", "Before and after of two.png", "Compare one.png"} <= set(reached)
-    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        return focused.get_attribute("aria-label") or focused.get_attribute("title") or focused.text
+
+    reached = [press(Keys.TAB)]
+    while len(reached) < 40 and not reached[-1].startswith("Before and after"):
+        reached.append(press(Keys.TAB))
+    rows = [
+        f"{what} {name}.png" for name in ("three", "two", "one") for what in ("Download", "Compare", "Again", "Remove")
+    ]
+    options = ["Kind of picture (model)", "How much larger", "File format", "Quality of JPEGs", "Invented detail"]
+    all_of_them = ["Remove all", "Download all (ZIP)"]
+    shown = ["Download three.png", "Before and after of three.png"]
+    reached = [each for each in reached if each != "Undo Remove"]  # of an earlier test
+    assert reached == ["Choose files", "Choose a folder", *options, *all_of_them, *rows, *shown]
+
+    def remove(name):
+        page.driver.execute_script("document.querySelector(`[aria-label='Remove ${arguments[0]}']`).focus()", name)
+        press(Keys.ENTER)
+        page.wait(lambda: not page.row(name))
+        return press("")
+
+    assert remove("two.png") == "Download one.png"  # the next row
+    assert remove("one.png") == "Download three.png"  # the last of all goes to the one before
+    assert remove("three.png") == "Choose files"
+    page.driver.find_element(By.XPATH, "//button[.='Undo Remove']").send_keys(Keys.ENTER)
+    page.wait(lambda: page.row("one.png") and page.row("two.png") and page.row("three.png"))
+    page.driver.execute_script("document.querySelector(`[aria-label='Compare one.png']`).focus()")
+    press(Keys.ENTER)
     page.wait(lambda: "one.png" in page.find("iframe.viewer").get_attribute("title"))
     loaded = "return document.querySelector('iframe.viewer').contentWindow.document.readyState === 'complete'"
     page.wait(lambda: page.driver.execute_script(loaded))
@@ -665,11 +710,12 @@ def test_the_result_comes_first_and_nothing_is_wider_than_the_screen(page, size,
     page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, "iframe.viewer"))
     assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     box = page.find("iframe.viewer").rect
-    assert 0 < box["y"] < 300 and box["y"] + box["height"] / 2 < page.driver.execute_script("return innerHeight")
-    beside = "x" if size == "desktop" else "y"
-    assert (
-        box[beside] < page.find(".jobs").rect[beside] and page.find(".jobs").rect["y"] < page.find(".options").rect["y"]
-    )
+    assert 0 < box["y"] < 400 and box["y"] + box["height"] / 2 < page.driver.execute_script("return innerHeight")
+    rows, options = page.find(".jobs").rect, page.find(".options").rect
+    if size == "phone":
+        assert box["y"] < rows["y"] < options["y"]
+    else:  # by the Tab key, too: the options, the rows, the viewer
+        assert options["y"] < rows["y"] and rows["x"] < box["x"]
     assert page.driver.execute_script("return getComputedStyle(document.documentElement).colorScheme") == "light dark"
 
 

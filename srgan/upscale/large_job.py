@@ -247,6 +247,7 @@ def _compute(read, result, size, side, upscaler, kind, folder, target, disk, on_
         "%s: %d x %d pixels are made in strips; this takes about %s and %.1f GB on disk",
         *(target, result.shape[1], result.shape[0]),
         *("a minute" if minutes < 1.5 else f"{minutes:.0f} minutes", disk / 1e9),
+        extra={"passing": True},
     )
     with cleaned_up(lambda: f"{target}: the same command goes on after {finished} rows" if finished else ""):
         on_tile(len(boxes) - len(left), len(boxes))

@@ -9,42 +9,45 @@
     if (busy) return;
     busy = true;
     const problems = [];
+    let taken = 0;
     while (waiting.length) {
       const file = waiting.shift();
       say(`Taking ${file.name}${waiting.length ? `, ${waiting.length} more` : ""} …`);
       const place = `jobs?tab=${encodeURIComponent(zone.dataset.tab)}&name=${encodeURIComponent(file.name)}`;
       try {
         const answer = await fetch(place, { method: "POST", body: file });
-        if (!answer.ok) problems.push(await answer.text());
+        if (answer.ok) taken += 1;
+        else problems.push(await answer.text());
       } catch {
         problems.push(`${file.name}: could not be sent; is srgan-web still running, and the file still there?`);
       }
     }
     busy = false;
-    say(problems.slice(0, 3).join("\n") + (problems.length > 3 ? `\nand ${problems.length - 3} more` : ""), true);
+    if (taken) problems.push(taken > 1 ? `${taken} files are in the list.` : "The file is in the list.");
+    say(problems.slice(0, 3).join("\n") + (problems.length > 3 ? `\nand ${problems.length - 3} more` : ""), problems.length > (taken > 0));
   }
 
   const add = (files) => { waiting.push(...files); send(); };
   window.addEventListener("cancelall", () => { waiting = []; });
 
-  async function filesOf(entry, depth = 0) {
-    if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+  // What else lies in a folder is left alone, and its files come in the order of their names.
+  const isKnown = (name) => !name.startsWith(".") && zone.dataset.kinds.split(" ").some((kind) => name.toLowerCase().endsWith(kind));
+  const compare = (one, other) => one.localeCompare(other, undefined, { numeric: true });
+
+  async function filesOf(entry, inner = false) {
+    if (entry.isFile) return inner && !isKnown(entry.name) ? [] : [await new Promise((done, failed) => entry.file(done, failed))];
     const reader = entry.createReader(), found = [];
     for (let part; (part = await new Promise((done, failed) => reader.readEntries(done, failed))).length;) found.push(...part);
-    found.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
-    const inner = await Promise.all(found.filter((each) => !each.name.startsWith(".")).map((each) => filesOf(each, depth + 1)));
-    const known = zone.dataset.kinds.split(" ");  // what else lies in a folder is left alone
-    return inner.flat().filter((file) => known.some((kind) => file.name.toLowerCase().endsWith(kind)));
+    found.sort((one, other) => compare(one.name, other.name));
+    return (await Promise.all(found.filter((each) => !each.name.startsWith(".")).map((each) => filesOf(each, true)))).flat();
   }
 
   for (const input of zone.querySelectorAll("input")) {
     input.addEventListener("change", () => {
-      const known = zone.dataset.kinds.split(" ");
       let files = [...input.files];
       if (input.webkitdirectory) {
-        const place = (file) => file.webkitRelativePath;
-        files = files.filter((file) => !/(^|\/)\./.test(place(file)) && known.some((kind) => file.name.toLowerCase().endsWith(kind)));
-        files.sort((one, other) => place(one).localeCompare(place(other), undefined, { numeric: true }));
+        files = files.filter((file) => isKnown(file.name) && !file.webkitRelativePath.includes("/."));
+        files.sort((one, other) => compare(one.webkitRelativePath, other.webkitRelativePath));
       }
       add(files);
       input.value = "";
@@ -71,4 +74,15 @@
   // What is dropped on the viewer, a page of its own, would be opened by the browser.
   document.addEventListener("load", (event) => { if (event.target.tagName === "IFRAME") listen(event.target.contentDocument); }, true);
   window.addEventListener("beforeunload", (event) => { if (busy) event.preventDefault(); });  // files would not arrive
+
+  // Who works by keyboard goes on in the same row when its button is replaced, and in the next one when the row is gone.
+  let focused = null;
+  document.addEventListener("focusin", (event) => { focused = event.target; });
+  document.addEventListener("pointerdown", () => { focused = null; }, true);
+  new MutationObserver((changes) => {
+    if (!focused || focused.isConnected) return;
+    const gone = changes.find((change) => [...change.removedNodes].some((node) => node.contains(focused)));
+    const row = gone && (gone.target.closest(".job") ?? [gone.nextSibling, gone.previousSibling].find((each) => each?.matches?.(".job")));
+    (row?.querySelector("a, button") ?? zone.querySelector("button")).focus();
+  }).observe(document.body, { childList: true, subtree: true });
 })();

@@ -1,6 +1,7 @@
 """What the page shows: where to drop files, the options, the jobs, and the viewer of one of them."""
 
 import html
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from nicegui import ui
 
 from srgan import pictures
 from srgan.clips import formats as clips
+from srgan.errors import SRGANError
 from srgan.hub import SUFFIXES
-from srgan.web.jobs import PICTURE_DEFAULTS, Job, Jobs
+from srgan.models import is_shipped
+from srgan.web.jobs import Job, Jobs, adjustable
 
 _HERE = Path(__file__).parent
 _FORMATS = {
@@ -21,40 +24,41 @@ _FORMATS = {
     ".avif": "AVIF",
     ".jxl": "JPEG XL",
 }
-_SCALES = {None: "as the model does (usually x4)", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
-_STATES = {"arriving": "arriving", "waiting": "waiting", "working": "working", "done": "done", "cancelled": "cancelled"}
+_SCALES = {None: "usually x4", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
+_KEPT = "try { return JSON.parse(localStorage.srgan) } catch { return {} }"
+_KEEP = "try { localStorage.srgan = %s } catch {}"
 
 
-def show_page(
-    jobs: Jobs, options: dict, tab: str, models: dict[str, str], adjustable: Callable[[str], set[str]]
-) -> None:
+def show_page(jobs: Jobs, options: dict, tab: str) -> None:
     """Build the page of one tab.
 
     Args:
         jobs: of the server, the same for every tab.
-        options: of this tab, changed by what is chosen; jobs begin with them.
+        options: of this tab, changed by what is chosen; jobs begin with them. The browser keeps them for the next time.
         tab: names the options in the addresses of uploads.
-        models: a line on each model, by name.
-        adjustable: which of "strength" and "denoise" a model has, by its name.
     """
     ui.add_css(_HERE / "page.css")
-    options |= {**PICTURE_DEFAULTS, "model": next(iter(models), None)}
-    ui.html("<h1>Make pictures larger</h1>", sanitize=False)
+    with ui.element("div").classes("heading w-full"):
+        ui.html("<h1>Make pictures larger</h1>", sanitize=False)
+        left = ui.label().classes("left soft")
     kinds = sorted(pictures.READABLE | clips.READABLE)
     ui.html(_drop_zone(tab, kinds), sanitize=False).classes("w-full")
-    with ui.element("div").classes("work"):
-        left = ui.label().classes("left")
-        viewer = ui.element("div").classes("shown")
-        with ui.element("div").classes("side"):
-            results = ui.element("div").classes("side")
-            ui.html("<h2>For the next files</h2>", sanitize=False).classes("next")
-            with ui.element("div").classes("options"):
-                model = _show_options(options, models, adjustable)
-            with results:
-                _show_jobs(jobs, left, viewer, model, models)
+    rest = ui.element("div").classes("rest")
     ui.add_body_html(
         f"<script>addEventListener('load', () => {{ {(_HERE / 'drop.js').read_text(encoding='utf-8')} }})</script>"
     )
+
+    async def begin():
+        kept = await ui.run_javascript(_KEPT, timeout=20) or {}
+        options.update({key: kept[key] for key in options if key in kept})
+        with rest:
+            with ui.element("div").classes("for-next"):
+                ui.html("<h2>For the next files</h2>", sanitize=False)
+                with ui.element("div").classes("options"):
+                    model = _show_options(options, jobs)
+            _show_jobs(jobs, options, model, left)
+
+    ui.timer(0, begin, once=True)  # when the browser is there
 
 
 def _drop_zone(tab, kinds):
@@ -66,22 +70,20 @@ def _drop_zone(tab, kinds):
 <p id="said" role="status"></p></div>"""
 
 
-def _show_options(options, models, adjustable):
-    model = _choice(models, "Kind of picture (model)", options, "model")
+def _show_options(options, jobs):
+    model = _choice(_lines(jobs), "Kind of picture (model)", options, "model")
     _choice(_SCALES, "How much larger", options, "scale")
     _choice(_FORMATS, "File format", options, "format")
-    quality = (
-        ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality").props("outlined")
-    )
-    quality.props('hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
+    quality = ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality")
+    quality.props('outlined hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
     strength, hint = _slider("Invented detail", options, "strength", 1.0)
     denoise, more = _slider("Noise removed", options, "denoise", 0.5)
     more.set_text("More is smoother.")
 
     def adjust(name):
-        able = adjustable(name)
+        able = adjustable(jobs.models()[name][1]) if name else set()
         strength.props["disabled"] = "strength" not in able
-        hint.set_text("Less is closer to the original." if "strength" in able else "This model has one setting only.")
+        hint.set_text("Less is closer to the original." if "strength" in able else "Cannot be set with this model.")
         denoise.parent_slot.parent.set_visibility("denoise" in able)
 
     adjust(options["model"])
@@ -89,7 +91,13 @@ def _show_options(options, models, adjustable):
     return model
 
 
+def _lines(jobs):
+    return {name: line for name, (line, _) in jobs.models().items()}
+
+
 def _choice(choices, label, options, key):
+    if options[key] not in choices:
+        options[key] = next(iter(choices), None)
     return ui.select(choices, label=label).bind_value(options, key).props("outlined options-dense")
 
 
@@ -102,7 +110,8 @@ def _slider(label, options, key, usual):
 
     with ui.element("div").classes("slider"):
         ui.label(label)
-        slider = ui.element("input").props(f'type=range min=0 max=1 step=0.05 value={usual} aria-label="{label}"')
+        slider = ui.element("input").props(f'type=range min=0 max=1 step=0.05 aria-label="{label}"')
+        slider.props["value"] = usual if options[key] is None else options[key]
         slider.on("change", take, js_handler="(event) => emit(event.target.value)")
         with ui.element("div").classes("ends"):
             ui.label("less")
@@ -111,11 +120,12 @@ def _slider(label, options, key, usual):
     return slider, note
 
 
-def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select, models: dict[str, str]) -> None:
+def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> None:
     shown: dict[str, str | None] = {"key": None}
     batch: set[str] = set()  # what has come since there was nothing to do
-    rows: dict[str, Callable[[], None]] = {}
-    elements: dict[str, ui.element] = {}
+    rows: dict[str, tuple[ui.element, Callable[[], None]]] = {}
+    tried: set[str] = set()  # models that were dropped
+    kept = dict(options)
 
     def show(job: Job | None, asked: bool = False):
         shown["key"] = job.key if job else None
@@ -127,50 +137,69 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
         if asked and job:
             viewer.run_method("scrollIntoView", {"block": "nearest"})
 
-    with ui.element("div").classes("heading") as heading:
-        ui.html("<h2>Results</h2>", sanitize=False)
-        unsent = "() => { window.dispatchEvent(new Event('cancelall')); emit() }"  # what the browser has not sent yet
-        with ui.element("button").on("click", lambda: jobs.remove_all(ended=False), js_handler=unsent) as stop:
-            ui.label("Cancel all")
-        sure = "() => confirm('Remove all results? What is not downloaded is gone.') && emit()"
-        with ui.element("button").on("click", lambda: jobs.remove_all(ended=True), js_handler=sure) as clear:
-            ui.label("Remove all")
-        with ui.element("a").props('href="all.zip" download') as archive:
-            ui.label("Download all (ZIP)")
-    column = ui.element("div").classes("jobs")
+    def act(action: str, job: Job):
+        """What a button of a row does."""
+        if action == "Use":
+            offer()
+            model.set_value(job.name)
+        elif action == "Again":
+            try:
+                jobs.again(job, options)
+            except SRGANError as error:
+                ui.notify(f"{job.name}: {error}")
+        elif action == "Start anyway":
+            jobs.confirm(job)
+        elif action in ("Cancel", "Remove"):
+            jobs.remove(job)
+        else:
+            show(job, True)
 
-    def choose(job: Job):
-        offer()
-        model.set_value(job.name)
+    with ui.element("div").classes("work"):
+        with ui.element("div").classes("side"):
+            with ui.element("div").classes("heading") as heading:
+                ui.html("<h2>Results</h2>", sanitize=False)
+                unsent = "() => { window.dispatchEvent(new Event('cancelall')); emit() }"  # what is not sent yet
+                with ui.element("button").on("click", lambda: jobs.remove_all(ended=False), js_handler=unsent) as stop:
+                    ui.label("Cancel all")
+                with ui.element("button").on("click", lambda: jobs.remove_all(ended=True)) as clear:
+                    ui.label("Remove all")
+                with ui.element("button").on("click", jobs.put_back) as undo:
+                    ui.label("Undo Remove")
+                with ui.element("a").props('href="all.zip" download') as archive:
+                    ui.label("Download all (ZIP)")
+            column = ui.element("div").classes("jobs")
+        viewer = ui.element("div").classes("shown")
 
     def offer():
         """Offer the models that were dropped, too."""
-        offered = models | {name: f"{name}, dropped here" for name in jobs.models()}
-        if offered != model.options:
+        if (offered := _lines(jobs)) != model.options:
             model.set_options(offered, value=model.value if model.value in offered else next(iter(offered), None))
 
     def update():
-        offer()
         present = {job.key: job for job in jobs.all()}
         for key in [key for key in rows if key not in present]:
-            rows.pop(key)
-            elements.pop(key).delete()
+            rows.pop(key)[0].delete()
         for key, job in present.items():
             if key not in rows:
                 with column:
-                    elements[key], rows[key] = _row(jobs, job, choose if job.is_model else show)
-                elements[key].move(target_index=0)
+                    rows[key] = _row(job, act)
+                rows[key][0].move(target_index=0)
                 batch.add(key)
-            rows[key]()
-            elements[key].classes(
-                add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current"
-            )
+            row, renew = rows[key]
+            renew()
+            row.classes(add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current")
+        now = {key for key, job in present.items() if job.is_model and job.state == "done"}
+        if now != tried:
+            tried.clear()
+            tried.update(now)
+            offer()
         done = [job for job in present.values() if job.state == "done" and not job.is_model]
-        count = sum(not job.ended for job in present.values())
+        count = sum(job.to_do for job in present.values())
         left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count else "")
         stop.set_visibility(count > 1)
         clear.set_visibility(len(present) > 1 and not count)
-        heading.set_visibility(bool(present))
+        undo.set_visibility(bool(jobs.removed()))
+        heading.set_visibility(bool(present or jobs.removed()))
         archive.set_visibility(len(done) > 1)
         # The first result is shown at once, and later that of a file that was dropped alone: nobody is interrupted.
         alone = [job for job in done if batch == {job.key}]
@@ -180,6 +209,9 @@ def _show_jobs(jobs: Jobs, left: ui.label, viewer: ui.element, model: ui.select,
             show(alone[0] if alone else done[-1])
         elif shown["key"] and shown["key"] not in present:
             show(None)
+        if options != kept:
+            kept.update(options)
+            ui.run_javascript(_KEEP % json.dumps(json.dumps(kept)))
 
     show(None)
     update()
@@ -201,13 +233,14 @@ def _viewer(job: Job) -> None:
 
 
 def _download(job):
-    with ui.element("a").props(f'href="jobs/{job.key}/download" download'):
+    with ui.element("a").props(f'href="jobs/{job.key}/download" download') as link:
+        link.props["aria-label"] = f"Download {job.name}"
         ui.label("Download")
 
 
-def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[], None]]:
+def _row(job: Job, act: Callable[[str, Job], None]) -> tuple[ui.element, Callable[[], None]]:
     """The row of a job, and what brings it up to date."""
-    last: list = [None]
+    last: list = [None, None]
     with ui.element("div").classes("job").props("role=group") as row:
         row.props["aria-label"] = job.name
         ui.label(job.name).classes("name")
@@ -216,61 +249,60 @@ def _row(jobs: Jobs, job: Job, show: Callable) -> tuple[ui.element, Callable[[],
         bar = ui.element("progress")
         bar.props["aria-label"] = f"Progress of {job.name}"
 
-    def update():
-        now = (job.state, _text(job))
-        if now == last[0]:
+    def renew():
+        before, last[:] = list(last), [job.state, _text(job)]
+        if last == before:
             return
-        changed, last[0] = last[0] is None or last[0][0] != job.state, now
-        state.set_text(_text(job))
+        state.set_text(last[1])
         row.props["data-state"] = job.state
         bar.set_visibility(job.state == "working")
         if job.progress and job.progress[1]:
             bar.props["value"], bar.props["max"] = job.progress
-            bar.update()
-        if changed:
+        if last[0] != before[0]:
             state.classes(add="bad" if job.state == "failed" else "")
             buttons.clear()
             with buttons:
-                _buttons(jobs, job, show)
+                _buttons(job, act)
 
-    return row, update
-
-
-def _buttons(jobs, job, show):
-    if job.state == "done":
-        if job.is_model:
-            _button("Use", job, lambda: show(job))
-        else:
-            _download(job)
-            _button("Play" if job.is_clip else "Compare", job, lambda: show(job, True))
-    if job.ended:
-        _button("Remove", job, lambda: jobs.remove(job))
-    else:
-        _button("Cancel", job, lambda: jobs.cancel(job))
+    return row, renew
 
 
-def _button(text, job, action):
-    with ui.element("button").on("click", action) as button:
-        button.props["aria-label"] = f"{text} {job.name}"
-        ui.label(text)
+def _buttons(job, act):
+    names = ["Remove"] if job.ended else ["Cancel"]
+    if job.state == "asking":
+        names.insert(0, "Start anyway")
+    elif job.state == "done" and job.is_model:
+        names.insert(0, "Use")
+    elif job.state == "done":
+        _download(job)
+        names[:0] = ["Play" if job.is_clip else "Compare", "Again"]
+    for name in names:
+        with ui.element("button").on("click", lambda name=name: act(name, job)) as button:
+            button.props["aria-label"] = f"{name} {job.name}"
+            if name == "Again":
+                button.props["title"] = "Once more, with the options chosen now"
+            ui.label(name)
 
 
 def _text(job: Job) -> str:
     if job.state == "failed":
         return job.message
-    text = _STATES[job.state]
+    text = job.state
     if job.state == "working" and job.progress:
         done, total = job.progress
         if not total:
             text = f"{done} frames"
         else:
             text = f"{100 * done // total} %{_time(job.seconds_left())}" if done < total else "writing the file"
-    if job.state == "done" and job.is_model:
+    elif job.state == "asking":
+        text = f"takes {_duration(job.expected)} on this computer; the others go first"
+    elif job.state == "done" and job.is_model:
         text = f"A model that enlarges x{job.result['scale']:g}"
     elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
-        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}, {job.options['model']}"
-    return "\n".join([text, *job.notes])
+        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}, {job.model}"
+    hint = job.is_clip and is_shipped(job.options["model"]) and job.model != "srgan-video"
+    return "\n".join([text, *job.notes, *["The model for clips, srgan-video, flickers less"] * hint])
 
 
 def _bytes(size):
@@ -278,6 +310,10 @@ def _bytes(size):
 
 
 def _time(seconds):
-    if seconds is None:
-        return ""
-    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {max(seconds, 1):.0f} s left"
+    return "" if seconds is None else f", {_duration(seconds)} left"
+
+
+def _duration(seconds):
+    if seconds >= 5400:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -20,21 +19,17 @@ from srgan import pictures
 from srgan.clips import formats as clips
 from srgan.errors import SRGANError, UsageError, printable
 from srgan.hub import SUFFIXES
-from srgan.models import denoise_ends, pixel_trained
+from srgan.models import SHIPPED, denoise_ends, own_models, pixel_trained, shipped_models
 
 MAX_JOBS = 500  # kept at once, finished ones included
 MAX_BYTES = 4 * 2**30  # of one upload
-_PATIENCE = 1.0  # seconds that a cancelled process may take to end by itself
-_SERVED = 1.0  # seconds in which an answer that has begun opens its file
+_LONG = 3600.0  # seconds of expected work from which a job goes on only when that is confirmed
+_SAMPLE = 3.0  # seconds of work from which that is expected
+_PATIENCE = 1.0  # seconds that a stopped process may take to end by itself
+_UNDO = 60.0  # seconds in which a removed result can be put back
 
-PICTURE_DEFAULTS = {
-    "model": None,
-    "scale": None,
-    "strength": 1.0,
-    "denoise": None,
-    "format": None,
-    "quality": 95,
-}
+DEFAULTS = {"model": None, "scale": None, "strength": 1.0, "denoise": None, "format": None, "quality": 95}
+_LIMITS = {"scale": (1, 32), "strength": (0, 1), "denoise": (0, 1), "quality": (1, 100)}
 
 
 @dataclass
@@ -48,18 +43,20 @@ class Job:
         folder: private to the job; the file lies in it under its name, the result in its folder `large`.
         is_clip: whether it is a video file.
         is_model: whether it is a model, which is tried and becomes a choice.
-        state: "arriving", "waiting", "working", "done", "failed" or "cancelled".
+        state: "arriving", "waiting", "working", "asking", "done", "failed" or "cancelled".
         message: why it failed, or "".
         notes: what the job said on its way, such as metadata that the format has no place for.
         progress: how many tiles or frames are done, and of how many; None: not known.
         begun: the time (monotonic, seconds) of the first progress, and how far it was then; None before.
         bytes: size of the file, once it has arrived.
+        expected: seconds that it takes, by its speed at first; 0: not known.
+        removed: runs until the removed job is gone for good; None: it is not removed.
         result: scale, sizes, bytes, and the files that a browser shows, once it is done.
     """
 
     key: str
     name: str
-    options: Mapping[str, Any]
+    options: dict[str, Any]
     folder: Path
     is_clip: bool
     is_model: bool = False
@@ -69,6 +66,8 @@ class Job:
     progress: tuple[int, int | None] | None = None
     begun: tuple[float, int] | None = None
     bytes: int = 0
+    expected: float = 0.0
+    removed: threading.Timer | None = None
     result: dict = field(default_factory=dict)
 
     @property
@@ -86,6 +85,11 @@ class Job:
         return self.folder / "large" / f"{Path(self.name).stem}{suffix}"
 
     @property
+    def model(self) -> str:
+        """The name of its model."""
+        return Path(self.options["model"]).stem
+
+    @property
     def download_name(self) -> str:
         return f"{self.target.stem}-x{self.result['scale']:g}{self.target.suffix}"
 
@@ -98,8 +102,14 @@ class Job:
     def ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
+    @property
+    def to_do(self) -> bool:
+        return not self.ended and self.state != "asking"
+
     def seconds_left(self) -> float | None:
         """An estimate from the speed since the first progress, or None."""
+        if self.state == "waiting" and self.expected:
+            return self.expected
         if self.state != "working" or not (self.begun and self.progress and self.progress[1]):
             return None
         (then, first), (done, total) = self.begun, self.progress
@@ -113,36 +123,63 @@ class Jobs:
         self._folder, self._jobs = folder, dict[str, Job]()
         self._changed = threading.Condition()
         self._process: tuple[Job, subprocess.Popen] | None = None
-        self._speeds: dict[
-            tuple, Counter
-        ] = {}  # of each kind that was done: jobs, seconds of starting and of work, bytes
+        # Of each kind that was done: jobs, seconds of starting and of work, bytes.
+        self._speeds: dict[tuple, Counter] = {}
         threading.Thread(target=self._run, daemon=True).start()
 
     def all(self) -> list[Job]:
         """The jobs, the oldest first."""
-        return list(self._jobs.values())
+        return [job for job in list(self._jobs.values()) if not job.removed]
+
+    def find(self, key: str) -> Job | None:
+        job = self._jobs.get(key)
+        return None if job and job.removed else job
 
     def seconds_left(self) -> float | None:
-        """An estimate for all that are not done, by how long others of their kind and size took; None where there are none."""
+        """An estimate for all that are to be done, by how long others of their kind and size took; None where there are none."""
         left = 0.0
         for job in self.all():
             own, like = job.seconds_left(), self._speeds.get(job.kind)
             if own is not None:
                 left += own
-            elif like and not job.ended:
+            elif like and job.to_do:
                 left += like["starting"] / like["jobs"] + like["work"] * job.bytes / like["bytes"]
-            elif not job.ended:
+            elif job.to_do:
                 return None
         return left
 
-    def models(self) -> dict[str, Path]:
-        """The models that were dropped, by their names."""
-        return {job.name: job.source for job in self.all() if job.is_model and job.state == "done"}
+    def models(self) -> dict[str, tuple[str, Path]]:
+        """The models that can be chosen, by name: a line on what each is for, and its file. The default comes first."""
+        shipped = {
+            name: (f"{SHIPPED[name][0].upper()}{SHIPPED[name][1:]} ({name})", file)
+            for name, file in shipped_models().items()
+        }
+        own = {name: (f"{name}, your own", file) for name, file in own_models().items() if name not in shipped}
+        tried = [job for job in self.all() if job.is_model and job.state == "done"]
+        return shipped | own | {job.name: (f"{job.name}, dropped here", job.source) for job in tried}
 
-    def find(self, key: str) -> Job | None:
-        return self._jobs.get(key)
+    def check(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a job as they came from the page, checked. What the model does not have is as by default.
 
-    def begin(self, name: str, options: Mapping[str, Any]) -> Job:
+        Raises:
+            SRGANError: one of them is out of range.
+        """
+        models = self.models()
+        if options.get("model") not in models:
+            raise SRGANError("the model is not there any more; choose another")
+        _, model = models[options["model"]]
+        checked: dict[str, Any] = DEFAULTS | options
+        if checked["quality"] is None:  # the field was emptied
+            checked["quality"] = DEFAULTS["quality"]
+        checked |= {key: DEFAULTS[key] for key in {"strength", "denoise"} - adjustable(model)}
+        for key, (least, most) in _LIMITS.items():
+            if checked[key] is not None and not least <= checked[key] <= most:
+                raise SRGANError(f"the {key} has to be from {least} to {most}")
+        if checked["format"] is not None and checked["format"] not in pictures.WRITABLE:
+            raise SRGANError("the format is none that is written")
+        return checked | {"model": str(model), "quality": int(checked["quality"])}
+
+    def begin(self, name: str, options: dict[str, Any]) -> Job:
         """A new job for a file of that name, whose content is to be written to its `source`.
 
         Raises:
@@ -151,23 +188,17 @@ class Jobs:
         name = _safe_name(name)
         suffix = Path(name).suffix.lower()
         if suffix not in pictures.READABLE | clips.READABLE | set(SUFFIXES):
-            raise UsageError(f"{name}: neither a picture nor a clip that can be read, nor a model")
+            raise UsageError("neither a picture nor a clip that can be read, nor a model")
         with self._changed:
-            if len(self._jobs) >= MAX_JOBS:
-                raise UsageError(f"{name}: there are {MAX_JOBS} jobs already; remove some first")
+            if len(self.all()) >= MAX_JOBS:
+                raise UsageError(f"there are {MAX_JOBS} jobs already; remove some first")
             if suffix in SUFFIXES:  # it becomes a choice by its name, and every run's model is called generator.keras
                 taken = {job.name for job in self._jobs.values() if job.is_model}
                 others = (f"{Path(name).stem} ({number}){suffix}" for number in count(2))
                 name = next(each for each in chain([name], others) if each not in taken)
             key = secrets.token_urlsafe(12)
-            job = self._jobs[key] = Job(
-                key,
-                name,
-                {**PICTURE_DEFAULTS, **options},
-                self._folder / key,
-                suffix in clips.READABLE,
-                suffix in SUFFIXES,
-            )
+            kind = suffix in clips.READABLE, suffix in SUFFIXES
+            job = self._jobs[key] = Job(key, name, DEFAULTS | options, self._folder / key, *kind)
         job.folder.mkdir(mode=0o700)
         return job
 
@@ -178,25 +209,39 @@ class Jobs:
                 job.state, job.bytes = "waiting", job.source.stat().st_size
             self._changed.notify_all()
 
-    def fail(self, job: Job, message: str) -> None:
-        """End a job with a line on why, and remove its files."""
-        self._end(job, "failed", message)
+    def again(self, job: Job, options: dict[str, Any]) -> None:
+        """Do the file of a finished job once more.
 
-    def cancel(self, job: Job) -> None:
-        """Stop a job, within two seconds."""
+        Raises:
+            SRGANError: the options are wrong, or there are too many jobs.
+        """
+        another = self.begin(job.name, self.check(options))
+        try:
+            os.link(job.source, another.source)
+        except OSError as error:
+            return self._end(another, "failed", f"cannot be taken again ({error.strerror}); drop it once more")
+        self.queue(another)
+
+    def confirm(self, job: Job) -> None:
+        """Let a job go on that takes long, after all others."""
         with self._changed:
-            if job.ended:
-                return
+            if job.state == "asking":
+                job.state = "waiting"
+            self._changed.notify_all()
+
+    def remove(self, job: Job) -> None:
+        """Forget a job and its files: a result in a minute, what has not ended at once; it is stopped within two seconds."""
+        if job.state == "done":
+            job.removed = threading.Timer(_UNDO, self._forget, [job])  # a browser may be promised its file, too
+            job.removed.daemon = True
+            return job.removed.start()
+        with self._changed:
             job.state = "cancelled"
+            self._jobs.pop(job.key, None)
             process = self._process[1] if self._process and self._process[0] is job else None
         if process:
-            process.terminate()
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        else:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _stop(process)
+        shutil.rmtree(job.folder, ignore_errors=True)
 
     def remove_all(self, ended: bool) -> None:
         """Forget all jobs that have ended, or all that have not, the one under way last, so that no other begins."""
@@ -204,14 +249,19 @@ class Jobs:
             if job.ended == ended:
                 self.remove(job)
 
-    def remove(self, job: Job) -> None:
-        """Forget a job and its files."""
-        self.cancel(job)
+    def removed(self) -> list[Job]:
+        """What can be put back."""
+        return [job for job in list(self._jobs.values()) if job.removed]
+
+    def put_back(self) -> None:
+        for job in self.removed():
+            if job.removed:
+                job.removed.cancel()
+            job.removed = None
+
+    def _forget(self, job):
         self._jobs.pop(job.key, None)
-        if job.state == "done":  # a browser may be promised a file that is not opened yet
-            threading.Timer(_SERVED, shutil.rmtree, [job.folder], {"ignore_errors": True}).start()
-        else:
-            shutil.rmtree(job.folder, ignore_errors=True)
+        shutil.rmtree(job.folder, ignore_errors=True)
 
     def _end(self, job, state, message=""):
         with self._changed:
@@ -223,17 +273,18 @@ class Jobs:
     def _run(self):
         while True:
             with self._changed:
-                while not (job := next((job for job in self._jobs.values() if job.state == "waiting"), None)):
+                while not (waiting := [job for job in self._jobs.values() if job.state == "waiting"]):
                     self._changed.wait()
+                job = min(waiting, key=lambda job: job.expected)  # the first, and what takes long after the others
                 job.state = "working"
             try:
                 self._work(job)
             except OSError as error:
-                self._end(job, "failed", f"{job.name}: {error.strerror or error}")
+                self._end(job, "failed", error.strerror or str(error))
 
     def _work(self, job):
         if not Path(job.options["model"]).is_file():
-            return self._end(job, "failed", f"{job.name}: its model was removed")
+            return self._end(job, "failed", "its model was removed")
         task = {
             **job.options,
             "folder": str(job.folder),
@@ -242,10 +293,10 @@ class Jobs:
             "is_model": job.is_model,
         }
         task["target"] = str(job.target.relative_to(job.folder))
-        job.target.parent.mkdir()
+        job.target.parent.mkdir(exist_ok=True)
         # -P: no module is ever imported from a folder in which uploads lie.
         command = [sys.executable, "-P", "-m", "srgan.web.worker"]
-        begun = time.monotonic()
+        begun, job.progress, job.begun = time.monotonic(), None, None
         with self._changed:
             if job.state == "cancelled":
                 return shutil.rmtree(job.folder, ignore_errors=True)
@@ -257,15 +308,14 @@ class Jobs:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(task) + "\n")
                 process.stdin.flush()
-            ended = False
             for line in process.stdout:
-                ended = self._take(job, json.loads(line)) or ended
+                self._take(job, json.loads(line))
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
         with self._changed:
             self._process = None
-        if not ended:
-            self._end(job, "failed", f"{job.name}: the process ended by itself, perhaps for want of memory")
+        if job.state == "working":
+            self._end(job, "failed", "the process ended by itself, perhaps for want of memory")
         elif job.state == "cancelled":
             shutil.rmtree(job.folder, ignore_errors=True)
         elif job.state == "done":
@@ -275,25 +325,41 @@ class Jobs:
             speed.update({"jobs": 1, "starting": started - begun, "work": now - started, "bytes": max(job.bytes, 1)})
 
     def _take(self, job, answer):
-        """Note an answer of the process; whether it is the last."""
+        """Note an answer of the process."""
         if "progress" in answer:
             job.progress = tuple(answer["progress"])
             job.begun = job.begun or (time.monotonic(), job.progress[0])
+            if not job.expected and time.monotonic() - job.begun[0] >= _SAMPLE and (left := job.seconds_left()):
+                job.expected = left
+                if left >= _LONG:
+                    self._ask(job)
         elif "note" in answer:
-            text = (
-                answer["note"]
-                .replace(f"{job.folder}{os.sep}", "")
-                .removeprefix(f"{job.name}: ")
-                .removeprefix(f"{job.target.relative_to(job.folder)}: ")
-            )
-            job.notes.append(printable(text))
+            job.notes.append(_of_the_row(job, answer["note"]))
         elif "error" in answer:
-            text = printable(answer["error"]).replace(f"{job.folder}{os.sep}", "")
-            self._end(job, "failed", text if text.startswith(job.name) else f"{job.name}: {text}")
+            self._end(job, "failed", _of_the_row(job, answer["error"]))
         else:
             job.result = answer["done"]
             self._end(job, "done")
-        return "error" in answer or "done" in answer
+
+    def _ask(self, job):
+        with self._changed:
+            if job.state == "working":
+                job.state, process = "asking", self._process[1]
+                threading.Thread(target=_stop, args=[process]).start()  # while what it still says is read
+
+
+def _stop(process):
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _of_the_row(job, text):
+    """What a process says, without the names that the row of the job has already."""
+    text = printable(text.replace(f"{job.folder}{os.sep}", ""))
+    return text.removeprefix(f"{job.name}: ").removeprefix(f"{job.target.relative_to(job.folder)}: ")
 
 
 def _environment(folder):
@@ -317,30 +383,3 @@ def adjustable(model: Path) -> set[str]:
         pixel_trained(model)
         found.add("strength")
     return found
-
-
-def check(options: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, Any]:
-    """The options of a job as they came from the page, checked. What the model does not have is as by default.
-
-    Raises:
-        SRGANError: one of them is out of range.
-    """
-    if options.get("model") not in models:
-        raise SRGANError("the model is not there any more; choose another")
-    model = models[options["model"]]
-    checked = {key: options.get(key, default) for key, default in PICTURE_DEFAULTS.items()}
-    checked |= {key: PICTURE_DEFAULTS[key] for key in {"strength", "denoise"} - adjustable(model)}
-    scale, strength, denoise, quality = (checked[key] for key in ("scale", "strength", "denoise", "quality"))
-    if scale is not None and not 0 < scale <= 32:
-        raise SRGANError("the scale has to be above 0 and at most 32")
-    if strength is None or not 0 <= strength <= 1:
-        raise SRGANError("the strength has to be from 0 to 1")
-    if denoise is not None and not 0 <= denoise <= 1:
-        raise SRGANError("the noise removed has to be from 0 to 1")
-    if quality is None:  # the field was emptied
-        checked["quality"] = PICTURE_DEFAULTS["quality"]
-    elif not 1 <= quality <= 100:
-        raise SRGANError("the quality has to be from 1 to 100")
-    if checked["format"] is not None and checked["format"] not in pictures.WRITABLE:
-        raise SRGANError("the format is none that is written")
-    return checked | {"model": str(model), "quality": int(quality)}

@@ -15,13 +15,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
 from srgan.compare import page as comparison
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, printable
 from srgan.interrupts import end_on_signals
-from srgan.models import SHIPPED, own_models, shipped_models
-from srgan.web import jobs as rules
 from srgan.web.elements import show_page
 from srgan.web.guard import Guard
-from srgan.web.jobs import Job, Jobs
+from srgan.web.jobs import DEFAULTS, MAX_BYTES, Job, Jobs
 
 _CHUNK = 2**20
 
@@ -44,31 +42,15 @@ def serve(folder: Path, host: str, port: int, *, password: str | None = None, br
     @ui.page("/")
     def _():
         tab = secrets.token_urlsafe(12)
-        tabs[tab] = {}
+        tabs[tab] = DEFAULTS | {"model": next(iter(jobs.models()), None)}
         ui.context.client.on_delete(lambda: tabs.pop(tab, None))
-        show_page(jobs, tabs[tab], tab, about_models(), lambda name: _adjustable(name, jobs))
+        show_page(jobs, tabs[tab], tab)
 
     ui.run(
         host=host, port=port, title="srgan: make pictures larger", show=browser, reload=False, dark=None,
         show_welcome_message=False, tailwind=False, gzip_middleware_factory=None,  # pictures do not get smaller
         favicon="<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><path fill='#0c6b62' d='M0 5h3v3H0zM4 0h4v4H4z'/></svg>",
     )  # fmt: skip
-
-
-def find_models() -> dict[str, Path]:
-    """The models that the page offers, by name: the shipped ones, the default first, and those in the user's folder."""
-    return {**own_models(), **shipped_models()}
-
-
-def about_models() -> dict[str, str]:
-    """A line on each model that the page offers, by name."""
-    about = {name: f"{SHIPPED[name][0].upper()}{SHIPPED[name][1:]} ({name})" for name in shipped_models()}
-    return about | {name: f"{name}, your own" for name in own_models() if name not in about}
-
-
-def _adjustable(name, jobs):
-    model = (find_models() | jobs.models()).get(name)
-    return rules.adjustable(model) if model else set()
 
 
 def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:
@@ -91,36 +73,35 @@ def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:
 
 async def _receive(jobs, name, options, request):
     try:
-        job = jobs.begin(name, rules.check(options, find_models() | jobs.models()))
+        job = jobs.begin(name, jobs.check(options))
     except (SRGANError, OSError) as error:
-        return PlainTextResponse(str(error) if str(error).startswith(name) else f"{name}: {error}", 400)
-    too_large = f"{job.name}: larger than {rules.MAX_BYTES >> 30} GB, what this page takes"
-    if int(request.headers.get("content-length", 0)) > rules.MAX_BYTES:
-        jobs.remove(job)
-        return PlainTextResponse(too_large, 413)
-    parts, size = request.stream(), 0
+        return _refused(name, error, 400)
+    parts = request.stream()
     try:
+        if int(request.headers.get("content-length", MAX_BYTES + 1)) > MAX_BYTES:  # what comes is not longer than that
+            jobs.remove(job)
+            return _refused(name, SRGANError(f"larger than {MAX_BYTES >> 30} GB, what this page takes"), 413)
         with job.source.open("xb") as file:
             async for part in parts:
-                size += len(part)
-                if size > rules.MAX_BYTES:
-                    raise SRGANError(too_large)
                 if job.state == "cancelled":
-                    raise SRGANError(f"{job.name}: cancelled")
+                    raise SRGANError("cancelled")
                 file.write(part)
     except ClientDisconnect:
         jobs.remove(job)
         return Response(status_code=400)
     except (OSError, SRGANError) as error:
         jobs.remove(job)
-        if size <= rules.MAX_BYTES:
-            with contextlib.suppress(ClientDisconnect):
-                async for _ in parts:  # a browser hears the answer when it has sent everything
-                    pass
-        reason = f"{job.name}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-        return PlainTextResponse(reason, 413)
+        with contextlib.suppress(ClientDisconnect):
+            async for _ in parts:  # a browser hears the answer when it has sent everything
+                pass
+        return _refused(name, error, 413)
     jobs.queue(job)
     return PlainTextResponse(job.key)
+
+
+def _refused(name, error, status):
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return PlainTextResponse(f"{printable(name)}: {reason}", status)
 
 
 def _of_a_done_job(jobs: Jobs, answer: Callable[[Job], Response]) -> Callable:
