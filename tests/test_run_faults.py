@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+from pathlib import Path
 
 import keras
 import pytest
@@ -229,7 +230,7 @@ def test_a_generator_that_is_gone_is_written_anew(damage, finished, run):
 # -- the disk and the memory
 
 
-def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(finished, tmp_path):
+def test_a_full_disk_ends_in_one_line_that_says_what_the_same_command_does(finished, tmp_path):
     """A limit for the size of files fails as a full disk does: in the midst of writing."""
     whole, config = finished
     (tmp_path / "tiny.yaml").write_text(config.to_yaml())
@@ -240,10 +241,17 @@ def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(finished, tmp
     )
     assert stopped.returncode == 1
     (line,) = stopped.stderr.splitlines()
-    assert line.startswith(f"srgan: {tmp_path / 'run'}") and "make room, and the same command goes on" in line
+    assert line.startswith(f"srgan: {tmp_path / 'run'}") and "make room, and the same command begins anew" in line
     assert not [file for file in (tmp_path / "run").rglob(".*") if file.name != ".lock"]
     train(config, tmp_path / "run")
     assert equal(saved_weights(tmp_path / "run"), saved_weights(whole))
+    for file in (tmp_path / "run" / "checkpoint").glob("pixel-000003*"):
+        file.unlink()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SRGANError) as caught:
+        patch.setattr("srgan.train.callbacks.draw_curves", lambda *_: Path("/dev/full").write_text("x" * 2**20))
+        train(config, tmp_path / "run")
+    message = f"No space left on device; make room, and the same command goes on from the last checkpoint of {tmp_path / 'run'}"
+    assert str(caught.value).endswith(message)
 
 
 def test_a_full_disk_leaves_the_events_of_tensorboard_whole(tmp_path):

@@ -56,6 +56,17 @@ def finished(tmp_path_factory):
     return folder, run
 
 
+@pytest.fixture(scope="module")
+def patient(finished):
+    """A run whose GAN stage ends for want of patience, and its arguments."""
+    folder = finished[0].parent / "patient"
+    changes = ["pixel.epochs=1", "gan.epochs=9", "gan.patience=2", "gan.learning_rate=1e-12", "gan.schedule=constant"]
+    arguments = ["--config", finished[0] / "tiny.yaml", "--set", *changes]
+    run = run_command("train", *arguments, "--output", folder / "run")
+    assert run.returncode == 0, run.stderr
+    return folder, arguments
+
+
 def test_a_run_leaves_what_it_promises(finished):
     folder, run = finished
     output = folder / "run"
@@ -171,6 +182,19 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     ]
     assert timeless[0] == timeless[1]
     assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
+
+
+@pytest.mark.parametrize("where, count", [("step", 11), ("after-log", 4), ("checkpoint", 3)])
+def test_patience_counts_on_in_a_gan_stage_that_was_killed(patient, tmp_path, where, count):
+    folder, arguments = patient
+    killed = run_python("-c", KILLED, where, count, *arguments, "--output", tmp_path / "run")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert Checkpoint(tmp_path / "run" / "checkpoint", "gan").epoch() == 1
+    continued = run_command("train", *arguments, "--output", tmp_path / "run")
+    assert continued.returncode == 0, continued.stderr
+    assert [row["stage"] for row in rows(tmp_path / "run")] == ["pixel", "gan", "gan", "gan"]
+    for name in ("generator.keras", "generator-best.keras"):
+        assert equal(saved_weights(tmp_path / "run", name), saved_weights(folder / "run", name))
 
 
 def test_threads_that_cut_batches_change_nothing(finished, tmp_path):

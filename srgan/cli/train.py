@@ -80,12 +80,13 @@ def main(argv: list[str] | None = None) -> int:
         load_keras()
         from srgan.train.distribution import LostMachine, is_first_machine
         from srgan.train.run import train
+        from srgan.train.run_folder import what_goes_on
 
         try:
-            with cleaned_up(lambda: _what_goes_on(output)):
+            with cleaned_up(lambda: what_goes_on(output)):
                 generator = train(config, output)
         except KeyboardInterrupt:
-            print(f"\nsrgan: stopped; {_what_goes_on(output)}", file=sys.stderr)
+            print(f"\nsrgan: stopped; {what_goes_on(output)}", file=sys.stderr)
             return 130
         except LostMachine as error:
             print(f"srgan: {printable(str(error))}", file=sys.stderr, flush=True)
@@ -95,16 +96,6 @@ def main(argv: list[str] | None = None) -> int:
             print(f"done: {generator}")
 
     return _run(work)
-
-
-def _what_goes_on(output):
-    """What the same command does after an interruption."""
-    if any(Path(output, "checkpoint").glob("[!.]*.weights.h5")):
-        return f"the same command goes on from the last checkpoint of {output}"
-    return (
-        f"the same command begins anew, because {output} has no checkpoint yet; there is one after each epoch, and every "
-        "checkpoint_minutes"
-    )
 
 
 def _setting(name):

@@ -52,7 +52,7 @@ def lost_machines() -> Iterator[None]:
         )
         if isinstance(error, SRGANError) or machine()[1] == 1 or is_out_of_memory(error) or not gone:
             raise
-        what_to_do = "start the same command on all, and it goes on from the last checkpoint"
+        what_to_do = "start the same command on all, and it goes on from the last checkpoint, if there is one"
         if "initialization failed" in str(error):
             what_to_do = "each one's host name must stand for an address that the others reach (see `hostname -i`)"
         raise LostMachine(f"another machine does not answer ({str(error).splitlines()[0]}); {what_to_do}") from error

@@ -39,7 +39,14 @@ from srgan.train.distribution import (
     require_equal,
     strategy_over,
 )
-from srgan.train.run_folder import describe_start, own_folder, progress, refuse_other_pictures, refuse_other_runs
+from srgan.train.run_folder import (
+    describe_start,
+    own_folder,
+    progress,
+    refuse_other_pictures,
+    refuse_other_runs,
+    what_goes_on,
+)
 from srgan.train.stage import train_stage
 from srgan.train.weights import start_discriminator_from, start_from
 
@@ -76,7 +83,7 @@ def train(config: Config, output) -> Path:
     except OSError as error:
         message = f"{error.filename or output}: {error.strerror or error}".splitlines()[0]
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            message += "; make room, and the same command goes on from the last checkpoint"
+            message += f"; make room, and {what_goes_on(output)}"
         elif error.errno == errno.EISDIR:
             message += ", where a file belongs; move it away, and the same command goes on"
         raise SRGANError(message) from error

@@ -74,6 +74,16 @@ def progress(output) -> dict[str, State]:
     return {stage: Checkpoint(output / "checkpoint", stage).state() for stage in STAGES}
 
 
+def what_goes_on(output: str | os.PathLike) -> str:
+    """What the same command does after an interruption."""
+    if any(Path(output, "checkpoint").glob("[!.]*.weights.h5")):
+        return f"the same command goes on from the last checkpoint of {output}"
+    return (
+        f"the same command begins anew, because {output} has no checkpoint yet; there is one after each epoch, and every "
+        "checkpoint_minutes"
+    )
+
+
 def _begun(output):
     return any(state.begun for state in progress(output).values())
 
