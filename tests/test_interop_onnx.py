@@ -90,8 +90,8 @@ def test_onnx_trains_and_runs_in_keras_not(tmp_path):
         Upscaler(path, engine="keras")
 
 
-def built(path, window=0, factor=1.0, domain="", metadata=None, **saving):
-    """A model that enlarges twofold by nearest neighbour, and multiplies by `factor`."""
+def built(path, window=0, factor=1.0, domain="", metadata=None, last="", kind="FLOAT", **saving):
+    """A model that enlarges twofold by nearest neighbour, and multiplies by `factor`; channels come `last` in x, y or both."""
     onnx = pytest.importorskip("onnx")
     from onnx import helper, numpy_helper
 
@@ -110,12 +110,21 @@ def built(path, window=0, factor=1.0, domain="", metadata=None, **saving):
     nodes += [
         helper.make_node("DepthToSpace", ["whole" if window else "wide"], ["y"], blocksize=2, mode="CRD", domain=domain)
     ]
-    kind = onnx.TensorProto.FLOAT
+    if "y" in last:
+        nodes[-1].output[0] = "first"
+        nodes += [helper.make_node("Transpose", ["first"], ["y"], perm=[0, 2, 3, 1])]
+    if "x" in last:
+        nodes[0].input[0] = "turned"
+        nodes.insert(0, helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2]))
+    if kind != "FLOAT":
+        shown, nodes[0].input[0] = nodes[0].input[0], "cast"
+        nodes.insert(0, helper.make_node("Cast", [shown], ["cast"], to=onnx.TensorProto.FLOAT))
+    kind = getattr(onnx.TensorProto, kind)
     graph = helper.make_graph(
         nodes,
         "twice",
-        [helper.make_tensor_value_info("x", kind, [1, 3, "h", "w"])],
-        [helper.make_tensor_value_info("y", kind, None)],
+        [helper.make_tensor_value_info("x", kind, [1, "h", "w", 3] if "x" in last else [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(values, name) for name, values in tensors.items()],
     )
     domains = [helper.make_opsetid(name, version) for name, version in (("", 13), ("own.operations", 1))]
@@ -184,3 +193,39 @@ def test_overlap_that_leaves_nothing_of_the_one_size_is_refused():
     with pytest.raises(UsageError, match="overlap: 17 .* 16 is the most"):
         Upscaler(FOREIGN / "fixed.onnx", overlap=17)
     assert Upscaler(FOREIGN / "fixed.onnx", overlap=16)(picture(41, 49)).shape == (82, 98, 3)
+
+
+@pytest.mark.parametrize(("last", "kind"), [("x", "FLOAT"), ("y", "FLOAT"), ("xy", "FLOAT16"), ("", "DOUBLE")])
+def test_axes_and_kinds_of_numbers_are_told(last, kind, tmp_path):
+    lr = picture(20, 24)
+    result = Upscaler(built(tmp_path / "model.onnx", last=last, kind=kind), precision="float32")(lr)
+    assert np.abs(result - lr.repeat(2, 0).repeat(2, 1)).max() < (1e-3 if kind == "FLOAT16" else 1e-5)
+
+
+def test_whole_numbers_are_refused(tmp_path):
+    with pytest.raises(SRGANError, match="it takes u8 .*pictures of floats"):
+        Upscaler(built(tmp_path / "model.onnx", kind="UINT8"))
+
+
+def test_lost_mean_is_told(tmp_path, caplog):
+    """As of a model whose result is in [-1, 1], which would be a wrong picture without a word."""
+    caplog.set_level("INFO", "srgan")
+    path = built(tmp_path / "model.onnx", factor=-1)
+    Upscaler(path)
+    assert "model.onnx: the file does not say: a range of 1, though the mean of a picture is lost" in caplog.text
+    caplog.clear()
+    Upscaler(path, value_range=1)
+    assert "mean" not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "worse"), [(b"wide", b"w\xffde"), (b"\x01x", b"\x01\xff"), (b"Conv", b"C\xffnv")])
+def test_names_that_are_no_text_get_a_picture_or_one_line(name, worse, tmp_path):
+    path = built(tmp_path / "model.onnx")
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, worse))
+    lr = picture(20, 24)
+    try:
+        assert np.abs(Upscaler(path, precision="float32")(lr) - lr.repeat(2, 0).repeat(2, 1)).max() < 1e-5
+    except SRGANError as error:
+        assert str(error).startswith(f"{path}: ") and "\n" not in str(error)

@@ -23,6 +23,10 @@ _MULTIPLES = (
     *((72, 24), (160, 32), (144, 48), (128, 64)),
 )
 _MOST_SCALE = 16
+_KEPT, _LOST = (
+    0.1,
+    0.2,
+)  # changes of a picture's mean: less than the first is none, more than the second is another range
 _RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
 
 
@@ -103,10 +107,10 @@ def _measured(core, model, options):
             f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs, where one of each is supported"
         )
     shape, kind = model.inputs[0].partial_shape, model.inputs[0].element_type.get_type_name()
-    if shape.rank.is_dynamic or len(shape) != 4 or kind not in ("f32", "f16"):
+    if shape.rank.is_dynamic or len(shape) != 4 or kind not in ("f32", "f16", "bf16", "f64"):
         raise Unreadable(f"it takes {kind} {shape}, where pictures of floats in a batch are expected")
     sides = [0 if side.is_dynamic else side.get_length() for side in shape]
-    channels_last = sides[1] not in (0, 1, 3) and sides[3] in (1, 3) or sides[1] == 0 and sides[3] in (1, 3)
+    channels_last = _channels_last(shape, False)
     channels = sides[3] if channels_last else sides[1] or 3
     if channels not in (1, 3) or sides[0] > 1:
         raise Unreadable(f"it takes {shape}, where one picture of 1 or 3 channels is expected")
@@ -122,11 +126,15 @@ def _measured(core, model, options):
     sides = (height, width) if height else (-(-128 // multiple) * multiple,) * 2
     if not top:
         other = _wrapped(model, channels_last, channels, (height, width), 255)
-        if _keeps_the_mean_better(core.compile_model(other, "CPU"), run, probe(*sides, channels)):
+        run_other = core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        error, others = (_error_of_mean(each, probe(*sides, channels)) for each in (run, run_other))
+        if error > _LOST and others < _KEPT:
             assumed = (
                 "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
             )
-            wrapped, run = other, core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            wrapped, run = other, run_other
+        elif error > _LOST:
+            assumed = "a range of 1, though the mean of a picture is lost with it and with 255: look at the result"
 
     def result(picture):
         return run(picture)[0]
@@ -160,10 +168,17 @@ def _wrapped(model, channels_last, channels, sides, top):
     if y.output(0).partial_shape.rank.is_dynamic or len(y.output(0).partial_shape) != 4:
         raise Unreadable(f"it gives {y.output(0).partial_shape}, where a picture in a batch is expected")
     y = y if top == 1 else opset.multiply(y, np.float32(1 / top))
-    y = y if channels_last else opset.transpose(y, np.array([0, 2, 3, 1]))
+    last = _channels_last(y.output(0).partial_shape, channels_last)
+    y = y if last else opset.transpose(y, np.array([0, 2, 3, 1]))
     whole = ov.Model([opset.result(y, name="sr")], [lr], "onnx")
     whole.validate_nodes_and_infer_types()  # with a batch of one picture
     return whole
+
+
+def _channels_last(shape, unknown):
+    """Whether channels, 1 or 3, are the last axis of a shape, and not the second; `unknown`: what counts where neither is known."""
+    second, last = (not shape[axis].is_dynamic and shape[axis].get_length() in (1, 3) for axis in (1, 3))
+    return last if second != last else unknown
 
 
 def _declared_range(model):
@@ -179,10 +194,9 @@ def _declared_range(model):
     return _RANGES[said]
 
 
-def _keeps_the_mean_better(run, other, picture):
-    """Whether `run` keeps the mean of a picture, and `other` does not."""
-    error, others = (abs(float(each(picture)[0].mean()) - float(picture.mean())) for each in (run, other))
-    return error < 0.1 and others > 0.2
+def _error_of_mean(run, picture):
+    """How much the mean of a picture changes."""
+    return abs(float(run(picture)[0].mean()) - float(picture.mean()))
 
 
 def _scale_of(run, channels, sides):
