@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import SAMPLE
+from helpers import SAMPLE, load_script
+from PIL import Image
 
 from srgan.config.data import Photograph
 from srgan.errors import UsageError
@@ -25,6 +26,23 @@ def only(**ranges):
     """Ranges of which only what is given happens."""
     never = dict.fromkeys(("clean", "mild", "blur", "motion", "noise", "sharpen", "resize", "jpeg", "webp"), 0.0)
     return Photograph(**never | ranges)
+
+
+def test_most_noise_is_little_and_some_is_strong():
+    random, gray = np.random.default_rng(0), np.full((48, 48, 3), 128, np.uint8)
+    ranges = only(noise=1.0, noise_level=(1, 16), correlated=0.0, photon=0.0, chroma_noise=(0.2, 0.2))
+    levels = sorted(float((degrade_photograph(gray, random, ranges) @ LUMA).std()) for _ in range(200))
+    assert levels[0] > 0.9 and levels[-1] < 18
+    assert 1.5 < levels[100] < 2.8 and levels[180] > 8
+
+
+def test_the_sheet_of_degraded_crops_is_drawn(tmp_path, capsys):
+    draw = load_script("draw_degradation")
+    assert draw.main([str(tmp_path / "sheet.png"), "--real", str(PICTURES[0])]) == 0
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert drawn.size == (8 * 132, 5 * 132)
+    assert draw.main([str(tmp_path / "sheet.png"), "--real", str(tmp_path / "none.jpg")]) == 1
+    assert "none.jpg" in capsys.readouterr().err
 
 
 def test_it_is_a_function_of_the_random_numbers_and_nothing_else(lr):

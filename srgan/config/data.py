@@ -73,7 +73,7 @@ class Photograph(Section):
     noise: Share = 0.8
     """Pictures that get noise."""
     noise_level: Ends = (1, 20)
-    """Luma noise in levels; each doubling is equally likely."""
+    """Luma noise in levels, above 0; mostly little: of 1 to 20, half of it is under 2.2."""
     correlated: Share = 0.6
     """Share of the noise whose luma is smoothed."""
     luma_smoothing: Ends = (0, 1.2)

@@ -46,7 +46,7 @@ def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges: Phot
     if rounds == 2:
         planes = _there_and_back(planes, ranges, random)
     if random.random() < ranges.noise:
-        planes = planes + camera_noise(planes, _log_uniform(ranges.noise_level, random), ranges, random)
+        planes = planes + camera_noise(planes, _mostly_little(ranges.noise_level, random), ranges, random)
     if random.random() < ranges.sharpen:
         soft = gaussian_blur(planes, random.uniform(*ranges.sharpen_sigma))
         planes = planes + np.float32(random.uniform(*ranges.sharpen_amount)) * (planes - soft)
@@ -150,6 +150,11 @@ def _compressed(planes, quality, ranges, random):
 def _log_uniform(ends, random):
     low, high = np.log(ends)
     return float(np.exp(random.uniform(low, high)))
+
+
+def _mostly_little(ends, random):
+    low, high = ends
+    return float(low * (high / low) ** random.random() ** 2)
 
 
 def noise_level(pixels: np.ndarray) -> float:
