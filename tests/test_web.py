@@ -312,7 +312,7 @@ def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, ser
     page.choose("Kind of picture (model)", "quick,")
     detail, noise = (page.find(f"[aria-label='{label}']") for label in ("Invented detail", "Noise removed"))
     assert not noise.is_displayed() and not detail.is_enabled()
-    assert page.find(".slider .soft").text == "Cannot be set with this model."
+    assert page.find(".slider .soft").text == "Not with this model."
     page.choose("Kind of picture (model)", "mine,")
     page.wait(noise.is_displayed)
     detail.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
@@ -555,7 +555,7 @@ def test_what_is_being_sent_arrives_whole_though_it_is_removed_meanwhile(tmp_pat
         sent += message.get("body", b"")
 
     request = {"type": "http", "method": "GET", "headers": [], "asgi": {"spec_version": "2.4"}}
-    asyncio.run(server._before(job)(request, None, send))
+    asyncio.run(server._shown(job, "before")(request, None, send))
     assert sent == b"a" * 1000 and kept.all() == []
     while job.folder.exists():
         time.sleep(0.1)

@@ -15,15 +15,8 @@ from srgan.models import is_shipped
 from srgan.web.jobs import Job, Jobs, adjustable
 
 _HERE = Path(__file__).parent
-_FORMATS = {
-    None: "the same",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WebP",
-    ".tif": "TIFF",
-    ".avif": "AVIF",
-    ".jxl": "JPEG XL",
-}
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "AVIF": ".avif", "JPEG XL": ".jxl"}
+_FORMATS: dict = {None: "the same", **{suffix: name for name, suffix in _SUFFIXES.items()}}
 _SCALES = {None: "usually x4", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
 _KEPT = "try { return JSON.parse(localStorage.srgan) } catch { return {} }"
 _KEEP = "try { localStorage.srgan = %s } catch {}"
@@ -83,7 +76,7 @@ def _show_options(options, jobs):
     def adjust(name):
         able = adjustable(jobs.models()[name][1]) if name else set()
         strength.props["disabled"] = "strength" not in able
-        hint.set_text("Less is closer to the original." if "strength" in able else "Cannot be set with this model.")
+        hint.set_text("Less is closer to the original." if "strength" in able else "Not with this model.")
         denoise.parent_slot.parent.set_visibility("denoise" in able)
 
     adjust(options["model"])
@@ -124,7 +117,6 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
     shown: dict[str, str | None] = {"key": None}
     batch: set[str] = set()  # what has come since there was nothing to do
     rows: dict[str, tuple[ui.element, Callable[[], None]]] = {}
-    tried: set[str] = set()  # models that were dropped
     kept = dict(options)
 
     def show(job: Job | None, asked: bool = False):
@@ -159,23 +151,21 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
             with ui.element("div").classes("heading") as heading:
                 ui.html("<h2>Results</h2>", sanitize=False)
                 unsent = "() => { window.dispatchEvent(new Event('cancelall')); emit() }"  # what is not sent yet
-                with ui.element("button").on("click", lambda: jobs.remove_all(ended=False), js_handler=unsent) as stop:
-                    ui.label("Cancel all")
-                with ui.element("button").on("click", lambda: jobs.remove_all(ended=True)) as clear:
-                    ui.label("Remove all")
-                with ui.element("button").on("click", jobs.put_back) as undo:
-                    ui.label("Undo Remove")
+                stop = _button("Cancel all", lambda: jobs.remove_all(ended=False), unsent)
+                clear = _button("Remove all", lambda: jobs.remove_all(ended=True))
+                undo = _button("Undo Remove", jobs.put_back)
                 with ui.element("a").props('href="all.zip" download') as archive:
                     ui.label("Download all (ZIP)")
             column = ui.element("div").classes("jobs")
         viewer = ui.element("div").classes("shown")
 
     def offer():
-        """Offer the models that were dropped, too."""
+        """Offer the models that were dropped or put into the folder meanwhile, too."""
         if (offered := _lines(jobs)) != model.options:
             model.set_options(offered, value=model.value if model.value in offered else next(iter(offered), None))
 
     def update():
+        offer()
         present = {job.key: job for job in jobs.all()}
         for key in [key for key in rows if key not in present]:
             rows.pop(key)[0].delete()
@@ -188,11 +178,6 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
             row, renew = rows[key]
             renew()
             row.classes(add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current")
-        now = {key for key, job in present.items() if job.is_model and job.state == "done"}
-        if now != tried:
-            tried.clear()
-            tried.update(now)
-            offer()
         done = [job for job in present.values() if job.state == "done" and not job.is_model]
         count = sum(job.to_do for job in present.values())
         left.set_text(f"{count} to go{_time(jobs.seconds_left())}" if count else "")
@@ -277,11 +262,16 @@ def _buttons(job, act):
         _download(job)
         names[:0] = ["Play" if job.is_clip else "Compare", "Again"]
     for name in names:
-        with ui.element("button").on("click", lambda name=name: act(name, job)) as button:
-            button.props["aria-label"] = f"{name} {job.name}"
-            if name == "Again":
-                button.props["title"] = "Once more, with the options chosen now"
-            ui.label(name)
+        button = _button(name, lambda name=name: act(name, job))
+        button.props["aria-label"] = f"{name} {job.name}"
+        if name == "Again":
+            button.props["title"] = "Once more, with the options chosen now"
+
+
+def _button(text, action, script=None):
+    with ui.element("button").on("click", action, js_handler=script) as button:
+        ui.label(text)
+    return button
 
 
 def _text(job: Job) -> str:

@@ -1,6 +1,7 @@
 """Refusing requests that do not come from the page itself: other sites can reach 127.0.0.1, too."""
 
 import base64
+import contextlib
 import ipaddress
 import secrets
 import socket
@@ -16,10 +17,7 @@ _READING = ("GET", "HEAD")
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the address `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return address.is_loopback if (address := _address(host)) else host == "localhost"
 
 
 class Guard:
@@ -80,7 +78,7 @@ class Guard:
         if name in ("localhost", "127.0.0.1", "::1", self._host.lower()):
             return True
         # A name could be made to point here by another site (DNS rebinding), a number could not.
-        return not is_loopback(self._host) and (_is_number(name) or name == socket.gethostname().lower())
+        return not is_loopback(self._host) and (bool(_address(name)) or name == socket.gethostname().lower())
 
     def _knows(self, authorization):
         try:
@@ -90,11 +88,9 @@ class Guard:
         return secrets.compare_digest(given, self._password.encode())
 
 
-def _is_number(name):
-    try:
-        return bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
+def _address(name):
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name)
 
 
 def _with_headers(send):

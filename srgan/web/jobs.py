@@ -113,7 +113,8 @@ class Job:
         if self.state != "working" or not (self.begun and self.progress and self.progress[1]):
             return None
         (then, first), (done, total) = self.begun, self.progress
-        return (time.monotonic() - then) / (done - first) * ((total or done) - done) if done > first else None
+        seconds = time.monotonic() - then
+        return seconds / (done - first) * ((total or done) - done) if done > first and seconds >= _SAMPLE else None
 
 
 class Jobs:
@@ -285,14 +286,8 @@ class Jobs:
     def _work(self, job):
         if not Path(job.options["model"]).is_file():
             return self._end(job, "failed", "its model was removed")
-        task = {
-            **job.options,
-            "folder": str(job.folder),
-            "source": job.name,
-            "clip": job.is_clip,
-            "is_model": job.is_model,
-        }
-        task["target"] = str(job.target.relative_to(job.folder))
+        task = job.options | {"folder": str(job.folder), "source": job.name, "clip": job.is_clip}
+        task |= {"target": str(job.target.relative_to(job.folder)), "is_model": job.is_model}
         job.target.parent.mkdir(exist_ok=True)
         # -P: no module is ever imported from a folder in which uploads lie.
         command = [sys.executable, "-P", "-m", "srgan.web.worker"]
@@ -329,7 +324,7 @@ class Jobs:
         if "progress" in answer:
             job.progress = tuple(answer["progress"])
             job.begun = job.begun or (time.monotonic(), job.progress[0])
-            if not job.expected and time.monotonic() - job.begun[0] >= _SAMPLE and (left := job.seconds_left()):
+            if not job.expected and (left := job.seconds_left()):
                 job.expected = left
                 if left >= _LONG:
                     self._ask(job)

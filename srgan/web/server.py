@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 
@@ -61,8 +61,12 @@ def _add_routes(jobs: Jobs, tabs: dict[str, dict]) -> None:
             return PlainTextResponse("this page is out of date; reload it", 409)
         return await _receive(jobs, name, options, request)
 
-    for action, answer in {"before": _before, "after": _after, "view": _view, "download": _download}.items():
-        app.add_api_route(f"/jobs/{{key}}/{action}", _of_a_done_job(jobs, answer), methods=["GET"])
+    @app.get("/jobs/{key}/{action}")
+    def _(key: str, action: str) -> Response:
+        job = jobs.find(key)
+        if job and job.state == "done" and job.target.is_file() and action in _ANSWERS:
+            return _ANSWERS[action](job)
+        return PlainTextResponse("there is no such result", 404)
 
     @app.get("/all.zip")
     def _() -> Response:
@@ -104,51 +108,28 @@ def _refused(name, error, status):
     return PlainTextResponse(f"{printable(name)}: {reason}", status)
 
 
-def _of_a_done_job(jobs: Jobs, answer: Callable[[Job], Response]) -> Callable:
-    def route(key: str) -> Response:
-        job = jobs.find(key)
-        if job is None or job.state != "done" or not job.target.is_file():
-            return PlainTextResponse("there is no such result", 404)
-        return answer(job)
-
-    return route
-
-
-def _before(job):
-    return _shown(job, "before")
-
-
-def _after(job):
-    return _shown(job, "after")
-
-
 def _shown(job, which):
-    if job.is_clip:
-        return FileResponse(job.source if which == "before" else job.target)
     name = job.result[which]
     return FileResponse(job.folder / name) if name else PlainTextResponse("a browser cannot show it", 404)
 
 
-def _download(job):
-    return FileResponse(job.target, filename=job.download_name)
-
-
 def _view(job):
     """The viewer of srgan-compare, with what was dropped and what came of it."""
-    if job.is_clip:
-        return PlainTextResponse("there is no such result", 404)
     _, (width, height) = job.result["sizes"]
     picture = {"name": job.name, "width": width, "height": height, "scores": {}}
-    versions = {which: which for which in ("before", "after")}
-    embedded = {
-        "shown": (0, 0, width, height),
-        "detail": (0, 0, height, width),
-        "thumbnail": "after",
-        "versions": versions,
-    }
-    report: dict = {"pictures": [picture], "means": {}, "models": [], "skipped": [], "versions": {}, "protocol": {}}
-    report["protocol"]["scale"] = job.result["scale"]
+    embedded = {"shown": (0, 0, width, height), "detail": (0, 0, height, width), "thumbnail": "after"}
+    embedded["versions"] = {"before": "before", "after": "after"}
+    report = {"pictures": [picture], "means": {}, "models": [], "skipped": [], "versions": {}}
+    report["protocol"] = {"scale": job.result["scale"]}
     return HTMLResponse(comparison.page(report, [embedded], {}, images="'self' data:"))
+
+
+_ANSWERS = {
+    "before": lambda job: _shown(job, "before"),
+    "after": lambda job: _shown(job, "after"),
+    "view": _view,
+    "download": lambda job: FileResponse(job.target, filename=job.download_name),
+}
 
 
 def _zipped(jobs: list[Job]) -> Iterator[bytes]:

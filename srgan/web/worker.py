@@ -100,7 +100,7 @@ def _work(job, answer):
     if failures != [None]:
         answer(error=str(failures[0]))
         return
-    shown = {"before": None, "after": None}
+    shown = {"before": str(source), "after": str(target)} if job["clip"] else {"before": None, "after": None}
     if not job["clip"] and sizes and math.prod(sizes[1]) <= _MOST_SHOWN:
         shown = {"before": _shown(source, "before.png"), "after": _shown(target, "after.png")}
     answer(done={"scale": upscalers[0].scale, "sizes": sizes, "bytes": target.stat().st_size, **shown})
