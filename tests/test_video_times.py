@@ -214,6 +214,18 @@ def test_a_clip_that_begins_late_does_not_end_early(upscale, soft, tmp_path):
         0, ["srgan: 1 done, 0 skipped, 0 failed, 25 frames, 0 replaced"])  # fmt: skip
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_first_frames_without_a_time_have_that_before_the_others(suffix, upscale, soft, tmp_path):
+    """As Matroska's of negative times, beside sound that has them."""
+    inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1 -c:v libx264 -bf 2 -c:a aac"
+    ffmpeg(f"{inputs} -output_ts_offset -0.3 -avoid_negative_ts disabled", tmp_path / "in.mkv")
+    target = tmp_path / f"out{suffix}"
+    assert upscale(tmp_path / "in.mkv", target, model=soft)[0] == 0
+    times, sound = [float(time) for time in probe(target)["times"]], packets(target, "audio")
+    assert len(times) == 25 and times[0] - sound[0][0] == pytest.approx(0.023, abs=0.003)
+    np.testing.assert_allclose(np.diff(times), 0.04, atol=0.002)
+
+
 def test_short_packets_of_sound_are_not_moved(upscale, soft, tmp_path):
     """TrueHD's, of which Matroska has several in a millisecond."""
     inputs = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -f lavfi -i sine=d=1:r=48000 -c:v libx264 -c:a truehd -strict -2"

@@ -20,6 +20,7 @@ from srgan.errors import SRGANError
 
 # Old files have tags in other alphabets than UTF-8. From version 19 on PyAV takes them as they are.
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_MOST_WITHOUT_TIME = 16  # frames, which are kept in memory, at the beginning of a file
 _BEFORE_A_START = 10  # seconds that are decoded before --start: where a seek lands, reference frames may be missing
 # The field that is shown first, by FFmpeg's number for what a container says of interlaced video. With interleaved lines
 # (4 and 5) it is that of the first line, whatever FFmpeg's names for these say (Apple's TN2162, Matroska's FieldOrder).
@@ -68,8 +69,8 @@ class VideoFile:
             # Some formats begin anywhere, broadcasts hours after zero, or before it, where 33 bits of a clock run over.
             # In the others, what begins before zero is cut by the container (the padding that audio encoders need).
             self.origin = Fraction(container.start_time or 0, 1_000_000)
-            if not may_jump(container):
-                self.origin = max(self.origin, Fraction(0))
+            if not may_jump(container) and self.origin < 0 and self._first_time() >= 0:
+                self.origin = Fraction(0)
             # AVI says when frames are decoded, not when they are shown, and begins at zero.
             self._delay = self._decoding_delay() if container.format.name == "avi" else None
             if self._delay is not None:
@@ -149,6 +150,14 @@ class VideoFile:
                     return frame
         raise SRGANError(f"{self.path}: no frame of it can be decoded")
 
+    def _first_time(self):
+        """When the first frame is shown, in seconds as the file says them."""
+        with self.open() as container, contextlib.suppress(FFmpegError):
+            times = ((frame.pts, None) for frame in container.decode(self.video_stream(container)))
+            first = next(self._with_first_times(times), (None, None))[0]
+            return (first or 0) * self.time_base
+        return Fraction(0)
+
     def _decoding_delay(self):
         """How long after its first packet the first frame leaves the decoder, in ticks of the stream."""
         with self.open() as container:
@@ -190,7 +199,7 @@ class VideoFile:
         begin = round(self.begin / self.time_base)
         end = None if self.end is None else self.end / self.time_base
         last = None
-        for pts, frame in self._decoded():
+        for pts, frame in self._with_first_times(self._decoded()):
             if pts is None:
                 pts = last + begin + self._duration if last is not None else begin
             if end is not None and pts >= end:
@@ -200,6 +209,19 @@ class VideoFile:
         ends = float((last + self._duration) * self.time_base) if last is not None else 0
         if not self.starts_later and self._length and ends < self._length - 0.5:
             self._notice(f"{self.path}: ends early, after {ends:.1f} of {self._length:.1f} seconds; is it cut off?")
+
+    def _with_first_times(self, decoded):
+        """The same with times for frames before the first one that has one."""
+        waiting = []
+        for pts, frame in decoded:
+            waiting.append(frame)
+            if pts is not None or len(waiting) == _MOST_WITHOUT_TIME:
+                for before, first in zip(range(len(waiting) - 1, -1, -1), waiting):
+                    yield None if pts is None else pts - before * self._duration, first
+                break
+        else:
+            yield from ((None, frame) for frame in waiting)
+        yield from decoded
 
     def _decoded(self):
         """Yield the time, in ticks of the stream, and the frame, None where it is damaged, in the order of time."""
