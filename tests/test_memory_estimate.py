@@ -9,6 +9,8 @@ from upscaling import make_model
 
 from srgan.upscale.engines.openvino_engine import OpenVINOEngine
 
+DYSAMPLE = Path(__file__).parent / "data" / "foreign" / "realplksr-dysample-x2.safetensors"
+
 # How much more a process has at its most, while it computes a picture, than before; OpenVINO is warm by then.
 MEASURE = """
 import sys
@@ -34,11 +36,11 @@ print(bytes_of("VmHWM") - before, engine.bytes_per_pixel * picture[..., 0].size)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "network",
-    [{"network": "rrdb", "blocks": 1, "growth": 8}, {"network": "compact", "blocks": 2}, {"blocks": 1}],
-    ids=["rrdb", "compact", "srresnet"],
+    [{"network": "rrdb", "blocks": 1, "growth": 8}, {"network": "compact", "blocks": 2}, {"blocks": 1}, None],
+    ids=["rrdb", "compact", "srresnet", "dysample"],
 )
 def test_tile_takes_no_more_than_was_estimated(network, precision, tmp_path):
-    path = make_model(tmp_path / "model.keras", filters=24, **network)
+    path = make_model(tmp_path / "model.keras", filters=24, **network) if network else DYSAMPLE
     OpenVINOEngine(path, precision)  # converted by now
     done = subprocess.run([sys.executable, "-c", MEASURE, path, precision], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

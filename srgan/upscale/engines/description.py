@@ -27,7 +27,9 @@ class Description(NamedTuple):
 
     scale: int
     receptive_field: int | None  # input pixels from an output pixel to the farthest that counts; None: unbounded
-    values_per_pixel: int  # size of the largest layer output, per input pixel
+    values_per_pixel: (
+        int  # size of the largest layer output, per input pixel; what takes more beside it counts as larger
+    )
     frames: int = 1  # successive frames in one input
     memory: int = 0  # channels of the memory that a recurrent generator takes and returns
     channels: int = 3  # 1: it takes luma, and colours are resized beside it
@@ -121,9 +123,24 @@ def describe(generator: "keras.Model") -> Description:
     return Description(
         scale=scale_of(generator),
         receptive_field=field,
-        values_per_pixel=int(max(np.prod(shape) for shape in shapes) / probe**2),
+        values_per_pixel=int(
+            max(np.prod(shape) * _memory_of(layer) for layer, shape in zip(generator.operations, shapes)) / probe**2
+        ),
         frames=frames_of(generator),
         memory=generator.inputs[1].shape[-1] if is_recurrent(generator) else 0,
         multiple=max(1, round(1 / min(scale.values()))),
         overlap=overlap_for(field),
     )
+
+
+def _memory_of(layer):
+    """How many times the size of its output a layer counts for in the memory that a picture takes, as measured."""
+    from srgan.networks.dysample import DySample
+    from srgan.networks.realplksr import PartialConv2D
+
+    match layer:
+        case DySample():  # four corners of each sub-pixel and each group, with their places, in float32
+            return 3 * layer.groups
+        case PartialConv2D():  # what comes in, the part, the rest and both of them together
+            return 3
+    return 1

@@ -30,7 +30,7 @@ _PRECISIONS = {
 }  # a capability; a hint
 _NPU_TILE = 128  # input pixels a side; an NPU takes one size only
 _BUILT = ["srgan", "built"]  # where a model says what it has beside its weights, see `built_as`; shipped ones do not
-_CACHE_FORMAT = "6"  # raise it when the same generator gets another graph or description
+_CACHE_FORMAT = "7"  # raise it when the same generator gets another graph or description
 
 
 class OpenVINOEngine:
@@ -69,8 +69,10 @@ class OpenVINOEngine:
         """Memory it takes for each input pixel, at most.
 
         Measured from 128 to 256 pixels a side, in bytes in float32 and bfloat16: RealESRGAN_x4plus' layers 11,340 to 11,787 and
-        6,243 to 6,551 (1,024 values in the largest one), realesr-animevideov3 972 to 1,090 and 964 to 988 (64 values). The
-        second term is of pictures as large as the result, which are float32 in both.
+        6,243 to 6,551 (1,024 values in the largest one), realesr-animevideov3 972 to 1,090 and 964 to 988 (64 values). At
+        full size, 192 pixels a side: MSRResNet 9,526 and 5,470 (1,024), EDSR 5,650 and 3,338 (1,024, so that twice as much is
+        reckoned), SPAN 2,318 and 1,539 (192), RealPLKSR 2,640 and 1,808 (192), with DySample 4,050 and 4,236 (576). The second
+        term is of pictures as large as the result, which are float32 in both.
         """
         largest = self.description.values_per_pixel * (4 if self.precision == "float32" else 2)
         return 3 * largest + 4 * 4 * self.description.channels * self.description.scale**2
