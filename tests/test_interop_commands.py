@@ -53,15 +53,23 @@ def test_compare_takes_it(name, scale, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "scale"), [("compact-x3.safetensors", 3), ("rrdb-unshuffle-x1.pth", 1), ("luma.onnx", 2)]
+    ("name", "scale"),
+    [
+        ("compact-x1.safetensors", 1),
+        ("rrdb-unshuffle-x1.pth", 1),
+        ("luma.onnx", 2),
+        ("compact-x3.safetensors", 3),
+        ("rrdb-old-x8.safetensors", 8),
+    ],
 )
 def test_clip_of_another_scale(name, scale, tmp_path):
-    make = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=62x46:rate=5:duration=1"]
+    make = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=62x50:rate=2:duration=1"]
     subprocess.run([*make, str(tmp_path / "in.mp4")], check=True)
-    done = run_command("upscale", tmp_path / "in.mp4", f"{tmp_path}/%03d.png", "--model", FOREIGN / name)
+    tiles = "--tile", 48, "--overlap", 8
+    done = run_command("upscale", tmp_path / "in.mp4", f"{tmp_path}/%03d.png", "--model", FOREIGN / name, *tiles)
     assert done.returncode == 0, done.stderr
     frames = sorted(tmp_path.glob("*.png"))
-    assert len(frames) == 5 and Image.open(frames[0]).size == (62 * scale, 46 * scale)
+    assert len(frames) == 2 and Image.open(frames[0]).size == (62 * scale, 50 * scale)
 
 
 def test_large_scale_of_a_picture_with_transparency():
