@@ -290,7 +290,7 @@ def _text(job: Job) -> str:
         text = f"A model that enlarges x{job.result['scale']:g}"
     elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
-        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}, {job.model}"
+        text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}\nby {job.model}"
     hint = job.is_clip and is_shipped(job.options["model"]) and job.model != "srgan-video"
     return "\n".join([text, *job.notes, *["The model for clips, srgan-video, flickers less"] * hint])
 
