@@ -183,7 +183,7 @@ def test_a_size_in_place_of_a_factor(options, size, upscale, tmp_path):
     save(tmp_path / "a.png")
     status, lines = upscale(tmp_path / "a.png", tmp_path / "b.png", *options)
     assert status == 0 and Image.open(tmp_path / "b.png").size == size
-    assert any("beyond x4 of this model, the rest is bicubic" in line for line in lines) == (size[0] > 120)
+    assert any("beyond the x4 of this model, the rest by bicubic" in line for line in lines) == (size[0] > 120)
     smaller = f"srgan: {tmp_path / 'a.png'}: is larger than the size asked for, so it is scaled down"
     assert (smaller in lines) == (options == ["--long-side", 15])
 
