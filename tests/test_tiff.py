@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from upscaling import photograph
 
 from srgan.errors import SRGANError
-from srgan.pictures import read_picture
+from srgan.pictures import read_picture, size_of
 
 COLOURS = [(200, 40, 40), (40, 160, 60), (50, 60, 200), (220, 200, 60)]
 BARS = np.repeat(np.repeat(np.array([COLOURS], np.uint8), 16, axis=1), 24, axis=0)
@@ -185,15 +185,16 @@ def test_the_words_of_one_file_are_not_said_of_the_next():
     assert "LZW" in str(first.value).upper() and "LZW" not in str(second.value).upper()
 
 
-def test_the_largest_page_is_taken_in_sub_directories_too():
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_largest_page_is_taken_in_sub_directories_too(orientation, tmp_path):
     large, small = photograph(60, 80), photograph(15, 20)
-    file = io.BytesIO()
-    with tifffile.TiffWriter(file) as writer:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(small, photometric="rgb", subifds=1, metadata=None)
-        writer.write(large, photometric="rgb", metadata=None)
-    picture = read_picture(file.getvalue())
-    np.testing.assert_array_equal(picture.pixels, large)
+        writer.write(large, photometric="rgb", metadata=None, extratags=[(274, 3, 1, orientation, True)])
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.pixels, large if orientation == 1 else np.rot90(large, -1))
     assert picture.note == "page 2 of 2 is taken, the largest"
+    assert size_of(tmp_path / "a.tif") == picture.pixels.shape[1::-1]
 
 
 def test_sensor_data_are_refused_with_a_hint():

@@ -94,13 +94,21 @@ class _Size(Exception):
 
 def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
     """Width and height of the picture at `path`, turned upright, from its header; None where that cannot be read."""
-    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
+    with (
+        contextlib.suppress(Exception),
+        Image.open(path) as image,
+    ):  # decoders raise anything when they meet damaged data
         # Not image.getexif(), which decodes a PNG that has none before its pixels.
         turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = image.size
         if image.format == "AVIF":
             left, upper, right, lower = shown_of_avif(Path(path).read_bytes(), width, height)
             width, height = right - left, lower - upper
+        if image.format == "TIFF":  # whose first page can be a thumbnail
+            from srgan.pictures.tiff import open_page
+
+            with open_page(path) as (page, _):
+                width, height, turned = page.imagewidth, page.imagelength, page.tags.valueof(274) in (5, 6, 7, 8)
         return (height, width) if turned else (width, height)
 
     def take(width, height):
@@ -113,7 +121,7 @@ def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
             _decoder(kind)(head + file.read(), kind, take)
     except _Size as size:
         return size.args[0], size.args[1]
-    except Exception:  # decoders raise anything when they meet damaged data
+    except Exception:
         return None
     return None
 
