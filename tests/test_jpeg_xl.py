@@ -70,7 +70,7 @@ def test_other_channels_of_gray_are_refused(count):
 def test_other_channels_that_are_left_out_are_said(channels, codestream, first_pixel, note):
     picture = read_picture(bytes.fromhex(codestream))
     assert (picture.pixels == first_pixel).all()
-    assert picture.note == f"{note} channels, neither colour nor alpha, left out"
+    assert picture.note == f"{note} channels, neither colour nor alpha, are left out"
 
 
 def test_spot_colours_and_black():

@@ -31,6 +31,7 @@ _WRAPPERS = (
     "net_g",
 )
 _FLAT = tuple(word for word in _WRAPPERS if word != "model")  # `model.0.weight` is ESRGAN's own
+_BESIDE = {*_FLAT, "discriminator", "net_d", "netD"}  # first words of what a training saves in one file
 _COMPILED = "_orig_mod."  # in the names of what `torch.compile` has wrapped
 
 _MOST_NAME = 500  # characters of a tensor's name
@@ -230,10 +231,11 @@ def _is_tensor(value):
 def _without_prefixes(tensors):
     """The tensors under the names that the network has for them, without a word that all have in front.
 
-    A file without dictionaries in it, as .safetensors, may have the words of `_FLAT` in front of a network's names, and then
-    the first of them is taken as it would be of dictionaries. A number behind a word tells that it is the network's own.
+    A file without dictionaries in it, as .safetensors, may have the words of `_BESIDE` in front of all names, and then the first
+    of `_FLAT` is taken as it would be of dictionaries. A number behind a word tells that it is the network's own.
     """
-    for word in _FLAT:
+    saved = {name.partition(".")[0] for name in tensors} <= _BESIDE
+    for word in _FLAT if saved else ():
         inner = {name: values for name, values in tensors.items() if name.startswith(f"{word}.")}
         if inner:
             tensors = inner

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from fractions import Fraction
 from importlib.util import find_spec
+from math import ceil, floor
 
 import numpy as np
 from PIL import Image
@@ -41,7 +42,8 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
                 notes=[f"the first of {frames} frames is taken"] if frames > 1 else [],
             )
         decoded.orientation = image.getexif().get(ORIENTATION, 1)  # as the file says beside EXIF, in irot and imir
-    decoded.exif = or_none(lambda: _exif_of_avif(data)) if quiet != data else None
+    if quiet != data:
+        decoded.exif = or_none(lambda: _exif_of_avif(data)) or or_none(lambda: _exif_by_pillow(data))
     decoded.colour = {} if decoded.icc else _nclx(data)
     left, upper, right, lower = shown_of_avif(data, image.width, image.height)
     decoded.pixels = decoded.pixels[upper:lower, left:right]
@@ -55,6 +57,12 @@ def _exif_of_avif(data):
         return pyvips.Image.new_from_buffer(data, "").get("exif-data")
 
 
+def _exif_by_pillow(data):
+    """Of sequences, which libvips does not open."""
+    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+        return image.info["exif"]
+
+
 def shown_of_avif(data: bytes, width: int, height: int) -> tuple[int, int, int, int]:
     """The left, upper, right and lower edge of what is to be shown of an AVIF picture (ISO/IEC 14496-12, section 12.1.4).
 
@@ -65,14 +73,13 @@ def shown_of_avif(data: bytes, width: int, height: int) -> tuple[int, int, int, 
         return 0, 0, width, height
     numbers = struct.unpack(">8i", aperture[:32])
     if not all(numbers[1::2]):
-        raise ValueError("what of it is to be shown is damaged")
+        raise ValueError("its clean aperture (clap) is damaged")
     wide, high, right, down = (Fraction(*pair) for pair in zip(numbers[::2], numbers[1::2]))
     left, upper = (width - wide) / 2 + right, (height - high) / 2 + down
     edges = left, upper, left + wide, upper + high
-    is_inside = 0 <= left < edges[2] <= width and 0 <= upper < edges[3] <= height
-    if any(edge.denominator > 1 for edge in edges) or not is_inside:
-        raise ValueError("what of it is to be shown does not lie within it")
-    return int(edges[0]), int(edges[1]), int(edges[2]), int(edges[3])
+    if not (0 <= left < edges[2] <= width and 0 <= upper < edges[3] <= height):
+        raise ValueError("its clean aperture (clap) reaches beyond the picture")
+    return floor(left), floor(upper), ceil(edges[2]), ceil(edges[3])
 
 
 def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:

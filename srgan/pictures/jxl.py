@@ -56,7 +56,7 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         notes.append("its spot colours are laid over the others")
     if left_out := len(kinds) - kinds.count(_SPOT_COLOUR) - (_ALPHA in kinds):
         count = (1 if pixels.shape[2] < 3 else 3) + len(kinds)
-        notes.append(f"{left_out} of its {count} channels, neither colour nor alpha, left out")
+        notes.append(f"{left_out} of its {count} channels, neither colour nor alpha, are left out")
     return Decoded(pixels, orientation=1, exif=exif, xmp=found.get(b"xml "), colour=colour, notes=notes)
 
 

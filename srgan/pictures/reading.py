@@ -94,10 +94,8 @@ class _Size(Exception):
 
 def size_of(path: str | os.PathLike) -> tuple[int, int] | None:
     """Width and height of the picture at `path`, turned upright, from its header; None where that cannot be read."""
-    with (
-        contextlib.suppress(Exception),
-        Image.open(path) as image,
-    ):  # decoders raise anything when they meet damaged data
+    # Decoders raise anything when they meet damaged data.
+    with contextlib.suppress(Exception), Image.open(path) as image:
         # Not image.getexif(), which decodes a PNG that has none before its pixels.
         turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = image.size

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import re
 import sys
 import threading
 
@@ -32,6 +33,14 @@ def _keras_device(backend):
 
         return "GPU" if torch.cuda.is_available() else "CPU"
     return "CPU"
+
+
+def _jax_is_fast_in_bfloat16():
+    """Whether JAX computes on an NVIDIA GPU of Ampere or later: those before have no units for it."""
+    import jax
+
+    capability = getattr(jax.devices()[0], "compute_capability", "")  # "8.0"; ROCm's is "gfx90a"
+    return re.fullmatch(r"\d+\.\d+", capability) is not None and float(capability) >= 8
 
 
 def _cuda_devices() -> int:
@@ -72,7 +81,7 @@ class KerasEngine:
         self.description = describe(self._generator)
         self.device = _keras_device(keras.backend.backend())
         self._pads = keras.backend.backend() == "jax" and self.description.receptive_field is not None
-        fast = "bfloat16" if keras.backend.backend() == "jax" and self.device == "GPU" else "float32"
+        fast = "bfloat16" if keras.backend.backend() == "jax" and _jax_is_fast_in_bfloat16() else "float32"
         self.precision = fast if precision == "auto" else precision
         self._lock = threading.Lock()
         self._generator.compile()

@@ -48,7 +48,8 @@ def load_engine(
         engine: "openvino", "keras", or "auto": Keras where there is an NVIDIA GPU that its backend can use, else
             OpenVINO.
         precision: of the computation inside: "float32", "bfloat16" or "auto": with OpenVINO what the device is fast in
-            (bfloat16 on a CPU that computes in it, float16 on a GPU or NPU), with JAX on a GPU bfloat16, else float32.
+            (bfloat16 on a CPU that computes in it, float16 on a GPU or NPU), with JAX on an NVIDIA GPU of Ampere or later bfloat16, else
+            float32.
         pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
             section 3.4); only with `strength` below 1.
         strength: the weight of `model` in that, in [0, 1].
