@@ -464,17 +464,22 @@ def test_the_time_left_is_that_of_the_tiles_and_of_those_done_before(tmp_path, m
     assert kept.seconds_left() == 30 + 2 + 30
 
 
-def test_all_are_cancelled_at_once_but_what_is_done_and_then_that_is_removed(tmp_path):
+def test_all_are_cancelled_at_once_but_what_is_done_and_then_that_is_removed(tmp_path, monkeypatch):
     from srgan.web import jobs
 
+    monkeypatch.setattr(jobs, "_UNDO", 2)
     kept = jobs.Jobs(tmp_path)
     done, *others = (kept.begin(f"{number}.png", {}) for number in range(3))
     done.state = "done"
     kept.remove_all(ended=False)
     assert kept.all() == [done] and done.folder.exists() and not any(job.folder.exists() for job in others)
     kept.remove_all(ended=True)
+    timer = done.removed
+    kept.remove(done)  # from another tab
     assert kept.all() == [] and kept.find(done.key) is None
     kept.put_back()
+    timer.join()
+    kept._forget(done)  # as when the time is over while it is put back
     assert kept.all() == [done] and kept.find(done.key) is done and done.folder.exists()
 
 

@@ -232,11 +232,13 @@ class Jobs:
 
     def remove(self, job: Job) -> None:
         """Forget a job and its files: a result in a minute, what has not ended at once; it is stopped within two seconds."""
-        if job.state == "done":
-            job.removed = threading.Timer(_UNDO, self._forget, [job])  # a browser may be promised its file, too
-            job.removed.daemon = True
-            return job.removed.start()
         with self._changed:
+            if job.removed:
+                return
+            if job.state == "done":
+                job.removed = threading.Timer(_UNDO, self._forget, [job])  # a download may have begun, too
+                job.removed.daemon = True
+                return job.removed.start()
             job.state = "cancelled"
             self._jobs.pop(job.key, None)
             process = self._process[1] if self._process and self._process[0] is job else None
@@ -255,13 +257,17 @@ class Jobs:
         return [job for job in list(self._jobs.values()) if job.removed]
 
     def put_back(self) -> None:
-        for job in self.removed():
-            if job.removed:
-                job.removed.cancel()
-            job.removed = None
+        with self._changed:
+            for job in self._jobs.values():
+                if job.removed:
+                    job.removed.cancel()
+                    job.removed = None
 
     def _forget(self, job):
-        self._jobs.pop(job.key, None)
+        with self._changed:
+            if not job.removed:  # put back meanwhile
+                return
+            self._jobs.pop(job.key, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def _end(self, job, state, message=""):

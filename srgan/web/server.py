@@ -96,7 +96,7 @@ async def _receive(jobs, name, options, request):
     except (OSError, SRGANError) as error:
         jobs.remove(job)
         with contextlib.suppress(ClientDisconnect):
-            async for _ in parts:  # a browser hears the answer when it has sent everything
+            async for _ in parts:  # a browser reads the answer only after sending everything
                 pass
         return _refused(name, error, 413)
     jobs.queue(job)
