@@ -36,7 +36,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.cli import upscale as command
-from srgan.errors import UsageError
+from srgan.errors import SRGANError, UsageError
 
 
 def free_port():
@@ -300,6 +300,13 @@ def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_
     page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".slider"))
     assert all(text in page.find(".options").text for text in ("quick, your own", "x2", "WebP"))
     assert page.find("[aria-label='Quality of JPEGs']").get_property("value") == "60"
+    for kept in ("5", "null", '{"quality": "x", "model": ["a"], "strength": null, "scale": 2, "other": 1}'):
+        page.driver.execute_script("localStorage.srgan = arguments[0]", kept)
+        page.driver.refresh()
+        page.wait(lambda: page.row("deep.png"))
+    assert page.find("[aria-label='Quality of JPEGs']").get_property("value") == "95"
+    assert all(text in page.find(".options").text for text in ("(srgan-photo)", "x2"))  # what is right is kept
+    page.choose("Kind of picture (model)", "quick")
     page.choose("File format", "PNG")
     page.click("Again", "deep.png")  # without dropping it once more
     page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, ".job a")) == 2)
@@ -447,6 +454,38 @@ def test_uploads_and_jobs_have_limits(server, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_JOBS", 9)
     names = [kept.begin("generator.keras", {}).name for _ in range(3)]
     assert names == ["generator.keras", "generator (2).keras", "generator (3).keras"]
+
+
+@pytest.mark.parametrize(
+    "key, value, text",
+    [
+        ("quality", "x", "the quality has to be from 1 to 100"),
+        ("strength", None, "the strength has to be from 0 to 1"),
+        ("scale", [2], "the scale has to be from 1 to 32"),
+        ("denoise", float("nan"), "the denoise has to be from 0 to 1"),
+        ("format", {}, "the format is none that is written"),
+        ("model", ["mine"], "the model is not there any more"),
+    ],
+)
+def test_wrong_options_of_a_page_are_refused_in_one_line(models, tmp_path, monkeypatch, key, value, text):
+    from srgan.web import jobs
+
+    monkeypatch.setenv("SRGAN_MODELS", str(models))
+    kept, right = jobs.Jobs(tmp_path), {"model": "mine", "scale": 2, "strength": 0.5, "denoise": 0.5}
+    assert kept.check(right)["model"] == str(models / "mine.keras")
+    with pytest.raises(SRGANError, match=f"^{text}"):
+        kept.check(right | {key: value})
+
+
+def test_models_are_offered_though_the_folder_of_ones_own_cannot_be_read_any_more(tmp_path, monkeypatch):
+    from srgan.web import jobs
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refused)  # a test as root may read all
+    monkeypatch.setenv("SRGAN_MODELS", str(tmp_path))
+    assert "srgan-photo" in jobs.Jobs(tmp_path).models()
 
 
 def test_the_time_left_is_that_of_the_tiles_and_of_those_done_before(tmp_path, monkeypatch):

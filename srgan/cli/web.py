@@ -43,8 +43,8 @@ def _web(arguments):
     if arguments.password == "":
         raise UsageError("--password: is empty")
     if arguments.models is not None:
-        if not os.path.isdir(arguments.models):
-            raise UsageError(f"--models: {arguments.models} is no folder")
+        if not (os.path.isdir(arguments.models) and os.access(arguments.models, os.R_OK | os.X_OK)):
+            raise UsageError(f"--models: {arguments.models} is no folder that can be read")
         os.environ["SRGAN_MODELS"] = os.path.abspath(arguments.models)
     port = _free_port(arguments.host, arguments.port)
     from srgan.files import temporary_folder

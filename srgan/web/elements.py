@@ -1,5 +1,6 @@
 """What the page shows: where to drop files, the options, the jobs, and the viewer of one of them."""
 
+import contextlib
 import html
 import json
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from srgan.clips import formats as clips
 from srgan.errors import SRGANError
 from srgan.hub import SUFFIXES
 from srgan.models import is_shipped
-from srgan.web.jobs import Job, Jobs, adjustable
+from srgan.web.jobs import Job, Jobs, adjustable, allowed
 
 _HERE = Path(__file__).parent
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "AVIF": ".avif", "JPEG XL": ".jxl"}
@@ -42,8 +43,11 @@ def show_page(jobs: Jobs, options: dict, tab: str) -> None:
     )
 
     async def begin():
-        kept = await ui.run_javascript(_KEPT, timeout=20) or {}
-        options.update({key: kept[key] for key in options if key in kept})
+        kept = None
+        with contextlib.suppress(TimeoutError):
+            kept = await ui.run_javascript(_KEPT, timeout=20)
+        if isinstance(kept, dict):  # it may be of another version, or another program's
+            options.update({key: value for key, value in kept.items() if key in options and allowed(key, value)})
         with rest:
             with ui.element("div").classes("for-next"):
                 ui.html("<h2>For the next files</h2>", sanitize=False)
@@ -74,7 +78,8 @@ def _show_options(options, jobs):
     more.set_text("More is smoother.")
 
     def adjust(name):
-        able = adjustable(jobs.models()[name][1]) if name else set()
+        _, file = jobs.models().get(name, (None, None))
+        able = adjustable(file) if file else set()
         strength.props["disabled"] = "strength" not in able
         hint.set_text("Less is closer to the original." if "strength" in able else "Not with this model.")
         denoise.parent_slot.parent.set_visibility("denoise" in able)
@@ -165,7 +170,6 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
             model.set_options(offered, value=model.value if model.value in offered else next(iter(offered), None))
 
     def update():
-        offer()
         present = {job.key: job for job in jobs.all()}
         for key in [key for key in rows if key not in present]:
             rows.pop(key)[0].delete()
@@ -201,6 +205,7 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
     show(None)
     update()
     ui.timer(0.25, update)
+    ui.timer(3, offer)
 
 
 def _viewer(job: Job) -> None:

@@ -28,7 +28,7 @@ _SAMPLE = 3.0  # seconds of work from which that is expected
 _PATIENCE = 1.0  # seconds that a stopped process may take to end by itself
 _UNDO = 60.0  # seconds in which a removed result can be put back
 
-DEFAULTS = {"model": None, "scale": None, "strength": 1.0, "denoise": None, "format": None, "quality": 95}
+DEFAULTS: dict = {"model": None, "scale": None, "strength": 1.0, "denoise": None, "format": None, "quality": 95}
 _LIMITS = {"scale": (1, 32), "strength": (0, 1), "denoise": (0, 1), "quality": (1, 100)}
 
 
@@ -155,7 +155,9 @@ class Jobs:
             name: (f"{SHIPPED[name][0].upper()}{SHIPPED[name][1:]} ({name})", file)
             for name, file in shipped_models().items()
         }
-        own = {name: (f"{name}, your own", file) for name, file in own_models().items() if name not in shipped}
+        own = {}
+        with contextlib.suppress(OSError):  # the folder may not be readable any more
+            own = {name: (f"{name}, your own", file) for name, file in own_models().items() if name not in shipped}
         tried = [job for job in self.all() if job.is_model and job.state == "done"]
         return shipped | own | {job.name: (f"{job.name}, dropped here", job.source) for job in tried}
 
@@ -165,18 +167,17 @@ class Jobs:
         Raises:
             SRGANError: one of them is out of range.
         """
-        models = self.models()
-        if options.get("model") not in models:
+        models, checked = self.models(), DEFAULTS | options
+        if not allowed("model", checked["model"]) or checked["model"] not in models:
             raise SRGANError("the model is not there any more; choose another")
-        _, model = models[options["model"]]
-        checked: dict[str, Any] = DEFAULTS | options
+        _, model = models[checked["model"]]
         if checked["quality"] is None:  # the field was emptied
             checked["quality"] = DEFAULTS["quality"]
         checked |= {key: DEFAULTS[key] for key in {"strength", "denoise"} - adjustable(model)}
         for key, (least, most) in _LIMITS.items():
-            if checked[key] is not None and not least <= checked[key] <= most:
+            if not allowed(key, checked[key]):
                 raise SRGANError(f"the {key} has to be from {least} to {most}")
-        if checked["format"] is not None and checked["format"] not in pictures.WRITABLE:
+        if not allowed("format", checked["format"]) or checked["format"] not in {None, *pictures.WRITABLE}:
             raise SRGANError("the format is none that is written")
         return checked | {"model": str(model), "quality": int(checked["quality"])}
 
@@ -377,10 +378,20 @@ def _safe_name(name):
     return f"{stem or 'picture'}{suffix[:10]}"
 
 
+def allowed(key: str, value: Any) -> bool:
+    """Whether the option can have the value; which models and formats there are is another question."""
+    if key not in _LIMITS:
+        return value is None or isinstance(value, str)
+    least, most = _LIMITS[key]
+    return DEFAULTS[key] is None if value is None else type(value) in (int, float) and least <= value <= most
+
+
 def adjustable(model: Path) -> set[str]:
     """Which of "strength" and "denoise" the model at that path has: the others' files have to lie beside it."""
-    found = {"denoise"} if denoise_ends(model) else set()
-    with contextlib.suppress(UsageError):
+    found = set()
+    with contextlib.suppress(UsageError, OSError):
+        if denoise_ends(model):
+            found.add("denoise")
         pixel_trained(model)
         found.add("strength")
     return found
