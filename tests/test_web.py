@@ -413,7 +413,10 @@ def test_what_is_no_picture_is_refused_in_one_line(page, tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     page.send(tmp_path / "notes.txt")
     page.wait(lambda: page.find("#said").text.startswith("notes.txt"))
-    assert page.find("#said").text == "notes.txt: neither a picture nor a clip that can be read, nor a model"
+    refusal = "notes.txt: neither a picture nor a clip that can be read, nor a model"
+    assert page.find("#said").text == refusal
+    page.send(*[tmp_path / "notes.txt"] * 4, save(tmp_path / "view.png"))
+    page.wait(lambda: page.find("#said").text == "\n".join([*[refusal] * 3, "and 1 more", "The file is in the list."]))
 
 
 def test_a_picture_that_unpacks_to_too_many_pixels_is_refused_in_one_line(page, tmp_path):
@@ -705,7 +708,19 @@ def test_a_job_is_done_by_the_package_that_the_server_runs_and_a_long_one_when_i
     assert seconds < 2 and server.process.returncode == 143 and list(server.temporary.iterdir()) == []
 
 
-def test_the_page_works_by_keyboard(page, tmp_path):
+@pytest.fixture
+def patient_page(browser, tmp_path):
+    """The page of a server of its own, on which what is removed can be put back for long."""
+    server = Server(tmp_path, prepare="import srgan.web.jobs; srgan.web.jobs._UNDO = 600; ")
+    set_screen(browser)
+    try:
+        yield Page(browser, server)
+    finally:
+        server.stop()
+
+
+def test_the_page_works_by_keyboard(patient_page, tmp_path):
+    page = patient_page
     for name in ("one.png", "two.png", "three.png"):
         page.send(save(tmp_path / name))
         page.wait_until(name, "→")
@@ -725,7 +740,6 @@ def test_the_page_works_by_keyboard(page, tmp_path):
     options = ["Kind of picture (model)", "How much larger", "File format", "Quality of JPEGs", "Invented detail"]
     all_of_them = ["Remove all", "Download all (ZIP)"]
     shown = ["Download three.png", "Before and after of three.png"]
-    reached = [each for each in reached if each != "Undo Remove"]  # of an earlier test
     assert reached == ["Choose files", "Choose a folder", *options, *all_of_them, *rows, *shown]
 
     def remove(name):
@@ -737,14 +751,20 @@ def test_the_page_works_by_keyboard(page, tmp_path):
     assert remove("two.png") == "Download one.png"  # the next row
     assert remove("one.png") == "Download three.png"  # the last of all goes to the one before
     assert remove("three.png") == "Choose files"
-    page.driver.find_element(By.XPATH, "//button[.='Undo Remove']").send_keys(Keys.ENTER)
-    page.wait(lambda: page.row("one.png") and page.row("two.png") and page.row("three.png"))
+    undo = page.driver.find_element(By.XPATH, "//button[.='Undo Remove']")
+    undo.send_keys(Keys.ENTER)
+    names = "return [...document.querySelectorAll('.job')].map(job => job.ariaLabel)"
+    page.wait(lambda: page.driver.execute_script(names) == ["three.png", "two.png", "one.png"])
     page.driver.execute_script("document.querySelector(`[aria-label='Compare one.png']`).focus()")
     press(Keys.ENTER)
     page.wait(lambda: "one.png" in page.find("iframe.viewer").get_attribute("title"))
-    loaded = "return document.querySelector('iframe.viewer').contentWindow.document.readyState === 'complete'"
-    page.wait(lambda: page.driver.execute_script(loaded))
-    time.sleep(0.5)  # its pictures
+    page.find("[aria-label='Remove two.png']").click()
+    page.wait(lambda: not page.row("two.png"))
+    assert page.driver.switch_to.active_element.tag_name == "body"  # the mouse takes the focus nowhere
+    undo.click()
+    page.wait(lambda: page.row("two.png"))
+    assert page.driver.execute_script(names) == ["three.png", "two.png", "one.png"]  # by age
+    assert "one.png" in page.find("iframe.viewer").get_attribute("title")  # what is put back is not new
 
 
 @pytest.mark.parametrize("size", ["phone", "desktop"])

@@ -23,8 +23,10 @@
       }
     }
     busy = false;
-    if (taken) problems.push(taken > 1 ? `${taken} files are in the list.` : "The file is in the list.");
-    say(problems.slice(0, 3).join("\n") + (problems.length > 3 ? `\nand ${problems.length - 3} more` : ""), problems.length > (taken > 0));
+    const lines = problems.slice(0, 3);
+    if (problems.length > 3) lines.push(`and ${problems.length - 3} more`);
+    if (taken) lines.push(taken > 1 ? `${taken} files are in the list.` : "The file is in the list.");
+    say(lines.join("\n"), problems.length > 0);
   }
 
   const add = (files) => { waiting.push(...files); send(); };
@@ -76,11 +78,13 @@
   window.addEventListener("beforeunload", (event) => { if (busy) event.preventDefault(); });  // files would not arrive
 
   // Who works by keyboard goes on in the same row when its button is replaced, and in the next one when the row is gone.
-  let focused = null;
+  let focused = null, byPointer = false;
   document.addEventListener("focusin", (event) => { focused = event.target; });
-  document.addEventListener("pointerdown", () => { focused = null; }, true);
+  document.addEventListener("pointerdown", () => { byPointer = true; }, true);
+  document.addEventListener("keydown", () => { byPointer = false; }, true);
   new MutationObserver((changes) => {
     if (!focused || focused.isConnected) return;
+    if (byPointer) return focused = null;
     const gone = changes.find((change) => [...change.removedNodes].some((node) => node.contains(focused)));
     const row = gone && (gone.target.closest(".job") ?? [gone.nextSibling, gone.previousSibling].find((each) => each?.matches?.(".job")));
     (row?.querySelector("a, button") ?? zone.querySelector("button")).focus();

@@ -120,6 +120,7 @@ def _slider(label, options, key, usual):
 
 def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> None:
     shown: dict[str, str | None] = {"key": None}
+    seen: set[str] = set()
     batch: set[str] = set()  # what has come since there was nothing to do
     rows: dict[str, tuple[ui.element, Callable[[], None]]] = {}
     kept = dict(options)
@@ -170,15 +171,16 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
             model.set_options(offered, value=model.value if model.value in offered else next(iter(offered), None))
 
     def update():
-        present = {job.key: job for job in jobs.all()}
+        present = {job.key: job for job in reversed(jobs.all())}
         for key in [key for key in rows if key not in present]:
             rows.pop(key)[0].delete()
-        for key, job in present.items():
+        for place, (key, job) in enumerate(present.items()):
             if key not in rows:
                 with column:
                     rows[key] = _row(job, act)
-                rows[key][0].move(target_index=0)
-                batch.add(key)
+                rows[key][0].move(target_index=place)
+                batch.update({key} - seen)  # what is put back is not new
+                seen.add(key)
             row, renew = rows[key]
             renew()
             row.classes(add="current" if key == shown["key"] else "", remove="" if key == shown["key"] else "current")
@@ -195,7 +197,7 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
         if not count:
             batch.clear()
         if alone or done and shown["key"] not in present:
-            show(alone[0] if alone else done[-1])
+            show(alone[0] if alone else done[0])
         elif shown["key"] and shown["key"] not in present:
             show(None)
         if options != kept:
