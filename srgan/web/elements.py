@@ -145,6 +145,8 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
                 jobs.again(job, options)
             except SRGANError as error:
                 ui.notify(f"{job.name}: {error}")
+            except OSError as error:  # such as a full disk
+                ui.notify(f"{job.name}: {error.strerror}")
         elif action == "Start anyway":
             jobs.confirm(job)
         elif action in ("Cancel", "Remove"):
