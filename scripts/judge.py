@@ -1,6 +1,6 @@
 """Judge generators on photographs that were held back: which of a run's is the best, and is it better than what is shipped?
 
-    python scripts/judge.py data/coco/val2017 srgan-photo srgan-noisy runs/mine/generator.keras
+    python scripts/judge.py data/coco/val2017 srgan-photo srresnet runs/mine/generator.keras
 
 A line for each model: the flat noise of real noise (the crops of 160 x 160 pixels with the most, as they are, enlarged; the
 median, luma and chroma), then PSNR-Y and LPIPS of the middle of others, reduced: clean, as JPEGs of quality 75, and mixed (blur of

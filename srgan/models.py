@@ -17,8 +17,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 # What each is for. The first that is there is the default: most pictures are JPEGs, whose artifacts the others enlarge.
 SHIPPED = {
-    "srgan-photo": "photographs from phones and the web",
-    "srgan-noisy": "noisy photographs, as cameras leave them",
+    "srgan-photo": "photographs from phones, cameras and the web",
     "srresnet": "clean pictures, the most faithful",
     "srgan": "clean pictures, crisper, with invented texture",
     "srgan-video": "clean clips, steadier from frame to frame",

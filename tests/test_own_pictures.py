@@ -27,7 +27,7 @@ def test_each_bundled_configuration_becomes_one_for_a_folder(source, photos, tmp
     own = for_folder(source, photos)
     config = Config.load(source, own)
     assert config.data.pictures == str(photos) and config.data.fit in ("crop", "tile")
-    assert config.data.size == {"srgan-video": 160, "srgan-photo": 128}.get(source, 160)
+    assert config.data.size == 160
     training, validation = choose_pictures(config.data, 0, tmp_path / "cache")
     assert (len(training), len(validation)) == (14, 1) and {path.parent for path in training + validation} == {photos}
     # What the user sets counts above that.
