@@ -133,12 +133,14 @@ class OpenVINOEngine:
 
     def _infer(self, inputs):
         try:
+            if self._compiled is None:
+                self._compile(self.device, self.precision)
             self._request = self._request or self._compiled.create_infer_request()
             self._request.infer([np.ascontiguousarray(values, np.float32) for values in inputs], share_inputs=True)
             results = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
             return results if len(results) > 1 else results[0]
         except RuntimeError as error:
-            self._request = None  # its buffers cannot be reused
+            self._request = self._compiled = None  # out of memory leaves both with shapes of two pictures
             raise translate_backend_error(error) from error
 
 
