@@ -21,7 +21,7 @@ from srgan.errors import SRGANError
 from srgan.metrics.flat_noise import flat_noise
 from srgan.metrics.lpips import lpips
 from srgan.metrics.pixels import psnr_y
-from srgan.pictures.arrays import resize_bicubic
+from srgan.pictures.arrays import downscale
 from srgan.pictures.reading import read_rgb
 from srgan.train.data.degradation_photograph import noise_level
 
@@ -52,10 +52,7 @@ def _judge(upscaler, noisy, reduced):
     luma, chroma = np.median([flat_noise(low, upscaler(low)) for low in noisy], axis=0)
     yield f"{luma:.2f}, {chroma:.2f} "
     for damage in DAMAGES.values():
-        pairs = [
-            (whole, upscaler(damage(resize_bicubic(whole, whole.shape[1] // 4, whole.shape[0] // 4))))
-            for whole in reduced
-        ]
+        pairs = [(whole, upscaler(damage(downscale(whole, 4)))) for whole in reduced]
         yield f"{statistics.mean(psnr_y(*pair) for pair in pairs):5.2f} dB {statistics.mean(lpips(*pair) for pair in pairs):.4f}"
 
 

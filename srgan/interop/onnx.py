@@ -23,10 +23,7 @@ _MULTIPLES = (
     *((72, 24), (160, 32), (144, 48), (128, 64)),
 )
 _MOST_SCALE = 16
-_KEPT, _LOST = (
-    0.1,
-    0.2,
-)  # changes of a picture's mean: less than the first is none, more than the second is another range
+_KEPT, _LOST = 0.1, 0.2  # changes of a picture's mean: less is none, more is another range
 _RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
 
 

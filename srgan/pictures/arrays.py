@@ -58,6 +58,12 @@ def unpremultiplied(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where(alpha > 0, np.minimum(divided, white), colour).astype(colour.dtype)
 
 
+def with_straight_alpha(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 2 or 4) of uint8 or uint16 whose colours were multiplied by alpha, with these divided by it again."""
+    alpha = pixels[..., -1:]
+    return np.concatenate([unpremultiplied(pixels[..., :-1], alpha), alpha], axis=2)
+
+
 def on_white(pixels: np.ndarray) -> np.ndarray:
     """Composite (h, w, 2 or 4) of uint8 or uint16 over white: (h, w, 1 or 3) of the same type, without alpha."""
     white = np.iinfo(pixels.dtype).max

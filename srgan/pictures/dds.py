@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL.DdsImagePlugin import D3DFMT, DXGI_FORMAT
 
-from srgan.pictures.arrays import by_masks, unpremultiplied
+from srgan.pictures.arrays import by_masks, with_straight_alpha
 from srgan.pictures.metadata import Decoded
 from srgan.pictures.pillow import decode_with_pillow
 
@@ -57,10 +57,11 @@ def decode_dds(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         decoded.notes.append(f"the first of {count} pictures in it is taken")
     if lost := _beyond_pixels(data):
         decoded.notes.append(f"its {' and '.join(lost)} {'are' if lost[1:] else 'is'} left out")
-    if decoded.pixels.shape[2] in (2, 4) and alpha_kind in (_PREMULTIPLIED, _OPAQUE):
-        colour, alpha = decoded.pixels[..., :-1], decoded.pixels[..., -1:]
-        is_opaque = alpha_kind == _OPAQUE
-        decoded.pixels = colour if is_opaque else np.concatenate([unpremultiplied(colour, alpha), alpha], axis=2)
+    if decoded.pixels.shape[2] in (2, 4):
+        if alpha_kind == _PREMULTIPLIED:
+            decoded.pixels = with_straight_alpha(decoded.pixels)
+        elif alpha_kind == _OPAQUE:
+            decoded.pixels = decoded.pixels[..., :-1]
     return decoded
 
 

@@ -11,7 +11,7 @@ from math import ceil, floor
 import numpy as np
 from PIL import Image
 
-from srgan.pictures.arrays import full_range, unpremultiplied
+from srgan.pictures.arrays import full_range, with_straight_alpha
 from srgan.pictures.boxes import properties_of_the_picture
 from srgan.pictures.exif import ORIENTATION
 from srgan.pictures.libvips import own_messages
@@ -92,8 +92,7 @@ def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
     pixels, info = _with_channels(np.asarray(heif)), heif.info
     pixels = full_range(pixels, info.get("bit_depth", 8) if pixels.dtype == np.uint16 else 8)
     if heif.premultiplied_alpha and pixels.shape[2] in (2, 4):
-        straight = unpremultiplied(pixels[..., :-1], pixels[..., -1:])
-        pixels = np.concatenate([straight, pixels[..., -1:]], axis=2)
+        pixels = with_straight_alpha(pixels)
     icc = info.get("icc_profile")
     return Decoded(
         pixels,

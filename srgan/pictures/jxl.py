@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srgan.pictures.arrays import full_range, unpremultiplied
+from srgan.pictures.arrays import full_range, with_straight_alpha
 from srgan.pictures.boxes import boxes
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.pillow import decode_with_pillow
@@ -46,8 +46,7 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         raise ValueError("channels other than gray or RGB, and alpha, are not supported")
     pixels = full_range(pixels, depth)
     if (_ALPHA, True) in extra and pixels.shape[2] in (2, 4):
-        straight = unpremultiplied(pixels[..., :-1], pixels[..., -1:])
-        pixels = np.concatenate([straight, pixels[..., -1:]], axis=2)
+        pixels = with_straight_alpha(pixels)
     if (compressed := found.get(b"brob", b"")) and compressed[:4] not in found:
         found[compressed[:4]] = or_none(lambda: imagecodecs.brotli_decode(compressed[4:])) or b""
     exif = found.get(b"Exif", b"")[4:]

@@ -200,8 +200,9 @@ class Jobs:
                 name = next(each for each in chain([name], others) if each not in taken)
             key = secrets.token_urlsafe(12)
             kind = suffix in clips.READABLE, suffix in SUFFIXES
-            job = self._jobs[key] = Job(key, name, DEFAULTS | options, self._folder / key, *kind)
-        job.folder.mkdir(mode=0o700)
+            job = Job(key, name, DEFAULTS | options, self._folder / key, *kind)
+            job.folder.mkdir(mode=0o700)  # first: there is no job where the disk is full
+            self._jobs[key] = job
         return job
 
     def queue(self, job: Job) -> None:

@@ -27,9 +27,7 @@ class Description(NamedTuple):
 
     scale: int
     receptive_field: int | None  # input pixels from an output pixel to the farthest that counts; None: unbounded
-    values_per_pixel: (
-        int  # size of the largest layer output, per input pixel; what takes more beside it counts as larger
-    )
+    values_per_pixel: int  # size of the largest layer output, per input pixel; some layers count for more
     frames: int = 1  # successive frames in one input
     memory: int = 0  # channels of the memory that a recurrent generator takes and returns
     channels: int = 3  # 1: it takes luma, and colours are resized beside it
