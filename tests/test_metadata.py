@@ -212,8 +212,9 @@ def test_places_in_the_picture_are_turned_and_scaled(tmp_path):
 EXIFTOOL = shutil.which("exiftool")
 
 
+@pytest.mark.parametrize("time, method", [([], "MANUAL"), (["-GPSTimeStamp=10:20:30"], "GPS")])
 @pytest.mark.skipif(not EXIFTOOL, reason="needs exiftool")
-def test_what_people_keep_in_their_pictures_survives(tmp_path):
+def test_what_people_keep_in_their_pictures_survives(time, method, tmp_path):
     def exiftool(*arguments):
         return subprocess.run([EXIFTOOL, *map(str, arguments)], capture_output=True, text=True, check=False).stdout
 
@@ -227,6 +228,8 @@ def test_what_people_keep_in_their_pictures_survives(tmp_path):
     }
     tags |= {"EXIF:UserComment": "größer", "XMP-dc:Rights": "me", "IPTC:Keywords": "cat", "EXIF:SubjectArea": "3 4 5 6"}
     exiftool("-q", "-overwrite_original", "-n", *(f"-{key}={value}" for key, value in tags.items()), source)
+    place = ["-GPSLatitude=48.1", "-GPSLatitudeRef=N", "-GPSLongitude=11.5", "-GPSLongitudeRef=E"]
+    exiftool("-q", "-overwrite_original", *place, *time, source)
     complaints = set(exiftool("-validate", "-warning", "-a", "-s3", source).splitlines())
     picture = read_picture(source)
     for suffix in (".jpg", ".png", ".webp", ".tif", ".avif"):
@@ -236,6 +239,7 @@ def test_what_people_keep_in_their_pictures_survives(tmp_path):
         assert suffix in (".webp", ".avif") or exiftool("-s3", "-IPTC:Keywords", target) == "cat\n"
         said = exiftool("-validate", "-warning", "-a", "-s3", target).splitlines()
         assert {line for line in said if not re.match(r"OK|\d+ Warning", line)} <= complaints, suffix
+        assert exiftool("-s3", "-GPSProcessingMethod", target) == (f"{method}\n" if suffix == ".tif" else "")
         with Image.open(target) as image:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
         assert ImageCms.getProfileName(profile)  # Adobe RGB, as DCF's rule R03 says, is explicit

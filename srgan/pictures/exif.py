@@ -47,6 +47,10 @@ class Entry(NamedTuple):
     data: bytes
 
 
+_GPS_METHOD = 0x001B
+_OF_A_RECEIVER = {0x07, 0x08, 0x09, 0x0A, 0x0B, 0x1D, 0x1F}  # its time, satellites, state and accuracy
+
+
 @dataclass(frozen=True)
 class Exif:
     """The EXIF of a picture.
@@ -301,13 +305,19 @@ def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, i
         file.seek(end)
         file.write(b"\0" * (end % 2))
         photo = {tag: entry for tag, entry in exif.photo.items() if tag not in _JPEG_ONLY} if exif else {}
-        for pointer, entries in ((_EXIF, photo), (_GPS, exif.gps if exif else {})):
+        for pointer, entries in ((_EXIF, photo), (_GPS, _with_method(exif.gps) if exif else {})):
             if exif and entries:
                 directory[pointer] = Entry(16 if big else _LONG, 1, struct.pack(order + letter, start))
                 start += file.write(_written(_in_order(entries, exif.order, order), order, start, big))
         file.write(_written(directory, order, start, big))
         file.seek(side)
         file.write(struct.pack(order + letter, start))
+
+
+def _with_method(gps):
+    """With the tag that TIFF requires (ExifTool's -validate) and other formats do not: how the place was found."""
+    method = b"ASCII\0\0\0" + (b"GPS" if _OF_A_RECEIVER & set(gps) else b"MANUAL")
+    return {_GPS_METHOD: Entry(7, len(method), method)} | gps if gps else {}
 
 
 def _in_order(entries, given, wanted):
