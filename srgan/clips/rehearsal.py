@@ -32,7 +32,10 @@ from srgan.clips.tracks import Track, name_of, track_packets
 from srgan.errors import SRGANError, UsageError
 
 _SAMPLE = 40  # packets of a track that are tried
-_HARMLESS = {"UDTA parsing failed retrying raw"}  # of the title of a track in MP4, which is read all the same
+_HARMLESS = {  # of what is read all the same, in any MP4:
+    "UDTA parsing failed retrying raw",  # the title of a track
+    "stream #, timescale not set",  # a cover
+}
 _LATE_PCM = ("pcm_f", "pcm_s24", "pcm_s32")
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 

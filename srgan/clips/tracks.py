@@ -22,7 +22,12 @@ STALE_TAGS = {
     "alpha_mode",
     "vendor_id",
 }
-_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}  # as Matroska names them
+_COVERS = {  # as Matroska names them
+    "mjpeg": ("cover.jpg", "image/jpeg"),
+    "png": ("cover.png", "image/png"),
+    "gif": ("cover.gif", "image/gif"),
+    "tiff": ("cover.tif", "image/tiff"),
+}
 # Languages that Apple's list, of which .mov takes its codes, has by the other one of their two codes of ISO 639-2.
 _APPLE_LANGUAGES = {
     **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "hye": "arm", "kat": "geo"},
@@ -64,7 +69,8 @@ def add_track(container: Any, clip: VideoFile, source: Any, track: Track) -> Any
     ):
         with clip.open() as other:
             picture = next(bytes(packet) for packet in other.demux(other.streams[track.source_index]) if packet.size)
-        return container.add_attachment(*_COVERS[name], picture)
+        file_name, kind = _COVERS[name]
+        return container.add_attachment(stream.metadata.get("filename", file_name), kind, picture)
     if track.codec:
         new = container.add_stream(track.codec)
         set_up(new.codec_context, stream)

@@ -15,6 +15,7 @@ from srgan.clips.deinterlacing import deinterlace
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, decoder_of, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
 from srgan.clips.hdr import read_hdr
+from srgan.clips.mp4_length import shown_length
 from srgan.clips.timeline import find_timeline, may_jump
 from srgan.errors import SRGANError
 
@@ -66,6 +67,8 @@ class VideoFile:
             self.time_base = fraction(stream.time_base)
             self.rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
             self._duration = max(1, round(1 / self.rate / self.time_base))
+            # Where frames stand for different times, what most of them do.
+            self._usual = round(1 / max(self.rate, min(fraction(stream.guessed_rate), Fraction(60))) / self.time_base)
             # Some formats begin anywhere, broadcasts hours after zero, or before it, where 33 bits of a clock run over.
             # In the others, what begins before zero is cut by the container (the padding that audio encoders need).
             self.origin = Fraction(container.start_time or 0, 1_000_000)
@@ -80,6 +83,7 @@ class VideoFile:
             self.starts_later = bool(start)
             self.timeline = find_timeline(container, stream, self._duration * self.time_base)
             self._length = float(self.timeline.length) if self.timeline.jumps else _length(stream, self.origin)
+            self._stated_end = self._read_stated_end(container, stream)
             self.count = self._count(container, stream, start, end)
             self.aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if self.timeline.jumps:
@@ -170,6 +174,11 @@ class VideoFile:
                         return 0 if frame.dts is None or begin is None else frame.dts - begin
         return 0
 
+    def _read_stated_end(self, container, stream):
+        """When the last frame ends by the index of an MP4 file, and how exact that is, in ticks from the begin; or None."""
+        found = shown_length(self.path, stream.id) if "mp4" in container.format.name else None
+        return found and ((found[0] - self.begin) / self.time_base, found[1] / self.time_base)
+
     def _is_transparent(self):
         with self.open() as container, contextlib.suppress(FFmpegError):
             frames = container.decode(self.video_stream(container))
@@ -186,7 +195,21 @@ class VideoFile:
     def frames(self) -> Iterator[Frame]:
         """Yield every `Frame` in the order of time, always the same ones: each call starts anew."""
         filled = repeat_for_damaged(deinterlace(self._bounded(), *self._fields, self._report_interlaced))
-        return (frame for frame in filled if frame.pts >= 0) if self.starts_later else filled
+        return self._from_start(filled) if self.starts_later else filled
+
+    def _from_start(self, frames):
+        """The frames from --start on, and the one before it where that is shown there for longer than a usual frame."""
+        before = None
+        for frame in frames:
+            if frame.pts < 0:
+                before = frame
+                continue
+            if before and frame.pts > 1.5 * self._usual:
+                yield before._replace(pts=0, duration=frame.pts)
+            before = None
+            yield frame
+        if before and (left := before.pts + before.duration) > 0:
+            yield before._replace(pts=0, duration=left)
 
     def _report_interlaced(self):
         if self._fields[0] == "off":
@@ -198,17 +221,37 @@ class VideoFile:
         """Yield the frames before the end, with times from the clip's begin; negative ones are before --start."""
         begin = round(self.begin / self.time_base)
         end = None if self.end is None else self.end / self.time_base
-        last = None
+        waiting = None  # the last frame so far
         for pts, frame in self._with_first_times(self._decoded()):
             if pts is None:
-                pts = last + begin + self._duration if last is not None else begin
+                pts = waiting.pts + begin + self._duration if waiting else begin
             if end is not None and pts >= end:
-                return
-            last = pts - begin if last is None else max(pts - begin, last + 1)
-            yield Frame(last, frame.duration or self._duration if frame is not None else self._duration, frame)
-        ends = float((last + self._duration) * self.time_base) if last is not None else 0
-        if not self.starts_later and self._length and ends < self._length - 0.5:
+                if waiting:  # which stands until then, but no usual frame is cut
+                    until = max(round(end), begin + waiting.pts + self._usual)
+                    waiting = waiting._replace(duration=min(pts, until) - begin - waiting.pts)
+                break
+            if waiting:
+                yield waiting
+            pts = max(pts - begin, waiting.pts + 1) if waiting else pts - begin
+            waiting = Frame(pts, frame.duration or self._duration if frame is not None else self._duration, frame)
+        else:
+            waiting = waiting and self._with_stated_end(waiting)
+        if not waiting:
+            return
+        ends = float((waiting.pts + waiting.duration) * self.time_base)
+        if self.end is None and not self.starts_later and self._length and ends < self._length - 0.5:
             self._notice(f"{self.path}: ends early, after {ends:.1f} of {self._length:.1f} seconds; is it cut off?")
+        yield waiting
+
+    def _with_stated_end(self, frame):
+        if self._stated_end:
+            end, exactness = self._stated_end
+            if end > frame.pts and abs(end - frame.pts - frame.duration) > 2 * exactness:
+                frame = frame._replace(duration=round(end - frame.pts))
+        if self.end is not None:
+            until = max(round((self.end - self.begin) / self.time_base), frame.pts + self._usual)
+            frame = frame._replace(duration=min(frame.duration, until - frame.pts))
+        return frame
 
     def _with_first_times(self, decoded):
         """The same with times for frames before the first one that has one."""
