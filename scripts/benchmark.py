@@ -234,10 +234,19 @@ for stage in build.STAGES:
             start = time.perf_counter()
         model.train_on_batch(*batches[step])
     seconds[stage] = (time.perf_counter() - start) / int(steps)
+wide = keras.Sequential([keras.Input((64, 64, 256)), *[keras.layers.Conv2D(256, 3, padding="same") for _ in range(8)]])
+wide.compile("sgd", "mse")
+noise = keras.random.normal((1, 64, 64, 256))
+for step in range(int(steps) + 3):
+    if step == 3:
+        start = time.perf_counter()
+    wide.train_on_batch(noise, noise)
+seconds["convolution"] = (time.perf_counter() - start) / int(steps)
 start = time.perf_counter()
 for step in range(50):
     batches[step]
 seconds["batch"] = (time.perf_counter() - start) / 50
+seconds["pixels"] = sizes.size * (sizes.crop // config.network.scale) ** 2
 print(json.dumps(seconds))
 """
 
@@ -271,6 +280,10 @@ def train(arguments):
         seconds = json.loads(out.splitlines()[-1])
         for stage in ("pixel", "gan"):
             line(f"{backend}, {precision}, {stage} stage", f"{1 / seconds[stage]:.2f} steps/s")
+        if arguments.config == "coco":  # backwards, a convolution computes twice as much as forwards
+            rate = 3 * operations_per_pixel() * seconds["pixels"] / seconds["pixel"]
+            share = rate / (3 * 8 * 2 * 9 * 256 * 256 * 64 * 64 / seconds["convolution"])
+            line("of the rate of training convolutions of 256 channels, the pixel stage has", f"{share:.0%}")
         line("batches, one thread", f"{1 / seconds['batch']:.0f} batches/s")
         ratio = seconds["pixel"] / seconds["batch"]
         line("batches come faster than the faster stage needs them", f"{ratio:.0f} times", "at least 10")
