@@ -1,0 +1,45 @@
+"""Draw crops of photographs, enlarged as they are, at several values of --strength or --denoise, beside bicubic.
+
+python scripts/draw_options.py docs/strength.jpg strength 0 0.5 0.8 1 --crops photo.jpg@186,140,78,56 other.jpg@65,225,78,56
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from srgan.errors import SRGANError
+from srgan.pictures.arrays import resize_bicubic
+from srgan.pictures.reading import read_rgb
+from srgan.pictures.sheets import sheet
+from srgan.upscale import Upscaler
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("option", choices=["strength", "denoise"])
+    parser.add_argument("values", type=float, nargs="+", metavar="0..1")
+    parser.add_argument("--model", default="srgan-photo")
+    parser.add_argument("--crops", nargs="+", required=True, metavar="FILE@LEFT,TOP,WIDTH,HEIGHT")
+    arguments = parser.parse_args(argv)
+    try:
+        upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in arguments.values]
+        rows = [_row(crop, upscalers) for crop in arguments.crops]
+    except SRGANError as error:
+        print(f"draw_options: {error}", file=sys.stderr)
+        return error.exit_status
+    labels = ["bicubic", *(f"--{arguments.option} {value:g}" for value in arguments.values)]
+    sheet(rows, labels).save(arguments.output, quality=88)
+    return 0
+
+
+def _row(crop, upscalers):
+    path, _, box = crop.rpartition("@")
+    left, top, width, height = map(int, box.split(","))
+    low = read_rgb(path)[top : top + height, left : left + width].copy()
+    large = [upscaler(low) for upscaler in upscalers]
+    return [resize_bicubic(low, *large[0].shape[1::-1]), *large]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
