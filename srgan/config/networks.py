@@ -155,6 +155,14 @@ class RealPLKSR(Network):
     """Whether each block has a gate."""
     block_normalization: Literal["group", "layer"] = "group"
     """Normalisation of each block, over the whole picture or of each pixel."""
+    dysample_groups: Annotated[int, Field(ge=0)] = 0
+    """Groups of channels that DySample, in place of the pixel shuffle, samples by their own offsets; 0: a pixel shuffle."""
+
+    @model_validator(mode="after")
+    def _groups_are_equal(self):
+        if self.dysample_groups and 3 * self.scale**2 % self.dysample_groups:
+            raise ValueError(f"dysample_groups = {self.dysample_groups}: must divide 3 x scale² = {3 * self.scale**2}")
+        return self
 
 
 NETWORKS = {
