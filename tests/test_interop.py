@@ -115,7 +115,7 @@ HOSTILE = {
     "attack": (pickle.dumps({"params": _Attack()}, 2), "posix.system|nt.system"),
     "attack4": (pickle.dumps({"params": _Attack()}, 4), "posix.system|nt.system"),
     "getattr": (pickle.dumps(_Reader(), 2), "getattr"),
-    "counter": (pickle.dumps(collections.Counter("ab"), 2), "collections.Counter"),
+    "default": (pickle.dumps(collections.defaultdict(list), 2), "collections.defaultdict"),
     "eval": (b"\x80\x02cbuiltins\neval\n(X\x04\x00\x00\x00'a'\"tR.", "builtins.eval"),
     "instance": (b"\x80\x02(ios\nsystem\n.", "INST|os.system"),
     "extension": (b"\x80\x02\x82\x01.", "EXT1"),
@@ -140,18 +140,19 @@ def test_strange_pickle_is_refused_and_never_run(name, form, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "step", "reason"),
+    ("shape", "step", "beside", "reason"),
     [
-        *((shape, 1, "outside of its storage") for shape in ((1 << 40,), (9, 9), (-1,), (2,))),
-        ((1 << 40,), 0, "outside of its storage"),
-        ((1 << 30,), 0, "repeat the same few values"),
-        ((6,), 0, "not known here"),  # which is read, as of `Tensor.expand`
+        *((shape, 1, {}, "outside of its storage") for shape in ((1 << 40,), (9, 9), (-1,), (2,))),
+        ((1 << 40,), 0, {}, "outside of its storage"),
+        ((1 << 30,), 0, {}, "repeat the same few values"),
+        ((6,), 0, {}, "not known here"),  # which is read, as of `Tensor.expand`
+        ((1,), 1, {"neg": True}, r"to be changed \(neg\)"),  # as of a view that PyTorch negates when it is used
     ],
 )
-def test_tensor_outside_of_its_storage_is_refused(shape, step, reason, tmp_path):
+def test_tensor_that_is_no_plain_view_of_its_storage_is_refused(shape, step, beside, reason, tmp_path):
     class Tensor:
         def __reduce__(self):
-            return _rebuild_tensor_v2, (Storage(), 7, shape, tuple(step for _ in shape), False, {})
+            return _rebuild_tensor_v2, (Storage(), 7, shape, tuple(step for _ in shape), False, {}, beside)
 
     class Storage:
         pass
@@ -225,6 +226,7 @@ def _safetensors(path, **changes):
         ({"body_2_weight": lambda values: values * np.float32("nan")}, "body.2 holds values that are no numbers"),
         ({"other_weight": lambda values: np.zeros(3, np.float32)}, "has no other.weight"),
         ({"step": lambda values: np.array(3, np.float32)}, "has no step"),
+        ({"body_2_weight": lambda values: np.int8(values)}, "body.2.weight holds int8"),
     ],
 )
 def test_tensor_that_does_not_fit_is_named(changes, reason, tmp_path):
@@ -269,12 +271,24 @@ def test_names_of_two_networks_are_refused(others, tmp_path):
         load_generator(path)
 
 
+OTHER = {"body.0.weight": np.zeros(3)}
+
+
 @pytest.mark.parametrize(
     ("saved", "found"),
     [
         (lambda network: {"any name": network, "epoch": 7, "optimizer": {"state": {0: {}}, "empty": {}}}, True),
         (lambda network: {"ema": {"inner": {"params": network}}, "optimizer": {"state": {0: network}}}, False),
         (lambda network: {"one": network, "two": network}, False),
+        (lambda network: {"params": OTHER, "params-ema": network}, True),
+        (lambda network: {"model": OTHER, "ema": network}, True),
+        (lambda network: {"model": network, "ema": {"decay": 0.99}}, True),
+        (
+            lambda network: {
+                "net": {"n_averaged": np.ones(()), **{f"module.{name}": network[name] for name in network}}
+            },
+            True,
+        ),
     ],
 )
 def test_only_dictionary_of_tensors_is_the_network(saved, found, tmp_path):
@@ -286,6 +300,14 @@ def test_only_dictionary_of_tensors_is_the_network(saved, found, tmp_path):
     else:
         with pytest.raises(Unreadable, match="no tensors of a network"):
             _state_dict(saved(network))
+
+
+def test_schedule_beside_the_network_is_read():
+    """As PyTorch's MultiStepLR counts its milestones."""
+    from srgan.interop import torch_pickle
+
+    saved = {"milestones": collections.Counter({5: 1})}
+    assert torch_pickle.load(io.BytesIO(pickle.dumps(saved, 2)), None) == saved
 
 
 def test_damaged_name_in_a_zip_gets_one_line(tmp_path):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from srgan.interop.tensors import Unreadable, as_float32
+from srgan.interop.tensors import BFLOAT16, Unreadable, as_float32
 
 
 class Checkpoint:
@@ -31,6 +31,11 @@ class Checkpoint:
         """A tensor's values, float32 as PyTorch has them."""
         self.shape(name)
         self.used.add(name)
+        kind = self.tensors[name].dtype
+        if kind.kind != "f" and kind != BFLOAT16:
+            raise Unreadable(
+                f"{name} holds {kind.name}, where floats are expected; quantised networks are read as .onnx"
+            )
         return as_float32(self.tensors[name])
 
     def convolution(self, name: str, shuffle: int = 1, unshuffle: int = 1, bias: bool = True) -> list[np.ndarray]:

@@ -16,23 +16,23 @@ from srgan.interop import torch_pickle
 from srgan.interop.tensors import DTYPES, Unreadable
 from srgan.interop.torch_pickle import Storage
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")  # their suffixes
-
 # Where a state dict lies in what was saved; the first that is there: weights averaged over training come first.
-_WRAPPERS = (
+_AVERAGED = (
     "params_ema",
-    "params",
-    "state_dict",
-    "model",
-    "generator",
-    "netG",
-    "model_state_dict",
+    "params-ema",
     "net_g_ema",
-    "net_g",
+    "netG_ema",
+    "generator_ema",
+    "g_ema",
+    "model_ema",
+    "ema_model",
+    "ema",
 )
-_FLAT = tuple(word for word in _WRAPPERS if word != "model")  # `model.0.weight` is ESRGAN's own
+_WRAPPERS = ("params", "state_dict", "model", "generator", "netG", "model_state_dict", "net_g", "net")
+_FLAT = _AVERAGED + tuple(word for word in _WRAPPERS if word != "model")  # `model.0.weight` is ESRGAN's own
 _BESIDE = {*_FLAT, "discriminator", "net_d", "netD"}  # first words of what a training saves in one file
 _COMPILED = "_orig_mod."  # in the names of what `torch.compile` has wrapped
+_COUNTER = "n_averaged"  # beside the network in PyTorch's AveragedModel
 
 _MOST_NAME = 500  # characters of a tensor's name
 _MOST_REPEATED = 16  # times the file's size: what its tensors may be together, as several may have the same values
@@ -201,7 +201,8 @@ def _state_dict(saved):
             break
         saved = inner
     pairs = saved.items() if isinstance(saved, dict) else ()
-    tensors = {name: values for name, values in pairs if isinstance(name, str) and isinstance(values, np.ndarray)}
+    tensors = {name: values for name, values in pairs if isinstance(name, str) and _is_tensor(values)}
+    tensors.pop(_COUNTER, None)
     if not tensors:
         if not isinstance(saved, dict):
             found = "but one without a name" if isinstance(saved, np.ndarray) else f"but a {type(saved).__name__}"
@@ -215,9 +216,11 @@ def _state_dict(saved):
 
 def _inner(saved):
     """The dictionary inside of another that holds the network, by its name or as the only one of tensors; None: there is none."""
-    for word in _WRAPPERS:
-        if isinstance(saved.get(word), dict) and saved[word]:
-            return saved[word]
+    for word in _AVERAGED + _WRAPPERS:
+        inner = saved.get(word)
+        # What is called an average may be its settings, with the network elsewhere.
+        if isinstance(inner, dict) and inner and (word in _WRAPPERS or any(map(_is_tensor, inner.values()))):
+            return inner
     found = [
         inner for inner in saved.values() if isinstance(inner, dict) and inner and all(map(_is_tensor, inner.values()))
     ]

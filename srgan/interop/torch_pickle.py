@@ -29,7 +29,8 @@ _STORAGES = {
 _REBUILD = "torch._utils _rebuild_tensor_v2"
 _REBUILD_OLD = "torch._utils _rebuild_tensor"
 _PARAMETER = "torch._utils _rebuild_parameter"
-_CONTAINERS = {"collections OrderedDict": dict, "torch Size": tuple, "builtins set": set, "__builtin__ set": set}
+_CONTAINERS = {"collections OrderedDict": dict, "collections Counter": dict, "torch Size": tuple}
+_CONTAINERS |= {"builtins set": set, "__builtin__ set": set}
 _KNOWN = {_REBUILD, _REBUILD_OLD, _PARAMETER, *_CONTAINERS, *_STORAGES}
 _MOST_STEPS = 2_000_000  # opcodes, some seconds; a network of 1,000 tensors takes some 50,000
 _MOST_BITS = 128  # of a number; the largest that PyTorch writes has 77
@@ -199,7 +200,11 @@ def _known(name):
 def _made(function, arguments):
     name = function.name
     if name in (_REBUILD, _REBUILD_OLD):
-        storage, offset, shape, strides, *_ = arguments
+        storage, offset, shape, strides, *rest = arguments
+        if rest[2:] and rest[2]:  # bits that PyTorch keeps beside a view in place of other values
+            raise Unreadable(
+                f"it has a tensor whose values are to be changed ({', '.join(rest[2])}); save a copy of it"
+            )
         return strided(storage, offset, shape, strides)
     if name == _PARAMETER:
         return arguments[0]
