@@ -1,5 +1,6 @@
 """The two kinds of failure a user can meet. Both end a command with one line and no traceback."""
 
+import errno
 import unicodedata
 
 
@@ -24,6 +25,11 @@ _OUT_OF_MEMORY = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, of a library's loader or of a backend, which all have their own, says so."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def is_out_of_space(error: BaseException | None) -> bool:
+    """Whether an error of the system or of FFmpeg says that a disk, a quota or a limit for the size of files is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def printable(text: str) -> str:

@@ -298,6 +298,16 @@ def test_a_run_on_two_machines_is_that_on_one_even_if_it_was_stopped_or_one_was_
         assert equal(saved_weights(tmp_path / name), saved_weights(whole))
 
 
+def test_a_scheduler_that_ends_the_job_stops_both_machines_after_the_same_step(tiny, tmp_path):
+    (tmp_path / "short.yaml").write_text(tiny(*SHORT).to_yaml())
+    arguments = ["--config", tmp_path / "short.yaml", "--output", tmp_path / "run"]
+    ended = on_two_machines(*arguments, after=(0, 6), number=signal.SIGTERM)
+    assert [status for status, _, _ in ended] == [130, 130], ended
+    assert all("the same command goes on" in errors for _, _, errors in ended)
+    with open(tmp_path / "run" / "log.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["4"]
+
+
 def test_what_stops_one_machine_stops_the_other(tiny, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
     (tmp_path / "run").mkdir()

@@ -1,14 +1,13 @@
 """What every module that uses PyAV (FFmpeg's libraries) shares: the import, its numbers and its errors as one line."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_space
 
 try:
     import av
@@ -99,7 +98,7 @@ def wrap_write_errors(target: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, FFmpegError) as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_out_of_space(error):
             raise SRGANError(
                 f"{target}: no space left for it; what is finished is kept, and the same command goes on from there"
             ) from error

@@ -20,7 +20,7 @@ from srgan.pictures.sheets import sheet
 from srgan.progress import Bar
 from srgan.train.checkpoint import STAGES, State
 from srgan.train.curves import draw_curves
-from srgan.train.distribution import all_machines_or_none, gather, is_first_machine
+from srgan.train.distribution import all_machines_or_none, gather, is_first_machine, machine
 from srgan.train.log import Log, read_log
 from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_psnr_y, validation_scores
 
@@ -220,7 +220,7 @@ class StopAtNaN(keras.callbacks.Callback):
 class StopAtInterrupt(keras.callbacks.Callback):
     """Within the block, the first Ctrl-C stops the run after the current step or epoch, the second at once.
 
-    On several machines, the first Ctrl-C on any of them stops all after the same step.
+    On several machines, the first Ctrl-C or SIGTERM on any of them stops all after the same step.
 
     The step is finished first because a KeyboardInterrupt in its midst can be raised in a destructor or in a library's
     callback, where it is lost. A process started with SIGINT ignored (nohup, background jobs) keeps ignoring it.
@@ -234,21 +234,22 @@ class StopAtInterrupt(keras.callbacks.Callback):
         self.after = after
 
     def __enter__(self):
-        self.asked = False
-        self.handles_signal = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self.handles_signal:
-            signal.signal(signal.SIGINT, self._ask)
+        self.asked, self.handlers = False, {}
+        if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self.handlers[signal.SIGINT] = signal.default_int_handler
+            if machine()[1] > 1:
+                self.handlers[signal.SIGTERM] = signal.SIG_DFL
+        for number in self.handlers:
+            signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_):
-        if self.handles_signal:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
-    def _ask(self, *_):
-        if self.asked:
+    def _ask(self, number, _):
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
         print("\nsrgan: stopping after this step; Ctrl-C again stops at once", file=sys.stderr)

@@ -14,7 +14,7 @@ With several machines, each runs the same command, with Keras' own environment v
     KERAS_DISTRIBUTION_PROCESS_ID       which one this is, from 0
 
 The run folder is on a shared file system, and only the first machine writes to it, validates and prints. Each machine
-cuts its own share of every batch. Ctrl-C on any of them ends the run on all after the same step, and so does an error
+cuts its own share of every batch. Ctrl-C or SIGTERM on any ends the run on all after the same step, and so does an error
 between epochs or before the first. If a machine dies otherwise, the others end at the next step; if one never joins, within five
 minutes. Without GPUs, each machine tells the others the address that its own host name stands for.
 """
@@ -102,6 +102,7 @@ def _join_machines():
     import jax
 
     if several and not jax.distributed.is_initialized():
+        jax.config.update("jax_enable_preemption_service", False)  # which catches SIGTERM, and nothing asks it
         try:
             keras.distribution.initialize()
         except (ValueError, RuntimeError) as error:

@@ -25,7 +25,7 @@ import keras
 from filelock import Timeout
 
 from srgan.config.schema import Config
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_space
 from srgan.files import atomic_path
 from srgan.train.build import build_discriminator, build_features, build_generator
 from srgan.train.checkpoint import STAGES
@@ -82,7 +82,7 @@ def train(config: Config, output) -> Path:
         raise SRGANError(f"{output}: another srgan-train is at work in this folder") from None
     except OSError as error:
         message = f"{error.filename or output}: {error.strerror or error}".splitlines()[0]
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_out_of_space(error):
             message += f"; make room, and {what_goes_on(output)}"
         elif error.errno == errno.EISDIR:
             message += ", where a file belongs; move it away, and the same command goes on"
