@@ -150,6 +150,39 @@ def test_bigtiff_keeps_its_metadata_and_has_a_pyramid(upscaler, tmp_path, monkey
     assert metadata_of(before) == metadata_of(after) and before.exif
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_a_disk_that_fills_is_said_in_one_line_and_what_is_finished_is_kept(suffix, model, upscaler, tmp_path):
+    """A limit for the size of files fails as a full disk does, in the midst of writing. It is set before one of the steps."""
+    source, target = tmp_path / "in.jpg", tmp_path / f"out{suffix}"
+    Image.fromarray(photograph()).save(source)
+    files = [source, target, "--model", model, "--tile", 64, "--overlap", 10]
+    limited = COMMAND.replace("main()\n", "") + (
+        "import resource\nfrom srgan import pictures\n"
+        "name, size = sys.argv.pop(1).split()\n"
+        "place = pictures if name == 'write_picture' else large_job\n"
+        "step = getattr(place, name)\n"
+        "def on_full_disk(*arguments, **options):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))\n"
+        "    return step(*arguments, **options)\n"
+        "setattr(place, name, on_full_disk)\nmain()\n"
+    )
+    for step, left in (("decode 10000", 0), ("_compute 400000", 192), ("write_picture 5000", 384)):
+        run = [sys.executable, "-c", limited, "0", step, *map(str, files)]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and "done, 0 skipped, 1 failed" in done.stderr, done.stderr
+        line = done.stderr.splitlines()[-2]
+        assert line.endswith(
+            f"{target}: no space left for it; what is finished is kept, and the same command goes on from there"
+        )
+        rows = list(tmp_path.glob(".*/rows"))
+        assert [int(file.read_text()) for file in rows] == [left] * bool(left) and not target.exists()
+    assert upscale_files([(source, tmp_path / f"ordinary{suffix}")], lambda: upscaler)["done"]
+    assert subprocess.run(command(*files), check=False).returncode == 0
+    np.testing.assert_array_equal(*(read_picture(each).pixels for each in (target, tmp_path / f"ordinary{suffix}")))
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_and_started_again_it_goes_on_to_the_same_file(number, model, upscaler, tmp_path):
@@ -190,6 +223,14 @@ def test_what_a_format_or_the_memory_cannot_hold_is_refused_before_the_work(upsc
     Image.new("L", (20_000, 60)).save(tmp_path / "wide.png")
     assert upscale_files([(tmp_path / "wide.png", tmp_path / "b.jpg")], lambda: upscaler)["failed"]
     assert "JPEG holds 65500 pixels a side, and the result would be 80000 x 240; use .png or .tif" in caplog.text
+    monkeypatch.setattr("srgan.upscale.picture_job.pictures.read_picture", lambda *_, **__: pytest.fail("it was read"))
+    assert upscale_files([(tmp_path / "wide.png", tmp_path / "b.webp")], lambda: upscaler)["failed"]
+    assert "WebP holds 16383 pixels a side, and the result would be 80000 x 240; use .png or .tif" in caplog.text
+    Image.new("L", (250_001, 10)).save(tmp_path / "wider.png")
+    assert upscale_files([(tmp_path / "wider.png", tmp_path / "b.png")], lambda: upscaler)["failed"]
+    assert "PNG holds 1000000 pixels a side, and the result would be 1000004 x 40; use .tif" in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setattr(large_job, "LARGE", 20_000)
     KINDS["progressive.jpg"](tmp_path / "a.jpg")
     monkeypatch.setattr("srgan.memory.psutil.virtual_memory", lambda: collections.namedtuple("m", "available")(0))
     monkeypatch.setattr("srgan.memory._SMALL", 0)

@@ -57,11 +57,17 @@ def output_format(suffix: str, width: int, height: int) -> str:
     limit = _MOST_PIXELS_A_SIDE[kind]
     if max(width, height) > limit:
         raise SRGANError(
-            f"{kind} holds {limit} pixels a side, and the result would be {width} x {height}; use .png or .tif"
+            f"{kind} holds {limit} pixels a side, and the result would be {width} x {height}{_others(width, height)}"
         )
     if kind in ("BMP", "DDS") and width * height * 4 >= 2**32:
-        raise SRGANError(f"{kind} holds 4 GiB, and the result would be {width} x {height}; use .png or .tif")
+        raise SRGANError(f"{kind} holds 4 GiB, and the result would be {width} x {height}{_others(width, height)}")
     return kind
+
+
+def _others(width, height):
+    """Which suffixes to use in place of one whose format is too small."""
+    fitting = [suffix for suffix in (".png", ".tif") if max(width, height) <= _MOST_PIXELS_A_SIDE[WRITABLE[suffix]]]
+    return f"; use {' or '.join(fitting)}" if fitting else ""
 
 
 # Files of cameras' sensors, which hold no picture until they are developed. DNG can hold one and is looked into.

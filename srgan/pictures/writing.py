@@ -1,6 +1,7 @@
 """Writing picture files with their metadata."""
 
 import contextlib
+import errno
 import io
 import os
 from dataclasses import replace
@@ -179,8 +180,17 @@ def _write_large_jpeg(picture, path, quality):
             with _as_stream(picture.pixels) as image:
                 image.jpegsave(str(body), Q=quality, subsample_mode=chroma, keep="none")
         except pyvips.Error as error:
-            raise OSError(" ".join(str(error).split())) from error
+            raise _as_os_error(error) from error
         with_metadata(path, body, head.getvalue())
+
+
+def _as_os_error(error):
+    """libvips' error, which says a full disk in several lines, as Python's."""
+    lines = str(error).split("\n")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if any(os.strerror(number) in line for line in lines):
+            return OSError(number, os.strerror(number))
+    return OSError(" ".join(str(error).split()))
 
 
 def _in_srgb(pixels, icc):
@@ -208,7 +218,7 @@ def _write_deep_avif(picture, path, quality):
         chroma = "off" if quality >= _FULL_CHROMA else "on"
         image.heifsave(str(path), compression="av1", bitdepth=12, Q=quality, subsample_mode=chroma)
     except pyvips.Error as error:
-        raise OSError(" ".join(str(error).split())) from error
+        raise _as_os_error(error) from error
 
 
 def _as_vips(picture, gray_as_rgb=False):
@@ -265,5 +275,5 @@ def _write_tiff(picture, path, pyramid):
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
             image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", **options)
     except pyvips.Error as error:
-        raise OSError(" ".join(str(error).split())) from error
+        raise _as_os_error(error) from error
     add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])

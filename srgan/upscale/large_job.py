@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan import pictures
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, is_out_of_space
 from srgan.files import atomic_path
 from srgan.interrupts import cleaned_up
 from srgan.memory import free_memory, require_memory
@@ -76,7 +76,7 @@ def open_large(path, suffix: str, get_upscaler: Callable, max_pixels: int | None
         max_pixels: refuse larger ones; None: take any.
 
     Raises:
-        SRGANError: it is damaged, or too large.
+        SRGANError: it is damaged or too large, or its result is for the format.
         NotInStrips: it is large, but cannot be upscaled in strips.
     """
 
@@ -85,6 +85,7 @@ def open_large(path, suffix: str, get_upscaler: Callable, max_pixels: int | None
     def is_wanted(width, height):
         if width * height <= min(_SMALL, LARGE // 64) or not is_large(get_upscaler(), width, height):
             return False
+        pictures.output_format(suffix, *get_upscaler().size(width, height))
         try:
             require_strips(get_upscaler(), suffix)
         except NotInStrips as error:
@@ -155,6 +156,8 @@ def upscale_large(
         try:
             pictures.write_picture(picture, written, kind=kind, **options)
         except SRGANError as error:
+            if is_out_of_space(error.__cause__):
+                raise error.__cause__ from None
             raise SRGANError(str(error).replace(str(written), str(target))) from error
         os.replace(written, target)
     work_folder.remove_work_folders(target)
