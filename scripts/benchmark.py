@@ -310,7 +310,7 @@ def main():
     command.add_argument("--steps", type=int, default=10, help="timed of each stage and precision (default: 10)")
     command.set_defaults(run=train)
     command = commands.add_parser("gpu", help="the network through Keras and PyTorch on a GPU, or on the CPU")
-    command.add_argument("--side", type=int, default=384, help="of the picture in pixels (default: 384)")
+    command.add_argument("--side", type=int, help="of the picture in pixels (default: 384, on the CPU 96)")
     command.add_argument("--rounds", type=int, default=10, help="of the comparison; the median is taken (default: 10)")
     command.set_defaults(run=gpu)
     arguments = parser.parse_args()

@@ -17,10 +17,11 @@ def gpu(arguments):
 
     path = scratch_folder() / "paper.keras"
     child(MAKE_MODEL, path)
-    lr = np.random.default_rng(0).random((1, arguments.side, arguments.side, 3), np.float32)
     engines = {each: KerasEngine(path, each) for each in ("float32", "bfloat16")}
     works = {name: lambda engine=engine: engine(lr) for name, engine in engines.items()}
     on_cpu = engines["float32"].device == "CPU"
+    side = arguments.side or (96 if on_cpu else 384)
+    lr = np.random.default_rng(0).random((1, side, side, 3), np.float32)
     convolve, operations = _convolutions(32 if on_cpu else 128)
     works["convolutions"] = convolve
     if find_spec("torch"):
@@ -33,17 +34,14 @@ def gpu(arguments):
 
     device = engines["float32"].device
     for name in engines:
-        rate = arguments.side**2 / seconds[name] / 1e6
-        line(
-            f"Keras on {keras.backend.backend()}, {device}, {name}, {arguments.side} x {arguments.side}",
-            f"{rate:.2f} MP/s",
-        )
+        rate = side**2 / seconds[name] / 1e6
+        line(f"Keras on {keras.backend.backend()}, {device}, {name}, {side} x {side}", f"{rate:.3g} MP/s")
     peak = operations / seconds["convolutions"]
-    share = operations_per_pixel() * arguments.side**2 / seconds["bfloat16"] / peak
-    line(f"bfloat16 convolutions of {_CHANNELS} channels there", f"{peak / 1e12:.1f} TFLOP/s")
+    share = operations_per_pixel() * side**2 / seconds["bfloat16"] / peak
+    line(f"bfloat16 convolutions of {_CHANNELS} channels there", f"{peak / 1e12:.3g} TFLOP/s")
     line("   of which the network in bfloat16 reaches", f"{share:.0%}")
     if "torch" in works:
-        line(f"PyTorch, {where}", f"{arguments.side**2 / seconds['torch'] / 1e6:.2f} MP/s")
+        line(f"PyTorch, {where}", f"{side**2 / seconds['torch'] / 1e6:.3g} MP/s")
         line("   takes, against Keras in bfloat16", f"{seconds['torch'] / seconds['bfloat16']:.2f} times as long")
     else:
         line("PyTorch", "skipped: no torch")
