@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any
 
 from srgan.errors import SRGANError, UsageError
-from srgan.interrupts import clean_up_and_end, cleaned_up
+from srgan.interrupts import clean_up_and_end, cleaned_up, stay_if_ending
 from srgan.shared_folder import is_there, upscale_shared_file
 from srgan.upscale.picture_job import FOR_CLIPS, Task
 
@@ -164,6 +164,7 @@ class _Crew:
             if not busy and not loading:
                 raise self._problem or SRGANError("no worker is left; the same command with --skip-existing goes on")
             ended, _ = self._ray.wait([*busy, *loading], timeout=1)
+            stay_if_ending()  # else workers that `stop` has ended would be replaced
             for ref in ended:
                 if ref in loading:
                     self._loaded(loading[ref])

@@ -26,13 +26,13 @@ def cleaned_up(clean: Callable[[], object]) -> Iterator[None]:
 
     If it returns a text, that is said behind "interrupted".
     """
-    _stay_if_ending()
+    stay_if_ending()
     key = object()
     _cleanups[key] = clean
     try:
         yield
     finally:
-        _stay_if_ending()
+        stay_if_ending()
         _cleanups.pop(key, None)
 
 
@@ -52,8 +52,8 @@ def end_on_signals() -> None:
         os.register_at_fork(after_in_child=_forget)
 
 
-def _stay_if_ending():
-    """Nothing is begun any more, and nobody is to hear that a file was removed."""
+def stay_if_ending() -> None:
+    """Wait for the end where a signal ends this process: nothing is begun any more, and nobody hears what was removed."""
     if _ending.is_set():
         threading.Event().wait()
 

@@ -54,7 +54,7 @@ class Cluster:
         }
         self.start(hosts[0], "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
         self.second = self.start(hosts[1], f"--address={self.address}")
-        self.s3 = [sys.executable, "-m", "moto.server", "--host", "0.0.0.0", "--port", str(s3)]
+        self.s3 = [sys.executable, "-c", S3, str(s3)]
 
     def start(self, host, *options):
         """Start a node; return its raylet."""
@@ -174,7 +174,8 @@ def wait_for_files(folder, count, process):
 def test_a_signal_ends_it_and_the_workers(cluster, long, model):
     process = cluster.started(long / "in", long / "out", "--model", model)
     wait_for_files(long / "out", 2, process)
-    assert "interrupted: " in ended(process, signal.SIGINT)
+    said = ended(process, signal.SIGINT)
+    assert "interrupted: " in said and "was killed" not in said
     deadline = time.monotonic() + 10
     while cluster.workers() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -189,12 +190,7 @@ def test_a_signal_ends_it_and_the_workers(cluster, long, model):
 def test_objects_in_s3(cluster, folder, model):
     pytest.importorskip("moto", reason="moto is not installed: pip install 'moto[server]'")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[ray]'")
-    server = subprocess.Popen(
-        [*cluster.hosts[0].enter, *cluster.s3], env=cluster.environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        copy = finished(cluster.python(COPY, "put", folder / "in"))
-        assert copy.returncode == 0, copy.stderr
+    with s3_server(cluster, folder / "in"):
         common = ["--recursive", "--model", model]
         alone = run_command("upscale", *common, folder / "in", folder / "alone", "--threads", 1)
         done = cluster.upscale(*common, "s3://bucket/in", "s3://bucket/out", "--json")
@@ -211,9 +207,71 @@ def test_objects_in_s3(cluster, folder, model):
         assert mixed.returncode == 0 and f"{folder}/in/0.png 40x32 -> s3://bucket/mixed/0.png" in mixed.stdout
         missing = cluster.upscale(*common, "s3://nowhere/in", "s3://bucket/out")
         assert missing.returncode == 1 and missing.stderr.splitlines()[-1] == "srgan: s3://nowhere/in: is not there"
+
+
+def test_a_worker_or_the_command_killed_while_it_puts_an_object(cluster, tmp_path, model):
+    (tmp_path / "in").mkdir()
+    for index in range(5):
+        Image.fromarray(photograph(300 + index, 320)).save(tmp_path / "in" / f"{index} %41é+#.jpg")
+    with s3_server(cluster, tmp_path / "in", slow=tmp_path / "puts") as puts:
+        for number, victim in enumerate(("worker", signal.SIGINT, signal.SIGKILL)):
+            command = ["s3://bucket/in", f"s3://bucket/out{number}", "--model", model, "--skip-existing"]
+            begun, process = len(puts()), cluster.started(*command)
+            deadline = time.monotonic() + 90
+            while len(puts()) < begun + 2 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if victim == "worker":
+                cluster.workers()[0].kill()
+                said = finished(process).stderr
+                assert "it is done again" in said and said.splitlines()[-1] == "srgan: 5 done, 0 skipped, 0 failed"
+            else:
+                process.send_signal(victim)
+                said = finished(process).stderr
+                assert process.returncode == {signal.SIGINT: 130}.get(victim, -9) and "done again" not in said, said
+            copy = tmp_path / f"copy{number}"
+            if victim != "worker":  # what is there is whole, and the rest is done
+                finished(cluster.python(COPY, "get", copy))
+                whole = [Image.open(path).load() for path in (copy / f"out{number}").glob("*")]
+                assert len(whole) < 5
+                again = cluster.upscale(*command)
+                kept = again.stderr.splitlines()[-1]
+                assert again.returncode == 0 and re.fullmatch(r"srgan: [1-5] done, [0-4] skipped, 0 failed", kept), kept
+            assert finished(cluster.python(COPY, "get", copy)).returncode == 0
+            assert sorted(path.name for path in (copy / f"out{number}").glob("*")) == [
+                f"{index} %41é+#.jpg" for index in range(5)
+            ]
+            for index in range(5):
+                assert Image.open(copy / f"out{number}" / f"{index} %41é+#.jpg").size == (1280, 4 * (300 + index))
+
+
+@contextlib.contextmanager
+def s3_server(cluster, folder, slow=""):
+    """Run it with a bucket that has the content of a folder. Yield the calls that put something else, if they are slow."""
+    server = subprocess.Popen(
+        [*cluster.hosts[0].enter, *cluster.s3, str(slow)], env=cluster.environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        copy = finished(cluster.python(COPY, "put", folder))
+        assert copy.returncode == 0, copy.stderr
+        yield lambda: Path(slow).read_text().splitlines() if os.path.exists(slow) else []
     finally:
         server.kill()
         server.wait()
+
+
+S3 = """
+import sys, time
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+application, (port, slow) = DomainDispatcherApplication(create_backend_app), sys.argv[1:]
+def serve(environ, respond):
+    if slow and environ["REQUEST_METHOD"] == "PUT" and "/out" in environ["PATH_INFO"]:
+        with open(slow, "a") as file:
+            print(environ["PATH_INFO"], file=file)
+        time.sleep(1)
+    return application(environ, respond)
+run_simple("0.0.0.0", int(port), serve, threaded=True)
+"""
 
 
 COPY = """
