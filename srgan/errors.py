@@ -27,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
-def is_out_of_space(error: BaseException | None) -> bool:
+def is_out_of_space(error: BaseException) -> bool:
     """Whether an error of the system or of FFmpeg says that a disk, a quota or a limit for the size of files is full."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

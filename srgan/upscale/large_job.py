@@ -156,8 +156,8 @@ def upscale_large(
         try:
             pictures.write_picture(picture, written, kind=kind, **options)
         except SRGANError as error:
-            if is_out_of_space(error.__cause__):
-                raise error.__cause__ from None
+            if (cause := error.__cause__) and is_out_of_space(cause):
+                raise cause from None
             raise SRGANError(str(error).replace(str(written), str(target))) from error
         os.replace(written, target)
     work_folder.remove_work_folders(target)
