@@ -1,5 +1,9 @@
-"""Static metadata of HDR10: the display that a clip was mastered on (SMPTE ST 2086) and its light levels (CTA-861.3)."""
+"""Static metadata of HDR10: the display that a clip was mastered on (SMPTE ST 2086) and its light levels (CTA-861.3).
 
+Of Dolby Vision, whose metadata is not kept, whether the colours are right without it.
+"""
+
+import re
 import struct
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -30,6 +34,21 @@ def read_hdr(frame: Any) -> HDR:
     if light is not None:
         hdr = hdr._replace(light=struct.unpack("2I", bytes(light)[:8]))
     return hdr
+
+
+def needed_dolby_vision(frame: Any, description: str) -> int | None:
+    """The profile of Dolby Vision where colours are wrong without its metadata, because they are IPT and not Y'CbCr; or None.
+
+    Args:
+        frame: decoded; its own metadata says so where the file does not.
+        description: what FFmpeg prints about the file.
+    """
+    if record := re.search(r"DOVI configuration.*?profile: (\d+)(.*compatibility id: 0)?", description):
+        profile = int(record[1])
+        return profile if profile == 5 or profile == 10 and record[2] else None
+    rpu = frame.side_data.get("DOVI_RPU_BUFFER")
+    # Behind a byte, 6 bits of its type and 11 of its format are four of vdr_rpu_profile, 0 for IPT.
+    return 5 if rpu is not None and not bytes(rpu)[3] >> 3 & 15 else None
 
 
 def hdr_settings(hdr: HDR, codec: str) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour
 from srgan.clips.deinterlacing import deinterlace
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, decoder_of, fraction, one_line, packets_until_error
 from srgan.clips.frame import Frame, repeat_for_damaged
-from srgan.clips.hdr import read_hdr
+from srgan.clips.hdr import needed_dolby_vision, read_hdr
 from srgan.clips.mp4_length import shown_length
 from srgan.clips.timeline import find_timeline, may_jump
 from srgan.errors import SRGANError
@@ -113,10 +113,10 @@ class VideoFile:
         kinds = {data.type.name for data in first.side_data}
         if "STEREO3D" in kinds and not any(bytes(first.side_data["STEREO3D"])[:4]):  # FFmpeg's number of 2-D
             kinds.remove("STEREO3D")
-        if dolby := re.search(r"DOVI configuration.*?profile: (\d+)", description):
+        if "DOVI configuration" in description:
             kinds.add("DOVI_METADATA")
-            if dolby[1] == "5":
-                notice(f"{path}: is Dolby Vision of profile 5, whose colours are wrong without its metadata")
+        if profile := needed_dolby_vision(first, description):
+            notice(f"{path}: is Dolby Vision of profile {profile}, whose colours are wrong without its metadata")
         for what in dict.fromkeys(name for kind, name in _LOST.items() if kind in kinds):
             notice(f"{path}: its {what} is left out")
         self._swapped, self._flips = _orientation(first)
