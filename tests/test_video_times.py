@@ -75,6 +75,35 @@ def test_joined_again_and_again_in_a_program_stream(upscale, soft, tmp_path):
     check_is_whole(tmp_path / "out.mkv", [frame for part in parts for frame in rgb(part)], 3)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "coding", "head"),
+    [(".flv", "-c:v flv1 -c:a mp3 -ar 44100", 13), (".mkv", "-c:v libx264 -bf 5 -b_strategy 0 -c:a libopus -live 1", 0),
+     (".webm", "-c:v libvpx -b:v 2M -c:a libopus -live 1", 0)],
+)  # fmt: skip
+def test_streams_that_were_recorded_again_after_a_pause_turn_back(suffix, coding, head, upscale, soft, tmp_path):
+    """FLV and Matroska without its length, as servers and browsers record them."""
+    parts = [
+        recording(tmp_path / f"{begin}{suffix}", *coding.split(), "-output_ts_offset", str(begin), picture=picture)
+        for begin, picture in ((6, "testsrc2"), (3, "testsrc"), (0, "smptebars"))
+    ]
+    joined, target = tmp_path / f"in{suffix}", tmp_path / "out.mkv"
+    for count, jumps in enumerate(("", "its time stamps jump once", "its time stamps jump 2 times"), 1):
+        joined.write_bytes(parts[0].read_bytes() + b"".join(part.read_bytes()[head:] for part in parts[1:count]))
+        status, lines = upscale(joined, target, model=soft)
+        assert status == 0 and len(lines) == (2 if jumps else 1) and jumps in lines[0], lines
+        check_is_whole(target, [frame for part in parts[:count] for frame in rgb(part)], count)
+
+
+def test_a_frame_that_stands_is_no_jump(tmp_path):
+    arguments = "-f lavfi -i testsrc2=s=32x24:r=25:d=1 -vf setpts=if(gt(N\\,9)\\,PTS+30/TB\\,PTS) -vsync vfr"
+    for coding in ("-c:v flv1 in.flv", "-c:v libvpx -live 1 in.webm"):
+        *coding, name = coding.split()
+        ffmpeg(f"{arguments} {' '.join(coding)}", tmp_path / name)
+        clip = VideoFile(tmp_path / name)
+        times = [float(frame.pts * clip.time_base) for frame in clip.frames()]
+        assert len(times) == 25 and max(np.diff(times)) == pytest.approx(30.04, abs=0.01)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_clock_of_33_bits_that_runs_over(suffix, upscale, soft, tmp_path):
     source = recording(tmp_path / "in.ts", "-output_ts_offset", str(2**33 / 90000 - 0.5), "-muxdelay", "0")

@@ -15,6 +15,7 @@ from srgan.clips.ffmpeg import fraction, packets_until_error
 # A jump, in seconds from where the next frame should be: so far back, where the file does not say when frames are decoded
 # (those times never come that near), or so far ahead, as FFmpeg's own program has it.
 _BACK, _AHEAD = Fraction(1, 10), 10
+_BACK_LIVE = 1  # the same where some frames come with the time when they are decoded, and others when they are shown
 _TS_DISCONT = 0x0200  # FFmpeg's AVFMT_TS_DISCONT
 _NEAR = 2  # seconds by which sound may begin before the pictures of its part, and end after them
 
@@ -139,13 +140,16 @@ class Timeline:
 def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
     """The timeline of an open file, for which all of it is read once where its format lets time jump.
 
-    Where the frames pause and the sound goes on, time does not jump.
+    Where the frames pause and the sound goes on, time does not jump. Streams that were recorded as they came (FLV, and
+    Matroska that does not know its length) may only turn back: a jump ahead is a frame that stands.
 
     Args:
         stream: of its frames.
         duration: of a frame, in seconds.
     """
-    if not may_jump(container):
+    jumps_ahead = may_jump(container)
+    is_live = container.format.name == "flv" or "matroska" in container.format.name and not container.duration
+    if not jumps_ahead and not is_live:
         return Timeline()
     parts: list[Part] = []
     last, position = None, 0
@@ -170,10 +174,12 @@ def find_timeline(container: Any, stream: Any, duration: Fraction) -> Timeline:
                 heard[packet.stream.index] = decoded
             continue
         position = packet.pos or position
+        back = -_BACK_LIVE if is_live else duration - _BACK if packet.dts is None else duration / 4
         if (
             last is None
-            or decoded < last + (duration - _BACK if packet.dts is None else duration / 4)
-            or decoded > max([last, *heard.values()]) + duration + _AHEAD
+            or decoded < last + back
+            or jumps_ahead
+            and decoded > max([last, *heard.values()]) + duration + _AHEAD
         ):
             parts.append(Part(position, shown, shown + duration))
             heard.clear()
