@@ -23,6 +23,7 @@ __all__ = [
     "VideoReformatter",
     "av",
     "decoder_of",
+    "describe",
     "fraction",
     "one_line",
     "packets_until_error",
@@ -79,6 +80,16 @@ def decoder_of(stream: Any) -> Any:
         context.thread_type = "SLICE"  # not frames side by side
     context.flags |= _OUTPUT_CORRUPT
     return context
+
+
+def describe(container: Any) -> str:
+    """What FFmpeg prints about a file: PyAV gives some of it nowhere else."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        return container.dumps_format()
+    finally:
+        av.logging.set_level(level)
 
 
 def one_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from srgan.clips.ffmpeg import (
     VideoReformatter,
     av,
     decoder_of,
+    describe,
     fraction,
     one_line,
     packets_until_error,
@@ -108,12 +109,9 @@ def choose_tracks(
         }
         candidates = [stream.index for stream in streams if stream.type != "data"]
         conversions = {stream.index: conversion_of(stream, suffix) for stream in streams}
-        # The titles of the chapters, which are carried, are a track in MP4.
-        titles = {
-            stream.index
-            for stream in streams
-            if stream.type == "data" and stream.name == "bin_data" and stream.frames == len(source.chapters()) > 0
-        }
+        # The titles of the chapters, which are carried, are a track of text in MP4; other text would be subtitles.
+        texts = re.findall(r"Stream #0:(\d+)[^\n]*: Data: bin_data \((?:text|tx3g) /", describe(source))
+        titles = {int(index) for index in texts if source.chapters()}
         timecodes = {stream.index for stream in streams if stream.type == "data" and "timecode" in stream.metadata}
 
     def left_out(index, problem, becomes="is left out"):

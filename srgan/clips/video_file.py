@@ -12,7 +12,16 @@ import numpy as np
 
 from srgan.clips.colour import FULL, SWSCALE_FLAGS, SWSCALE_MATRIX, frame_colour, is_rgb
 from srgan.clips.deinterlacing import deinterlace
-from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, decoder_of, fraction, one_line, packets_until_error
+from srgan.clips.ffmpeg import (
+    FFmpegError,
+    VideoReformatter,
+    av,
+    decoder_of,
+    describe,
+    fraction,
+    one_line,
+    packets_until_error,
+)
 from srgan.clips.frame import Frame, repeat_for_damaged
 from srgan.clips.hdr import needed_dolby_vision, read_hdr
 from srgan.clips.mp4_length import shown_length
@@ -99,7 +108,7 @@ class VideoFile:
         with self.open() as container:  # again: all of it may have been read
             stream = self.video_stream(container)
             first = self._first_frame(container, stream)
-            description = _description(container)
+            description = describe(container)
             self._fields = deinterlace, "auto"
             parity = _PARITY.get(getattr(stream.codec_context, "field_order", 0))  # from PyAV 18 on
             if parity and not first.interlaced_frame and stream.codec_context.name not in _MARKS_FRAMES:
@@ -318,16 +327,6 @@ class VideoFile:
 
 def _times(count):
     return "once" if count == 1 else f"{count} times"
-
-
-def _description(container):
-    """What FFmpeg prints about a file: PyAV gives some of it nowhere else."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        return container.dumps_format()
-    finally:
-        av.logging.set_level(level)
 
 
 def _length(stream, origin):
