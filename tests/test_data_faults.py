@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers import SAMPLE, run_command
 from PIL import Image
 
 from srgan.config.schema import Config
-from srgan.errors import SRGANError
+from srgan.errors import SRGANError, UsageError
 from srgan.train.data.prepare import prepare
 from srgan.train.data.selection import choose_pictures
 from srgan.train.data.stores import open_stores
@@ -108,13 +109,11 @@ def test_what_is_no_list_of_pictures_is_refused(listed, tmp_path):
 
 
 def test_images_without_a_name_are_counted_each_time(tmp_path, warnings):
-    listed = {
-        **LISTED,
-        "images": [*LISTED["images"], {"id": 10**6}, {"id": 10**6 + 1, "file_name": None}, {"file_name": "a.jpg"}],
-    }
+    odd = [{"id": 10**6}, {"id": 10**6 + 1, "file_name": None}, {"file_name": "a.jpg"}, None, "a.jpg"]
+    listed = with_images([*LISTED["images"], *odd])
     for _ in range(2):  # the second time from what is remembered
         assert choose(tmp_path, listed) == choose(tmp_path, LISTED)
-        assert "3 of its images have no id or no file_name, and are left out" in warnings()[-1]
+        assert "5 of its images have no id or no file_name, and are left out" in warnings()[-1]
 
 
 def test_sides_and_ids_that_are_text_are_taken(tmp_path):
@@ -124,6 +123,53 @@ def test_sides_and_ids_that_are_text_are_taken(tmp_path):
     ]
     side = "data.minimum_side=400"
     assert choose(tmp_path, {"images": images}, side) == choose(tmp_path, LISTED, side) != choose(tmp_path, LISTED)
+
+
+PERSONS = "data.categories=[person]"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda each: each | {"image_id": str(each["image_id"])},
+        lambda each: each | {"category_id": str(each["category_id"]), "image_id": float(each["image_id"])},
+        lambda each: each | {"bbox": None, "segmentation": "none"},
+    ],
+)
+def test_numbers_may_be_text_here_and_numbers_there(change, tmp_path):
+    wanted = choose(tmp_path, LISTED, PERSONS)
+    odd = [None, "x", {"id": 1}, {"id": 2, "image_id": 1}, {"id": 3, "image_id": 10**9, "category_id": 1}]
+    listed = LISTED | {
+        "annotations": [*odd, *map(change, LISTED["annotations"])],
+        "categories": [*LISTED["categories"], {}],
+    }
+    assert choose(tmp_path, listed, PERSONS) == wanted != choose(tmp_path, listed) == choose(tmp_path, LISTED)
+
+
+@pytest.mark.parametrize("lost", ["annotations", "categories"])
+def test_a_list_that_does_not_say_what_pictures_show_has_no_categories(lost, tmp_path):
+    for listed in ({key: value for key, value in LISTED.items() if key != lost}, LISTED | {lost: []}):
+        with pytest.raises(
+            UsageError, match=r"listed.json does not say what its pictures show; set data.categories=\[\]"
+        ):
+            choose(tmp_path, listed, PERSONS)
+    empty = LISTED | {"categories": [*LISTED["categories"], {"id": 99, "name": "yeti"}]}
+    with pytest.raises(UsageError, match=r"data.categories = \['yeti'\]: .*listed.json has no picture of these"):
+        choose(tmp_path, empty, "data.categories=[yeti]")
+
+
+def test_names_that_a_file_system_does_not_tell_apart_are_found(tmp_path, warnings):
+    shutil.copytree(SAMPLE / "train", tmp_path / "train")
+    first, second = (image["file_name"] for image in LISTED["images"][:2])
+    (tmp_path / "train" / first).rename(tmp_path / "train" / unicodedata.normalize("NFD", "\u00e9t\u00e9.jpg"))
+    (tmp_path / "train" / second).rename(tmp_path / "train" / "IMG_2.JPG")
+    names = {first: "\u00e9t\u00e9.jpg", second: "img_2.jpg"}
+    listed = with_images(
+        [{**each, "file_name": names.get(each["file_name"], each["file_name"])} for each in LISTED["images"]]
+    )
+    assert len(choose(tmp_path, listed, pictures=tmp_path / "train")) == COUNT and warnings() == []
+    (tmp_path / "train" / "img_2.jpg").write_bytes(b"")  # the very name comes first
+    assert tmp_path / "train" / "img_2.jpg" in choose(tmp_path, listed, pictures=tmp_path / "train")
 
 
 def test_a_list_in_an_encoding_of_windows_is_read(tmp_path):

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -146,25 +147,44 @@ def _candidates(folder, annotations, data, cache, kind):
 
 
 def _present(folder, names):
-    """The paths of those `names` that are there: as files below `folder`, or in it without the folders of their names."""
-    entries = {}
+    """The paths of those `names` that are there: as files below `folder`, or in it without the folders of their names.
 
-    def is_there(path):
-        if path.parent not in entries:  # a listing for each folder: looking up 118,000 names takes longer
+    Where no name is the same, one counts that differs in capitals or in how its accents are written.
+    """
+    entries, alike = {}, {}
+
+    def names_in(place):
+        if place not in entries:  # a listing for each folder: looking up 118,000 names takes longer
             try:
-                entries[path.parent] = {entry.name for entry in os.scandir(path.parent)}
+                entries[place] = {entry.name for entry in os.scandir(place)}
             except OSError:
-                entries[path.parent] = set()
-        return path.name in entries[path.parent]
+                entries[place] = set()
+        return entries[place]
+
+    def alike_in(place):
+        if place not in alike:
+            alike[place] = {_alike(name): name for name in names_in(place)}
+        return alike[place]
 
     found = {}
     for name in names:
         parts = name.replace("\\", "/").split("/")
-        for path in (folder / name, folder.joinpath(*parts), folder / parts[-1]):
-            if is_there(path):
+        places = [folder / name, folder.joinpath(*parts), folder / parts[-1]]
+        for path in places:
+            if path.name in names_in(path.parent):
                 found[name] = path
                 break
+        else:
+            for path in places:
+                if other := alike_in(path.parent).get(_alike(path.name)):
+                    found[name] = path.with_name(other)
+                    break
     return found
+
+
+def _alike(name):
+    """The same for names that some file systems do not tell apart, and change: those of Windows and macOS."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _download_hint(output, path):
@@ -181,7 +201,7 @@ def _annotated(annotations, categories, minimum_side, cache):
     """
     status = annotations.stat()
     question = [
-        "annotated with sides and what is unusable",
+        "annotated by text",
         str(annotations.resolve()),
         status.st_size,
         status.st_mtime_ns,
@@ -199,12 +219,17 @@ def _annotated(annotations, categories, minimum_side, cache):
             if not usable:
                 raise ValueError("no image has an id and a file_name")
             unusable = len(dataset["images"]) - len(usable)
-            coco.dataset = dataset | {"images": usable}
+            coco.dataset = _with_text_ids(dataset | {"images": usable})
             with contextlib.redirect_stdout(io.StringIO()):  # it reports its own progress
                 coco.createIndex()
             pictures = sorted(usable, key=lambda picture: str(picture["id"]).zfill(20))
             if categories:
                 known = {category["name"] for category in coco.dataset["categories"]}
+                if not known or not coco.dataset["annotations"]:
+                    raise UsageError(
+                        f"data.categories = {list(categories)}: {annotations} does not say what its pictures show; set "
+                        "data.categories=[] to take all"
+                    )
                 unknown = [name for name in categories if name not in known]
                 if unknown:
                     raise UsageError(
@@ -212,10 +237,12 @@ def _annotated(annotations, categories, minimum_side, cache):
                     )
                 ids = coco.getCatIds(catNms=list(categories))
                 shown = {picture for identity in ids for picture in coco.getImgIds(catIds=[identity])}
-                pictures = [picture for picture in pictures if picture["id"] in shown]
+                pictures = [picture for picture in pictures if _text(picture["id"]) in shown]
+                if not pictures:
+                    raise UsageError(f"data.categories = {list(categories)}: {annotations} has no picture of these")
             sides = [(p["file_name"], _side(p)) for p in pictures]
             return unusable, [(name, side) for name, side in sides if side is None or side >= minimum_side]
-        except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AssertionError, AttributeError, RecursionError) as error:
             reason = (
                 f"no {error}" if isinstance(error, KeyError) else str(error) if isinstance(error, ValueError) else ""
             )
@@ -240,8 +267,33 @@ def _parsed(file):
         return json.loads(content.decode("cp1252", "replace"))
 
 
+def _with_text_ids(dataset):
+    """A COCO data set for pycocotools: some tools write one number as a number here and as text there, or leave one out."""
+
+    def usable(key, *ids):
+        rows = (each for each in dataset.get(key, ()) if isinstance(each, dict))
+        return [each for each in rows if all(each.get(name) is not None for name in ids)]
+
+    objects = [
+        {"id": index, "image_id": _text(each["image_id"]), "category_id": _text(each["category_id"])}
+        for index, each in enumerate(usable("annotations", "image_id", "category_id"))
+    ]
+    kinds = [{"id": _text(each["id"]), "name": each["name"]} for each in usable("categories", "id", "name")]
+    images = [{"id": _text(each["id"])} for each in dataset["images"]]
+    return {"images": images, "annotations": objects, "categories": kinds}
+
+
+def _text(identity):
+    return str(identity).removesuffix(".0")
+
+
 def _is_listed(picture):
-    return "id" in picture and isinstance(picture.get("file_name"), str) and bool(picture["file_name"])
+    return (
+        isinstance(picture, dict)
+        and "id" in picture
+        and isinstance(picture.get("file_name"), str)
+        and bool(picture["file_name"])
+    )
 
 
 def _side(picture):
