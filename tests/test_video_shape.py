@@ -198,3 +198,29 @@ def test_what_mp4_cuts_off_stays_off(upscale, soft, tmp_path):
     assert upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", "--crf", 1, model=soft)[0] == 0
     found, ratio = shown(tmp_path / "out.mp4", 56, 36)
     assert ratio == Fraction(56, 36) and np.abs(found - whole[4:-8, 6:-2]).mean() < 6
+
+
+@pytest.mark.parametrize(("name", "codec"), [("out.mp4", "libx264"), ("out.mov", "libx264"), ("out.mov", "prores_ks"), ("out.webm", "vp9"),
+                                             ("out.mkv", "vp8"), ("out.mkv", "ffv1"), ("out.mp4", "mpeg4"), ("out.mp4", "libsvtav1")])  # fmt: skip
+@pytest.mark.parametrize("span", [1, 2], ids=["limited", "full"])
+def test_black_stays_black_and_white_white_in_either_range(span, name, codec, upscale, soft, tmp_path):
+    """Where a file cannot say that values have the full range, as ProRes in .mov, they get the other one."""
+    frame = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, 0).repeat(3, 2)
+    make_video(tmp_path / "in.mkv", [frame] * 2, colour=(6, span, 2, 2), crf=1)
+    status, lines = upscale(tmp_path / "in.mkv", tmp_path / name, "--codec", codec, model=soft)
+    assert status == 0, lines
+    after, _ = shown(tmp_path / name, 64, 48)
+    assert np.abs(after - frame).mean() < 3 and after[:, 0].max() < 12 and after[:, -1].min() > 243
+
+
+def test_half_transparency_is_lost_in_a_gif_and_reported(upscale, soft, tmp_path):
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.1,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a=4*X"]
+    for name, coding in (
+        ("in.mov", ["-c:v", "png"]),
+        ("plain.mov", ["-c:v", "png", "-pix_fmt", "rgb24"]),
+        ("in.gif", []),
+    ):
+        subprocess.run(["ffmpeg", "-v", "error", *source, *coding, tmp_path / name], check=True)
+        status, lines = upscale(tmp_path / name, tmp_path / "out.gif", model=soft)
+        assert status == 0 and len(lines) == (2 if name == "in.mov" else 1), lines
+        assert name != "in.mov" or "in a GIF a pixel is transparent or not" in lines[0]

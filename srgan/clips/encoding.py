@@ -146,7 +146,12 @@ def choose_encoding(
         raise failures[0]
     if "crf" in left and crf is not None:
         raise UsageError(f"crf: {name} has no such setting")
-    if suffix != ".gif":
+    if suffix == ".gif":
+        if clip.has_transparency and clip.path.suffix.lower() != ".gif":
+            notice(
+                f"{clip.path}: in a GIF a pixel is transparent or not: what is half transparent becomes one of these"
+            )
+    else:
         if clip.has_transparency and not has_alpha(format_):
             notice(f"{clip.path}: {LAID_ON_WHITE.format(name)}")
         if clip.deep and max(component.bits for component in av.VideoFormat(format_).components) == 8:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.clips.colour import frame_colour, is_rgb
 from srgan.clips.encoding import LAID_ON_WHITE, Encoding, coded_frame, has_alpha, open_encoder
 from srgan.clips.ffmpeg import (
     FFmpegError,
@@ -41,8 +42,11 @@ _LATE_PCM = ("pcm_f", "pcm_s24", "pcm_s32")
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 
 
-def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]) -> Encoding:
-    """The encoding, with square pixels or without transparency where the file would not show that.
+def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None], has_range: bool = True) -> Encoding:
+    """The encoding, with square pixels, without transparency or in the other range where the file would not show that.
+
+    Args:
+        has_range: look whether the file says the range of the values.
 
     Raises:
         UsageError: the container does not hold what the encoder makes.
@@ -61,24 +65,37 @@ def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]
     with av.open(file) as container:
         stream = container.streams.video[0]
         aspect = fraction(stream.sample_aspect_ratio) or 1
-        if encoding.alpha and not _shows_transparency(container, stream):
-            notice(LAID_ON_WHITE.format(encoding.codec))
-            return fit_container(encoding.without_alpha(), suffix, notice)
+        frame = _first_frame(container, stream)
+    if frame and encoding.alpha and not _shows_transparency(frame):
+        notice(LAID_ON_WHITE.format(encoding.codec))
+        return fit_container(encoding.without_alpha(), suffix, notice)
+    if (
+        frame
+        and has_range
+        and not is_rgb(frame.format)
+        and (found := frame_colour(frame, suffix).range) != encoding.colour.range
+    ):
+        # ProRes in .mov cannot say that its values have the full range: players take them for limited ones.
+        return fit_container(encoding._replace(colour=encoding.colour._replace(range=found)), suffix, notice, False)
     if abs(aspect / encoding.aspect - 1) < 0.01:
         return encoding
     notice(f"{encoding.codec} {stretched}")
     return fit_container(square, suffix, notice)
 
 
-def _shows_transparency(container, stream):
+def _first_frame(container, stream):
     decoder = decoder_of(stream)
     for packet in packets_until_error(container, stream):
         for frame in decoder.decode(packet):
-            if not has_alpha(frame.format.name):
-                return False
-            alpha = frame.to_ndarray(format="rgba")[..., 3]
-            return alpha.min() < 9 and alpha.max() > 246
-    return False
+            return frame
+    return None
+
+
+def _shows_transparency(frame):
+    if not has_alpha(frame.format.name):
+        return False
+    alpha = frame.to_ndarray(format="rgba")[..., 3]
+    return alpha.min() < 9 and alpha.max() > 246
 
 
 def choose_tracks(
