@@ -36,8 +36,18 @@ print(bytes_of("VmHWM") - before, engine.bytes_per_pixel * picture[..., 0].size)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "network",
-    [{"network": "rrdb", "blocks": 1, "growth": 8}, {"network": "compact", "blocks": 2}, {"blocks": 1}, None],
-    ids=["rrdb", "compact", "srresnet", "dysample"],
+    [
+        {"network": "rrdb", "blocks": 1, "growth": 8},
+        {"network": "rrdb", "blocks": 1, "growth": 8, "scale": 2, "unshuffle": 2, "layout": "original"},
+        {"network": "compact", "blocks": 2},
+        {"network": "span", "blocks": 1, "scale": 2},
+        {"network": "msrresnet", "blocks": 1, "scale": 3},
+        {"network": "edsr", "blocks": 1, "scale": 2},
+        {"network": "realplksr", "blocks": 1, "scale": 2},
+        {"blocks": 1},
+        None,
+    ],
+    ids=["rrdb", "unshuffle", "compact", "span", "msrresnet", "edsr", "realplksr", "srresnet", "dysample"],
 )
 def test_tile_takes_no_more_than_was_estimated(network, precision, tmp_path):
     path = make_model(tmp_path / "model.keras", filters=24, **network) if network else DYSAMPLE
