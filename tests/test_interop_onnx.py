@@ -134,8 +134,8 @@ def built(path, window=0, factor=1.0, domain="", metadata=None, last="", kind="F
     return path
 
 
-@pytest.mark.parametrize("window", [7, 10, 12, 24])
-def test_window_may_have_any_usual_size(window, tmp_path):
+@pytest.mark.parametrize("window", [7, 9, 12, 20, 24, 56])
+def test_window_may_have_any_size_up_to_64(window, tmp_path):
     upscaler = Upscaler(built(tmp_path / "model.onnx", window=window), precision="float32")
     assert upscaler.engine.description.multiple == window
     lr = picture(50, 71)
@@ -216,6 +216,23 @@ def test_lost_mean_is_told(tmp_path, caplog):
     caplog.clear()
     Upscaler(path, value_range=1)
     assert "does not say" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("factor", "ranges"), [(255, "1 for what it takes and 255"), (1 / 255, "255 for what it takes and 1")]
+)
+def test_range_may_differ_between_what_it_takes_and_gives(factor, ranges, tmp_path, caplog):
+    caplog.set_level("INFO", "srgan")
+    lr = picture(20, 24)
+    result = Upscaler(built(tmp_path / "model.onnx", factor=factor), precision="float32")(lr)
+    assert np.abs(result - lr.repeat(2, 0).repeat(2, 1)).max() < 1e-5
+    assert f"a range of {ranges} for what it gives" in caplog.text
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_refused(factor, tmp_path):
+    with pytest.raises(SRGANError, match="model.onnx: it makes values of a picture that are no numbers"):
+        Upscaler(built(tmp_path / "model.onnx", factor=factor))
 
 
 @pytest.mark.parametrize(("name", "worse"), [(b"wide", b"w\xffde"), (b"\x01x", b"\x01\xff"), (b"Conv", b"C\xffnv")])

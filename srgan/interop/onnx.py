@@ -17,11 +17,7 @@ from srgan.interop.probing import measured_overlap, measured_overlap_of_one_size
 from srgan.interop.tensors import Unreadable
 from srgan.runtime import load_openvino
 
-# Numbers of which sides may have to be multiples, each with a side that is one of it, but of no later number in the list.
-_MULTIPLES = (
-    *((67, 1), (74, 2), (69, 3), (68, 4), (65, 5), (66, 6), (77, 7), (88, 8), (90, 10), (60, 12), (70, 14), (80, 16)),
-    *((72, 24), (160, 32), (144, 48), (128, 64)),
-)
+_MOST_MULTIPLE = 64  # of which sides may have to be multiples
 _MOST_SCALE = 16
 _KEPT, _LOST = 0.1, 0.2  # changes of a picture's mean: less is none, more is another range
 _RANGES = {"Normalized_0_1": 1, "NominalRange_0_255": 255}
@@ -116,22 +112,27 @@ def _measured(core, model, options):
         raise Unreadable(f"it takes {shape}: one side is fixed and the other is not")
     if height and min(height, width) < 32:
         raise Unreadable(f"it takes pictures of {width} x {height} pixels only, which is too small for tiles")
-    top, assumed = int(options.range) if options.range else _declared_range(model), ""
-    wrapped = _wrapped(model, channels_last, channels, (height, width), top or 1)
-    run = core.compile_model(wrapped, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    top = int(options.range) if options.range else _declared_range(model)
+
+    def compiled(taken, given):
+        whole = _wrapped(model, channels_last, channels, (height, width), taken, given)
+        return whole, core.compile_model(whole, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    assumed, (wrapped, run) = "", compiled(top or 1, top or 1)
     scale, multiple = _scale_of(run, channels, (height, width))
     sides = (height, width) if height else (-(-128 // multiple) * multiple,) * 2
-    if not top:
-        other = _wrapped(model, channels_last, channels, (height, width), 255)
-        run_other = core.compile_model(other, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        error, others = (_error_of_mean(each, probe(*sides, channels)) for each in (run, run_other))
-        if error > _LOST and others < _KEPT:
-            assumed = (
-                "a range of 255, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
-            )
-            wrapped, run = other, run_other
-        elif error > _LOST:
-            assumed = "a range of 1, though the mean of a picture is lost with it and with 255: look at the result"
+    error = _error_of_mean(run, probe(*sides, channels))
+    if not np.isfinite(error):
+        raise Unreadable("it makes values of a picture that are no numbers")
+    if not top and error > _LOST:
+        assumed = "a range of 1, though the mean of a picture is lost with it and with 255: look at the result"
+        for taken, given in ((255, 255), (1, 255), (255, 1)):
+            other = compiled(taken, given)
+            if _error_of_mean(other[1], probe(*sides, channels)) < _KEPT:
+                wrapped, run = other
+                ranges = "of 255" if taken == given else f"of {taken} for what it takes and {given} for what it gives"
+                assumed = f"a range {ranges}, as with that of 1 the mean of a picture is lost (--range 1 is the other possibility)"
+                break
 
     def result(picture):
         return run(picture)[0]
@@ -144,8 +145,9 @@ def _measured(core, model, options):
     return wrapped, Measured(scale, channels, multiple, overlap, height, width, values, assumed)
 
 
-def _wrapped(model, channels_last, channels, sides, top):
-    """The same network behind a float32 NHWC parameter `lr` and before a result `sr`, both in [0, 1]."""
+def _wrapped(model, channels_last, channels, sides, taken, given):
+    """The same network, which takes values up to `taken` and gives values up to `given`, behind a float32 NHWC parameter `lr`
+    and before a result `sr`, both in [0, 1]."""
     ov = load_openvino()
     from openvino import opset13 as opset
 
@@ -154,7 +156,7 @@ def _wrapped(model, channels_last, channels, sides, top):
     height, width = sides
     lr = opset.parameter([1, height or -1, width or -1, channels], np.float32, name="lr")
     x = lr if channels_last else opset.transpose(lr, np.array([0, 3, 1, 2]))
-    x = x if top == 1 else opset.multiply(x, np.float32(top))
+    x = x if taken == 1 else opset.multiply(x, np.float32(taken))
     kind = parameter.get_element_type()
     x = x if kind == ov.Type.f32 else opset.convert(x, kind.get_type_name())
     for reader in parameter.output(0).get_target_inputs():
@@ -164,7 +166,7 @@ def _wrapped(model, channels_last, channels, sides, top):
     y = y if result.get_element_type() == ov.Type.f32 else opset.convert(y, "f32")
     if y.output(0).partial_shape.rank.is_dynamic or len(y.output(0).partial_shape) != 4:
         raise Unreadable(f"it gives {y.output(0).partial_shape}, where a picture in a batch is expected")
-    y = y if top == 1 else opset.multiply(y, np.float32(1 / top))
+    y = y if given == 1 else opset.multiply(y, np.float32(1 / given))
     last = _channels_last(y.output(0).partial_shape, channels_last)
     y = y if last else opset.transpose(y, np.array([0, 2, 3, 1]))
     whole = ov.Model([opset.result(y, name="sr")], [lr], "onnx")
@@ -198,16 +200,26 @@ def _error_of_mean(run, picture):
 
 def _scale_of(run, channels, sides):
     """How many times as large the result is, and the smallest number of which sides must be multiples."""
-    candidates = [(sides, 1)] if sides[0] else [((side, side), multiple) for side, multiple in _MULTIPLES]
-    for (height, width), multiple in candidates:
+    for multiple in range(1, 2 if sides[0] else _MOST_MULTIPLE + 1):
+        count = -(-60 // multiple)
+        # What divides both has to divide `multiple`, too. They differ, so that a result on its side is told.
+        pair = (count * multiple, (count + 1) * multiple)
         with contextlib.suppress(RuntimeError):
-            _, new_height, new_width, new_channels = run(probe(height, width, channels))[0].shape
-            scale = new_height // height
-            if (new_height, new_width) == (scale * height, scale * width) and 1 <= scale <= _MOST_SCALE:
-                if new_channels != channels:
-                    raise Unreadable(f"it makes {new_channels} channels of {channels}")
-                return scale, multiple
+            scales = [_scale_at(run, *each, channels) for each in ([sides] if sides[0] else [pair, pair[::-1]])]
+            if scales[0] and scales[0] == scales[-1]:
+                return scales[0], multiple
     raise Unreadable("it makes no picture that is a whole number of times as large as what it is given")
+
+
+def _scale_at(run, height, width, channels):
+    """How many times as large the result of such sides is; 0: it is no whole number, or too large."""
+    _, new_height, new_width, new_channels = run(probe(height, width, channels))[0].shape
+    scale = new_height // height
+    if (new_height, new_width) != (scale * height, scale * width) or not 1 <= scale <= _MOST_SCALE:
+        return 0
+    if new_channels != channels:
+        raise Unreadable(f"it makes {new_channels} channels of {channels}")
+    return scale
 
 
 def _largest_output(model, channels, sides):
