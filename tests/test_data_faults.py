@@ -307,3 +307,26 @@ def test_a_picture_with_another_time_makes_a_new_store(tmp_path):
     assert picture.stat().st_size == size
     after = prepare([picture], tmp_path / "stores", size=64, scale=4)
     assert np.array_equal(before.hr[0], pixels) and np.array_equal(after.hr[0], 255 - pixels)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "zeros", "gone"])
+@pytest.mark.parametrize("name", ["hr.bin", "lr.bin", "store.json", "candidates-*.json"])
+def test_a_damaged_store_is_made_anew(name, damage, tiny, tmp_path, warnings):
+    """As a full disk or a loss of power leaves it."""
+    config = tiny(f"data.store={tmp_path}", "data.annotations=null", "data.minimum_side=10", "data.count=null")
+    before = {key: store.hr.tobytes() for key, store in open_stores(config).items()}
+    (file, *_) = files = sorted(tmp_path.rglob(name))
+    content = file.read_bytes()
+    if damage == "zeros" and name.endswith(".bin"):
+        return  # whose pictures nobody can tell from black ones
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "half": content[: len(content) // 2], "zeros": bytes(len(content))}[damage])
+    warnings()
+    stores = open_stores(config)
+    assert {key: store.hr.tobytes() for key, store in stores.items()} == before
+    told = [message for message in warnings() if "a damaged store of prepared pictures; it is made anew" in message]
+    assert len(told) == (name[0] != "c") and sorted(tmp_path.rglob(name)) == files and file.read_bytes() == content
+    open_stores(config)
+    assert not any("damaged" in message for message in warnings())

@@ -13,11 +13,12 @@ new store. It is built under another name and renamed when it is complete.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -34,6 +35,7 @@ from srgan.progress import Bar
 from srgan.train.data.degradation_photograph import noise_level
 from srgan.train.data.pairs import pair_squares
 
+_log = logging.getLogger("srgan")
 FORMAT = 3  # part of the key: raise it when what is stored changes
 
 
@@ -58,10 +60,19 @@ class Store:
 
     @classmethod
     def open(cls, folder):
+        """The store in a folder.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: it is not there, or damaged.
+        """
         content = json.loads((Path(folder) / "store.json").read_text(encoding="utf-8"))
         values = (content[key] for key in ("count", "size", "scale", "skipped", "digest"))
         later = (content.get(key, 0) for key in ("enlarged", "read"))  # which earlier versions did not write
-        return cls(Path(folder), *values, content.get("frames"), *later)
+        store = cls(Path(folder), *values, content.get("frames"), *later)
+        for array in (store.hr, store.lr):
+            if os.path.getsize(array.filename) != array.nbytes:
+                raise ValueError("an array has another length")
+        return store
 
     @cached_property
     def hr(self) -> np.memmap:
@@ -138,19 +149,31 @@ def make_store(files, root, settings, build) -> Store:
     """Open the store of `files` under these settings; where there is none, `build` is given the folder to write it to."""
     root = Path(root)
     folder = root / _key(files, settings)
-    if not folder.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{folder.name}.lock"):  # a second process waits and then finds the finished store
-            if not folder.is_dir():
-                part = root / f".{folder.name}.part"
-                shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-                with cleaned_up(lambda: shutil.rmtree(part, ignore_errors=True)):
-                    try:
-                        build(part)
-                        os.replace(part, folder)
-                    finally:
-                        shutil.rmtree(part, ignore_errors=True)
+    if store := _open_whole(folder):
+        return store
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{folder.name}.lock"):  # a second process waits and then finds the finished store
+        if store := _open_whole(folder):
+            return store
+        if folder.exists():
+            _log.warning("%s: a damaged store of prepared pictures; it is made anew", folder)
+            shutil.rmtree(folder)
+        part = root / f".{folder.name}.part"
+        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+        with cleaned_up(lambda: shutil.rmtree(part, ignore_errors=True)):
+            try:
+                build(part)
+                os.replace(part, folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     return Store.open(folder)
+
+
+def _open_whole(folder):
+    """A store; None: it is not there, or damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return Store.open(folder)
+    return None
 
 
 @contextmanager

@@ -358,7 +358,7 @@ def shorter_side(path: Path) -> int | None:
 def _remembered(cache, question, answer):
     """`answer()`, kept in the folder `cache` under a digest of `question`."""
     file = Path(cache) / f"candidates-{hashlib.sha256(json.dumps(question).encode()).hexdigest()[:24]}.json"
-    if file.is_file():
+    with contextlib.suppress(OSError, ValueError):  # not there, or damaged
         return json.loads(file.read_text(encoding="utf-8"))
     found = answer()
     file.parent.mkdir(parents=True, exist_ok=True)
