@@ -12,7 +12,17 @@ _TEXT = {".webm": "webvtt", ".mkv": "subrip"}  # the others: mov_text
 _NAMES = {"libopus": "Opus", "aac": "AAC", "webvtt": "WebVTT", "subrip": "SubRip"}
 _BIT_RATE = {"aac": 96_000, "libopus": 80_000}  # a channel: hardly anyone hears a difference
 _RATES = {"libopus": (48000,), "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)}
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # by the number of channels
+_LAYOUTS = {
+    1: "mono",
+    2: "stereo",
+    3: "3.0",
+    4: "4.0",
+    5: "5.0",
+    6: "5.1",
+    7: "7.1",
+    8: "7.1",
+}  # by the number of channels
+_OPUS_LAYOUTS = _LAYOUTS | {4: "quad", 7: "6.1"}
 _GLOBAL_HEADER = 1 << 22
 
 
@@ -42,13 +52,13 @@ def set_up(context: Any, stream: Any) -> None:
         context.subtitle_header = source.subtitle_header
         context.time_base = stream.time_base
         return
-    channels = source.layout.nb_channels
+    layouts = _OPUS_LAYOUTS if context.name == "libopus" else _LAYOUTS
     rates = _RATES[context.name]
     context.sample_rate = min((rate for rate in rates if rate >= source.sample_rate), default=rates[-1])
     context.time_base = Fraction(1, context.sample_rate)
-    context.layout = _LAYOUTS[channels]
+    context.layout = layouts[source.layout.nb_channels]
     context.format = "fltp" if context.name == "aac" else "flt"
-    context.bit_rate = channels * _BIT_RATE[context.name]
+    context.bit_rate = context.layout.nb_channels * _BIT_RATE[context.name]
 
 
 class Converter:
