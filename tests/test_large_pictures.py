@@ -150,6 +150,29 @@ def test_bigtiff_keeps_its_metadata_and_has_a_pyramid(upscaler, tmp_path, monkey
     assert metadata_of(before) == metadata_of(after) and before.exif
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_killed_while_it_encodes_it_goes_on(suffix, model, upscaler, tmp_path):
+    source, target = tmp_path / "in.png", tmp_path / f"out{suffix}"
+    Image.fromarray(photograph()).save(source)
+    files = [source, target, "--model", model, "--tile", 64, "--overlap", 10]
+    killing = COMMAND.replace("main()\n", "") + (
+        "import os\nfrom srgan.pictures.raw import RawPixels\nread = RawPixels.__getitem__\n"
+        "def read_and_end(pixels, key):\n"
+        "    if pixels.path.name == 'result' and len(pixels._ranges(key)[0]) > 1:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return read(pixels, key)\n"
+        "RawPixels.__getitem__ = read_and_end\nmain()\n"
+    )
+    run = [sys.executable, "-c", killing, "0", *map(str, files)]
+    assert subprocess.run(run, check=False).returncode == -signal.SIGKILL
+    assert list(tmp_path.glob(".out*/rows")) and not target.exists()
+    assert subprocess.run(command(*files), check=False).returncode == 0
+    assert upscale_files([(source, tmp_path / f"ordinary{suffix}")], lambda: upscaler)["done"]
+    np.testing.assert_array_equal(*(read_picture(each).pixels for each in (target, tmp_path / f"ordinary{suffix}")))
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits")
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 def test_a_disk_that_fills_is_said_in_one_line_and_what_is_finished_is_kept(suffix, model, upscaler, tmp_path):
@@ -163,7 +186,8 @@ def test_a_disk_that_fills_is_said_in_one_line_and_what_is_finished_is_kept(suff
         "place = pictures if name == 'write_picture' else large_job\n"
         "step = getattr(place, name)\n"
         "def on_full_disk(*arguments, **options):\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))\n"
+        "    if name != 'write_picture' or isinstance(arguments[0].pixels, pictures.RawPixels):  # not the part that is timed\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))\n"
         "    return step(*arguments, **options)\n"
         "setattr(place, name, on_full_disk)\nmain()\n"
     )

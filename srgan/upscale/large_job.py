@@ -21,7 +21,7 @@ import numpy as np
 
 from srgan import pictures
 from srgan.errors import SRGANError, is_out_of_space
-from srgan.files import atomic_path
+from srgan.files import atomic_path, temporary_folder
 from srgan.interrupts import cleaned_up
 from srgan.memory import free_memory, require_memory
 from srgan.pictures import Picture, RawPixels, Strips
@@ -147,21 +147,29 @@ def upscale_large(
         result = RawPixels(folder / "result", (height, width, first.shape[2]), first.dtype)
         stack.callback(result.close)
         side = work_folder.recorded_tile(upscaler, folder, _TILE).side
-        _compute(read, result, strips.size, side, upscaler, kind, folder, target, disk, on_tile)
-        # Its pixels are read part by part, as an array's are.
-        picture = replace(picture, pixels=result, palette=None)  # type: ignore[arg-type]
-        for part in folder.glob(".encoded*"):
-            part.unlink()  # left by a process that was killed while it wrote
+        for part in folder.glob(".encoded*"):  # left by a process that was killed while it wrote
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+        def write(pixels, path):
+            try:
+                pictures.write_picture(replace(picture, pixels=pixels, palette=None), path, kind=kind, **options)
+            except SRGANError as error:
+                if (cause := error.__cause__) and is_out_of_space(cause):
+                    raise cause from None
+                raise SRGANError(str(error).replace(str(path), str(target))) from error
+
+        def seconds_to_encode(part):
+            start = time.perf_counter()
+            with temporary_folder(dir=folder, prefix=".encoded-") as place:
+                write(part, place / f"part{target.suffix}")
+            return (time.perf_counter() - start) * result.nbytes / part.nbytes
+
+        _compute(read, result, strips.size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile)
         written = folder / f"encoded{target.suffix}"
-        try:
-            pictures.write_picture(picture, written, kind=kind, **options)
-        except SRGANError as error:
-            if (cause := error.__cause__) and is_out_of_space(cause):
-                raise cause from None
-            raise SRGANError(str(error).replace(str(written), str(target))) from error
+        write(result, written)  # whose pixels are read part by part, as an array's are
         os.replace(written, target)
     work_folder.remove_work_folders(target)
-    return picture
+    return replace(picture, pixels=result, palette=None)  # type: ignore[arg-type]
 
 
 def _require_disk(strips, upscaler, target, kind, folder, pyramid):
@@ -226,7 +234,7 @@ def _for_format(part, kind):
     return part
 
 
-def _compute(read, result, size, side, upscaler, kind, folder, target, disk, on_tile):
+def _compute(read, result, size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile):
     """Fill `result`, from the first row of tiles on that is not finished."""
     description, (width, height) = upscaler.engine.description, size
     padded = (-(-length // description.multiple) * description.multiple for length in size)
@@ -244,8 +252,9 @@ def _compute(read, result, size, side, upscaler, kind, folder, target, disk, on_
         _log.info("%s: goes on after %d of %d rows", target, begun, result.shape[0])
     upscaler.window(read(left[0][0]))  # prepares buffers of that size
     start = time.perf_counter()
-    upscaler.window(read(left[0][0]))
-    minutes = (time.perf_counter() - start) * len(left) / 60
+    large = _for_format(upscaler.window(read(left[0][0])), kind)
+    seconds = (time.perf_counter() - start) * len(left)
+    minutes = (seconds + seconds_to_encode(large)) / 60
     _log.info(
         "%s: %d x %d pixels are made in strips; this takes about %s and %.1f GB on disk",
         *(target, result.shape[1], result.shape[0]),
