@@ -25,6 +25,9 @@ def is_url(path: str | os.PathLike) -> bool:
 def check_folders(source: str, output: str, suffix: str | None) -> None:
     """Raise UsageError unless the pictures of `source` can be upscaled into `output`."""
     check_suffix(suffix)
+    for path in (source, output):
+        if path.startswith(("file://", "local://")):
+            raise UsageError(f"{path}: a path is named without {path.partition('//')[0]}//")
     if not is_url(source) and not os.path.isdir(source):
         raise UsageError(f"{source}: --ray takes one folder of pictures, and a folder for the results")
     if not is_url(output) and os.path.exists(output) and not os.path.isdir(output):
@@ -190,7 +193,8 @@ def _opened(url):
         with _wrapped(url):
             return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise SRGANError(f"{url}: needs a package that is not there ({error}): pip install '.[ray]'") from error
+        what_to_do = ": pip install '.[ray]'" if url.startswith("s3://") else ""
+        raise SRGANError(f"{url}: needs a package that is not there ({error}){what_to_do}") from error
 
 
 class _wrapped:

@@ -195,6 +195,7 @@ def test_objects_in_s3(cluster, folder, model):
         alone = run_command("upscale", *common, folder / "in", folder / "alone", "--threads", 1)
         done = cluster.upscale(*common, "s3://bucket/in", "s3://bucket/out", "--json")
         assert done.stderr.splitlines()[-1] == alone.stderr.splitlines()[-1] == "srgan: 6 done, 0 skipped, 1 failed"
+        assert "no effect" not in done.stderr
         errors = [line for line in done.stderr.splitlines() if "bad.png" in line]
         assert len(errors) == 1 and errors[0].startswith("srgan: s3://bucket/in/bad.png: ")
         facts = [json.loads(line) for line in done.stdout.splitlines()]
@@ -340,6 +341,7 @@ def test_what_makes_no_sense(folder, model):
         ((folder / "in" / "0.png", folder / "out"), "takes one folder"),
         ((folder / "in", folder / "in"), "holds the inputs"),
         ((folder / "in" / "deep", folder / "in"), "holds the inputs"),
+        ((folder / "in", f"file://{folder}/out"), "a path is named without file://"),
     ):
         done = run_command("upscale", *arguments, "--model", model, "--ray", "auto")
         assert done.returncode == 2 and said in done.stderr

@@ -58,7 +58,7 @@ def _without_effect(arguments, pairs, clips):
         yield "keep-time", "it is for files that become files"
     if arguments.skip_existing and not files:
         yield "skip-existing", "it is for files"
-    if arguments.recursive and not any(Path(name).is_dir() for name in arguments.input if pairs):
+    if arguments.recursive and not (arguments.ray or any(Path(name).is_dir() for name in arguments.input if pairs)):
         yield "recursive", "no input is a folder of pictures"
     if arguments.alpha != "auto" and {Path(source).suffix.lower() for source, _ in pairs + clips} <= _WITHOUT_ALPHA:
         yield "alpha", "MP4 has no transparency"
