@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -228,6 +229,23 @@ def test_stopped_and_started_again_it_goes_on_to_the_same_file(number, model, up
     assert upscale_files([(source, tmp_path / "ordinary.png")], lambda: upscaler)["done"]
     assert target.read_bytes() == (tmp_path / "ordinary.png").read_bytes()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_time_that_is_said_has_that_of_encoding(upscaler, tmp_path, monkeypatch, caplog):
+    """A clock goes on by a minute for each picture that is encoded, of which a tile is first."""
+    caplog.set_level("INFO")
+    clock, write = [0], large_job.pictures.write_picture
+
+    def slowly(picture, *arguments, **options):
+        write(picture, *arguments, **options)
+        clock[0] += 60
+
+    monkeypatch.setattr(large_job, "LARGE", 20_000)
+    monkeypatch.setattr(large_job.pictures, "write_picture", slowly)
+    monkeypatch.setattr(large_job, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    KINDS["rgb.png"](tmp_path / "a.png")
+    assert upscale_files([(tmp_path / "a.png", tmp_path / "b.tif")], lambda: upscaler)["done"]
+    assert re.search(r"takes about [3-6] minutes", caplog.text)  # a tile is a fourth of the picture
 
 
 def test_too_little_disk_is_refused_before_the_work(upscaler, tmp_path, monkeypatch, caplog):

@@ -159,10 +159,11 @@ def upscale_large(
                 raise SRGANError(str(error).replace(str(path), str(target))) from error
 
         def seconds_to_encode(part):
-            start = time.perf_counter()
             with temporary_folder(dir=folder, prefix=".encoded-") as place:
+                write(part[:1, :1], place / f"part{target.suffix}")  # imports what it needs
+                start = time.perf_counter()
                 write(part, place / f"part{target.suffix}")
-            return (time.perf_counter() - start) * result.nbytes / part.nbytes
+                return (time.perf_counter() - start) * result.nbytes / part.nbytes
 
         _compute(read, result, strips.size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile)
         written = folder / f"encoded{target.suffix}"
