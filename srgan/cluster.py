@@ -181,8 +181,8 @@ class _Crew:
     def stop(self) -> None:
         """End all workers now, which remove what they have half written."""
         stopping = [worker.actor.stop.remote() for worker in self._workers]
-        if stopping:
-            self._ray.wait(stopping, num_returns=len(stopping), timeout=0.8)
+        if stopping:  # called twice, within the 1.5 s that cleaning up may take; workers that still start do not answer
+            self._ray.wait(stopping, num_returns=len(stopping), timeout=0.6)
 
     def _recruit(self):
         """Start what workers are missing on the nodes that are there."""
