@@ -12,9 +12,11 @@ from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_pictures
 from srgan.compare.methods import load_methods
 from srgan.compare.scenes import read_scene
-from srgan.metrics.pixels import psnr_y
+from srgan.metrics.flat_noise import flat_noise
+from srgan.metrics.pixels import lattice, psnr_y
 from srgan.models import SHIPPED, WEIGHTS
 from srgan.pictures.arrays import downscale
+from srgan.pictures.reading import read_rgb
 from srgan.upscale.engines.loading import load_engine
 
 MODELS = [name for name in SHIPPED if (WEIGHTS / f"{name}.keras").is_file()]
@@ -62,10 +64,25 @@ def test_a_shipped_gan_shows_no_lattice(name, jpeg):
         assert scores[methods[0].label]["lattice"] < 2, path
 
 
+def test_denoise_takes_more_noise_the_larger_it_is_and_keeps_colours():
+    low = downscale(data.astronaut()[:256, :256], 2)
+    noisy = np.clip(low + np.random.default_rng(0).normal(0, 6, low.shape), 0, 255).astype(np.uint8)
+    large = [Upscaler("srgan-photo", denoise=value)(noisy) for value in (0, 0.5, 1)]
+    luma, _ = zip(*(flat_noise(noisy, each) for each in large))
+    assert luma[0] > 1.2 * luma[1] > 1.5 * luma[2]
+    assert np.array_equal(large[1], Upscaler("srgan-photo")(noisy))
+    for each in large:
+        assert np.abs(each.mean((0, 1)) - noisy.mean((0, 1))).max() < 1
+    photograph = read_rgb(SAMPLE / "val" / "raccoon.jpg")[:256, :256]
+    for value in (0, 1):
+        assert lattice(photograph, Upscaler("srgan-photo", denoise=value)(downscale(photograph, 4))) < 2
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "srgan-photo-denoise0", "srgan-photo-denoise1"])
 def test_no_shipped_model_runs_away_on_what_photographs_do_not_have(name, precision):
-    engine, ship = load_engine(name, engine="openvino", precision=precision), load_script("ship")
+    engine = load_engine(WEIGHTS / f"{name}.keras", engine="openvino", precision=precision)
+    ship = load_script("ship")
     pattern, largest = ship.runs_away_on(engine)
     assert largest < ship.MOST, pattern
 
