@@ -190,3 +190,28 @@ def test_conversion_reports_nothing_to_a_server():
     )
     done = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "[]\n", done.stderr
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["rrdb", "compact"])
+def test_full_size_makes_what_the_original_makes_in_tiles_too(name, tmp_path):
+    import torch
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    torch.manual_seed(0)
+    network = (
+        ESRGAN(num_filters=64, num_blocks=23, scale=4) if name == "rrdb" else SRVGGNetCompact(num_conv=32, upscale=4)
+    )
+    network.eval()
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "model.pth")
+    lr = np.random.default_rng(1).random((40, 72, 3), np.float32)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy().clip(0, 1)
+    assert wanted.std() > 0.01
+    upscaler = Upscaler(tmp_path / "model.pth", precision="float32")
+    assert np.abs(upscaler(lr) - wanted).max() < 1e-4
+    low = Upscaler(tmp_path / "model.pth", precision="bfloat16")  # float32 where the processor has no such instructions
+    assert np.abs(low(lr) - wanted).mean() < 0.01
+    tiled = Upscaler(tmp_path / "model.pth", precision="float32", tile=64, overlap=20)
+    assert np.abs(tiled(lr) - wanted).max() < 1 / 255
