@@ -277,7 +277,7 @@ def test_what_is_dropped_on_the_viewer_is_taken(page, tmp_path):
 
 def test_options_of_the_page_are_those_of_the_command(page, server, models, tmp_path):
     page.choose("Kind of picture (model)", "quick")
-    page.choose("How much larger", "x2")
+    page.choose("Enlarged by", "x2")
     page.choose("File format", "WebP")
     quality = page.find("[aria-label='Quality of JPEGs']")
     quality.send_keys(Keys.CONTROL, "a")
@@ -737,7 +737,8 @@ def test_the_page_works_by_keyboard(patient_page, tmp_path):
     rows = [
         f"{what} {name}.png" for name in ("three", "two", "one") for what in ("Download", "Compare", "Again", "Remove")
     ]
-    options = ["Kind of picture (model)", "How much larger", "File format", "Quality of JPEGs", "Invented detail"]
+    choices = ["Kind of picture (model)", "Enlarged by", "File format", "Quality of JPEGs"]
+    options = [*choices, "Invented detail", "Noise removed"]
     all_of_them = ["Remove all", "Download all (ZIP)"]
     shown = ["Download three.png", "Before and after of three.png"]
     assert reached == ["Choose files", "Choose a folder", *options, *all_of_them, *rows, *shown]

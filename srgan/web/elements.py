@@ -69,7 +69,7 @@ def _drop_zone(tab, kinds):
 
 def _show_options(options, jobs):
     model = _choice(_lines(jobs), "Kind of picture (model)", options, "model")
-    _choice(_SCALES, "How much larger", options, "scale")
+    _choice(_SCALES, "Enlarged by", options, "scale")
     _choice(_FORMATS, "File format", options, "format")
     quality = ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality")
     quality.props('outlined hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
