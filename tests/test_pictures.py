@@ -267,7 +267,7 @@ def test_16_bits_are_rounded_where_only_8_fit(tmp_path):
     ("suffix", "size"), [(".jpg", (65501, 1)), (".webp", (1, 16384)), (".png", (1000001, 1)), (".bmp", (40000, 40000))]
 )
 def test_a_format_that_is_too_small_is_refused(suffix, size, tmp_path):
-    with pytest.raises(SRGANError, match=r"use \.png or \.tif"):
+    with pytest.raises(SRGANError, match=r"use \.tif" if suffix == ".png" else r"use \.png or \.tif"):
         output_format(suffix, *size)
     output_format(suffix.upper(), *(min(side, 16383) for side in size))
 

@@ -47,7 +47,8 @@ def output_format(suffix: str, width: int, height: int) -> str:
         SRGANError: no format with that suffix is written, or it cannot hold so many pixels.
     """
     kind = WRITABLE.get(suffix.lower())
-    if kind is None or kind == "AVIF" and not features.check("avif"):
+    # Both are loaded here, early: where a large picture has taken all memory, Pillow knows no format that it has to load.
+    if kind is None or kind in ("AVIF", "WebP") and not features.check(kind.lower()):
         named = (
             f"the output's suffix {suffix}"
             if suffix

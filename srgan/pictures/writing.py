@@ -149,7 +149,10 @@ def _write_pillow(picture, kind, path, quality, lossless):
         options |= {"quality": quality, "subsampling": "4:4:4" if quality >= _FULL_CHROMA else "4:2:0"}
     elif kind == "WebP":
         options |= {"quality": quality, "lossless": lossless}
-    image.save(path, kind, **options)
+    try:
+        image.save(path, kind, **options)
+    except KeyError as error:  # Pillow's, of a format whose library it cannot load
+        raise MemoryError from error
 
 
 def _jpeg_options(picture):
