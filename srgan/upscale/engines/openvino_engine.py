@@ -48,12 +48,16 @@ class OpenVINOEngine:
         self._core = load_openvino().Core()
         self._threads = threads
         self._folder = _cache_folder(path, options)
-        self._model = _openvino_model(self._core, path, self._folder, options)
+        ready = all(is_shipped(file) and file.with_suffix(".xml").is_file() for file in self.weights) and not any(
+            options
+        )
+        self._model = _openvino_model(self._core, path, self._folder, options, ready)
         self.description = _read_description(self._model)
         if self._model.has_rt_info(["srgan", "assumed"]):
             _log.info("%s: the file does not say: %s", path, self._model.get_rt_info(["srgan", "assumed"]).astype(str))
         if others:
-            read = [_openvino_model(self._core, other, _cache_folder(other, options), options) for other in others]
+            folders = [_cache_folder(other, options) for other in others]
+            read = [_openvino_model(self._core, *each, options, ready) for each in zip(others, folders)]
             _blend([self._model, *read], self.weights)
             self._folder = None  # what is compiled is kept for whole models only
         self._compile("CPU", precision)
@@ -154,9 +158,10 @@ def _cache_folder(path, options=DEFAULTS):
     return Path(cache) / "srgan" / "models" / f"{digest.hexdigest()[:32]}-{_CACHE_FORMAT}{settled}"
 
 
-def _openvino_model(core, path, folder, options):
-    """The OpenVINO form of a model file: the one shipped beside it, the one in the cache, or made and cached now."""
-    if is_shipped(path) and path.with_suffix(".xml").is_file() and not any(options):
+def _openvino_model(core, path, folder, options, ready):
+    """The OpenVINO form of a model file: the one shipped beside it (if those of all that are blended are `ready`, as the
+    shipped ones are laid out in float16), the one in the cache, or made and cached now."""
+    if ready:
         return core.read_model(path.with_suffix(".xml"))
     kept = folder / "openvino"
     if kept.is_dir():
