@@ -83,7 +83,6 @@ def test_no_photograph_is_in_both_splits_and_no_regions_overlap():
     hashes = [photograph.sha256 for photograph in make_sample.PHOTOGRAPHS]
     assert len(hashes) == len(set(hashes))
     for photograph in make_sample.PHOTOGRAPHS:
-        assert not (photograph.regions and photograph.objects)
         for left, top, width, height in photograph.regions:
             assert left + width <= photograph.size[0] and top + height <= photograph.size[1]
         for (x, y, w, h), (x2, y2, w2, h2) in itertools.combinations(photograph.regions, 2):
@@ -95,13 +94,18 @@ def test_it_is_small():
 
 
 def test_every_file_is_credited():
-    credited = set()
+    credited = {}
     for row in re.findall(r"^\| (`.+) \|$", (ROOT / "data" / "README.md").read_text(), re.MULTILINE):
         files, title, author, licence, wheel = row.split(" | ")
         assert re.fullmatch(r"\[.+\]\(https?://\S+\)", title) and author and wheel
         assert re.fullmatch(r"\[(CC0 1\.0|Public domain)\]\(https://creativecommons\.org/publicdomain/\S+\)", licence)
-        credited.update(re.findall(r"`(.+?)`", files))
-    assert credited == {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.rglob("*.jpg")}
+        credited |= dict.fromkeys(re.findall(r"`(.+?)`", files), licence)
+    for name in ("train", "val"):
+        listed = COCO(SAMPLE / "annotations" / f"instances_{name}.json").dataset
+        licences = {each["id"]: f"[{each['name']}]({each['url']})" for each in listed["licenses"]}
+        for image in listed["images"]:
+            assert credited[f"{name}/{image['file_name']}"] == licences[image["license"]]
+    assert set(credited) == {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.rglob("*.jpg")}
 
 
 def test_the_script_makes_the_committed_files():
