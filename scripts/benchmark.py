@@ -15,6 +15,7 @@ from importlib.util import find_spec
 
 from measuring import (
     MAKE_MODEL,
+    UPSCALE,
     child,
     in_turns,
     line,
@@ -24,8 +25,6 @@ from measuring import (
     torch_generator,
 )
 from measuring.gpu import gpu
-
-COMMAND = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
 LARGE_PICTURE = """
 import json, sys, time
@@ -96,10 +95,10 @@ def upscale(arguments):
 
     # (a) The whole process.
     files = [small, folder / "small.png", "--model", model]
-    child(COMMAND, *files)  # once, to fill the cache
-    works = {"ours": lambda: child(COMMAND, *files)}
+    child(UPSCALE, *files)  # once, to fill the cache
+    works = {"ours": lambda: child(UPSCALE, *files)}
     if find_spec("tensorflow"):
-        works["tensorflow"] = lambda: child(COMMAND, *files, "--engine", "keras", KERAS_BACKEND="tensorflow")
+        works["tensorflow"] = lambda: child(UPSCALE, *files, "--engine", "keras", KERAS_BACKEND="tensorflow")
     times = in_turns(works, rounds)
     line("a  srgan-upscale, 192x192 JPEG to 768x768 PNG, whole process", f"{times['ours']:.2f} s", "under 1 s")
     if "tensorflow" in times:

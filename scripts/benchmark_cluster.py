@@ -14,14 +14,12 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
+from measuring import UPSCALE, line, photograph, scratch_folder
 from PIL import Image
 
-COMMAND = "from srgan.cli.upscale import main; raise SystemExit(main())"
 PORT = 26379
 LOADING = 5  # pictures that are done before the rate is measured
 
@@ -53,7 +51,7 @@ def cluster(folder):
 def upscale(*arguments):
     """Run the command; return its seconds to the first picture, those per picture after the first ones, and its MB at most."""
     start, done = time.perf_counter(), []
-    command = [sys.executable, "-c", COMMAND, *map(str, arguments), "--json"]
+    command = [sys.executable, "-c", UPSCALE, *map(str, arguments), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for text in process.stdout:
             if json.loads(text)["status"] == "done":
@@ -68,17 +66,11 @@ def upscale(*arguments):
 
 def pictures(folder, count, side):
     """A new folder of so many JPEGs."""
-    from skimage import data
-
     folder.mkdir()
-    Image.fromarray(data.astronaut()).crop((100, 50, 292, 242)).resize((side, side)).save(folder / "0.jpg")
+    Image.fromarray(photograph()).crop((100, 50, 292, 242)).resize((side, side)).save(folder / "0.jpg")
     for index in range(1, count):
         shutil.copyfile(folder / "0.jpg", folder / f"{index}.jpg")
     return folder
-
-
-def line(what, figure, target=""):
-    print(f"{what:<72} {figure:>14}  {target}", flush=True)
 
 
 def efficiency(folder, address, arguments):
@@ -99,14 +91,11 @@ def growth(folder, address, arguments):
     costs, memory = {}, {}
     for count in sorted({100, 1000, arguments.files}):
         source = pictures(folder / f"many-{count}", count, 16)
-        _, costs[count], memory[count] = upscale(
-            source, folder / "many-x4", "--model", arguments.model, "--ray", address
-        )
-        growth = f"{costs[count] / costs[100]:.2f} times that of 100"
-        line(f"16 x 16, {count} files: milliseconds per picture", f"{1000 * costs[count]:.1f}", growth)
-        line(
-            "   MB of the command at most", f"{memory[count]:.0f}", f"{memory[count] - memory[100]:+.0f} to that of 100"
-        )
+        command = source, folder / "many-x4", "--model", arguments.model, "--ray", address
+        _, costs[count], memory[count] = upscale(*command)
+        growth, more = f"{costs[count] / costs[100]:.2f} times", f"{memory[count] - memory[100]:+.0f} to"
+        line(f"16 x 16, {count} files: milliseconds per picture", f"{1000 * costs[count]:.1f}", f"{growth} that of 100")
+        line("   MB of the command at most", f"{memory[count]:.0f}", f"{more} that of 100")
 
 
 def start(folder, address, arguments):
@@ -129,9 +118,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="of the comparison; the median is taken (default: 3)")
     parser.add_argument("--files", type=int, default=10_000, help="the most that are upscaled (default: 10000)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ray") as folder, cluster(f"{folder}/ray") as address:
+    folder = scratch_folder()
+    with cluster(folder / "ray") as address:
         for part in arguments.parts or PARTS:
-            PARTS[part](Path(folder), address, arguments)
+            PARTS[part](folder, address, arguments)
 
 
 PARTS = {"efficiency": efficiency, "growth": growth, "start": start}

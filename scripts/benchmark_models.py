@@ -9,13 +9,11 @@ float32, and the largest difference of the float32 results.
 
 import argparse
 import os
-import statistics
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from measuring import in_turns, line, scratch_folder
 
 from srgan.errors import SRGANError
 from srgan.upscale.engines import load_engine
@@ -35,8 +33,8 @@ def main(argv=None):
         return 2
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        for path in arguments.models or _random_models(torch, Path(folder)):
+    with torch.no_grad():
+        for path in arguments.models or _random_models(torch, scratch_folder()):
             try:
                 _compare(torch, ModelLoader().load_from_file(path).model.eval(), path, arguments)
             except SRGANError as error:
@@ -64,21 +62,11 @@ def _compare(torch, network, path, arguments):
     if fast.precision != "float32":
         works[f"OpenVINO {fast.precision}"] = lambda: fast(lr)
     difference = np.abs(network(tensor).numpy().transpose(0, 2, 3, 1) - exact(lr)).max()
-    seconds = {name: [] for name in works}
-    for _ in range(arguments.rounds):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(
-        f"{path.name}, {arguments.side} x {arguments.side} pixels; float32 results differ by at most {difference:.1e}"
-    )
+    print(f"{path.name}, {arguments.side} x {arguments.side}; float32 results differ by at most {difference:.1e}")
+    medians = in_turns(works, arguments.rounds)
     for name, median in medians.items():
-        print(
-            f"  {name:18} {median:8.3f} s   PyTorch takes {medians['PyTorch float32'] / median:.2f} times as long",
-            flush=True,
-        )
+        ratio = medians["PyTorch float32"] / median
+        line(f"  {name}", f"{median:.3f} s", f"PyTorch takes {ratio:.2f} times as long")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+UPSCALE = "from srgan.cli.upscale import main; raise SystemExit(main())"
+
 # The paper's generator with random weights.
 MAKE_MODEL = """
 import json, sys
