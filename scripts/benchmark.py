@@ -13,7 +13,8 @@ import os
 import statistics
 from importlib.util import find_spec
 
-from measuring import (
+from common.gpu import gpu
+from common.measuring import (
     MAKE_MODEL,
     UPSCALE,
     child,
@@ -24,7 +25,6 @@ from measuring import (
     scratch_folder,
     torch_generator,
 )
-from measuring.gpu import gpu
 
 LARGE_PICTURE = """
 import json, sys, time

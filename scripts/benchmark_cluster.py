@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from measuring import UPSCALE, line, photograph, scratch_folder
+from common.measuring import UPSCALE, line, photograph, scratch_folder
 from PIL import Image
 
 PORT = 26379

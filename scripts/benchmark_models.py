@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from measuring import in_turns, line, scratch_folder
+from common.measuring import in_turns, line, scratch_folder
+from common.one_line import errors_in_one_line
 
-from srgan.errors import SRGANError
+from srgan.errors import UsageError
 from srgan.upscale.engines import load_engine
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path, help=".pth or .safetensors files (default: random weights)")
@@ -29,18 +31,12 @@ def main(argv=None):
         import torch
         from spandrel import ModelLoader
     except ImportError as error:
-        print(f"benchmark_models: {error}: run `pip install torch spandrel`", file=sys.stderr)
-        return 2
+        raise UsageError(f"{error}: run `pip install torch spandrel`") from error
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
     with torch.no_grad():
         for path in arguments.models or _random_models(torch, scratch_folder()):
-            try:
-                _compare(torch, ModelLoader().load_from_file(path).model.eval(), path, arguments)
-            except SRGANError as error:
-                print(error, file=sys.stderr)
-                return 1
-    return 0
+            _compare(torch, ModelLoader().load_from_file(path).model.eval(), path, arguments)
 
 
 def _random_models(torch, folder):

@@ -13,11 +13,13 @@ import json
 import sys
 from pathlib import Path
 
+from common.one_line import errors_in_one_line
 from drawing.canvas import LINE, SMOOTH, Canvas, font
 from drawing.graph import describe, fold, read
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from srgan.errors import SRGANError
+from srgan.files import atomic_path
 from srgan.runtime import load_keras
 
 ROOT = Path(__file__).parents[1]
@@ -251,27 +253,22 @@ def key_to(rows):
     return "      ".join([*words, "bars are taller where the picture is larger"])
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Draw the paper's networks as they are built here.")
     parser.add_argument("--output", type=Path, default=ROOT / "model.png", metavar="FILE", help="default: model.png")
     arguments = parser.parse_args(argv)
-    try:
-        load_keras()
-        from srgan.files import atomic_path
-        from srgan.networks import discriminators, generators
+    load_keras()
+    from srgan.networks import discriminators, generators
 
-        networks = [fold(read(model)) for model in (generators.srresnet(), discriminators.srgan())]
-        text = PngImagePlugin.PngInfo()
-        text.add_text("Description", json.dumps([describe(network) for network in networks]))
+    networks = [fold(read(model)) for model in (generators.srresnet(), discriminators.srgan())]
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Description", json.dumps([describe(network) for network in networks]))
+    try:
         with atomic_path(arguments.output) as temporary:
             draw(*networks).save(temporary, optimize=True, pnginfo=text)
-    except SRGANError as error:
-        print(f"draw_model: {error}", file=sys.stderr)
-        return error.exit_status
     except OSError as error:
-        print(f"draw_model: {error.filename or arguments.output}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
+        raise SRGANError(f"{error.filename or arguments.output}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

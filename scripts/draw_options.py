@@ -7,13 +7,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from srgan.errors import SRGANError
+from common.one_line import errors_in_one_line
+
 from srgan.pictures.arrays import resize_bicubic
 from srgan.pictures.reading import read_rgb
 from srgan.pictures.sheets import sheet
 from srgan.upscale import Upscaler
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
@@ -22,15 +24,10 @@ def main(argv=None):
     parser.add_argument("--model", default="srgan-photo")
     parser.add_argument("--crops", nargs="+", required=True, metavar="FILE@LEFT,TOP,WIDTH,HEIGHT")
     arguments = parser.parse_args(argv)
-    try:
-        upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in arguments.values]
-        rows = [_row(crop, upscalers) for crop in arguments.crops]
-    except SRGANError as error:
-        print(f"draw_options: {error}", file=sys.stderr)
-        return error.exit_status
+    upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in arguments.values]
+    rows = [_row(crop, upscalers) for crop in arguments.crops]
     labels = ["bicubic", *(f"--{arguments.option} {value:g}" for value in arguments.values)]
     sheet(rows, labels).save(arguments.output, quality=88)
-    return 0
 
 
 def _row(crop, upscalers):

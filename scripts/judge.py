@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from common.one_line import errors_in_one_line
 
 from srgan import Upscaler
 from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_pictures
-from srgan.errors import SRGANError
 from srgan.metrics.flat_noise import flat_noise
 from srgan.metrics.lpips import lpips
 from srgan.metrics.pixels import psnr_y
@@ -28,6 +28,7 @@ from srgan.train.data.degradation_photograph import noise_level
 DAMAGES = {"clean": Damage(), "JPEG 75": Damage(jpeg=75), "mixed": Damage(blur=0.8, noise=3, jpeg=60)}
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="a folder that nothing was trained on")
@@ -35,17 +36,12 @@ def main(argv=None):
     parser.add_argument("--noisy", type=int, default=14, help="crops with the most noise (default: 14)")
     parser.add_argument("--reduced", type=int, default=16, help="the last so many are reduced (default: 16)")
     arguments = parser.parse_args(argv)
-    try:
-        photographs = [read_rgb(path) for path in find_pictures([arguments.photographs])]
-        noisy = sorted((_middle(each, 160) for each in photographs), key=noise_level)[-arguments.noisy :]
-        reduced = [_middle(each, 320) for each in photographs[-arguments.reduced :]]
-        print("model".ljust(32), "flat noise ", *(f"{name:>14}" for name in DAMAGES))
-        for name in arguments.models:
-            print(name[-32:].ljust(32), *_judge(Upscaler(name, precision="float32"), noisy, reduced), flush=True)
-    except SRGANError as error:
-        print(f"judge: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    photographs = [read_rgb(path) for path in find_pictures([arguments.photographs])]
+    noisy = sorted((_middle(each, 160) for each in photographs), key=noise_level)[-arguments.noisy :]
+    reduced = [_middle(each, 320) for each in photographs[-arguments.reduced :]]
+    print("model".ljust(32), "flat noise ", *(f"{name:>14}" for name in DAMAGES))
+    for name in arguments.models:
+        print(name[-32:].ljust(32), *_judge(Upscaler(name, precision="float32"), noisy, reduced), flush=True)
 
 
 def _judge(upscaler, noisy, reduced):

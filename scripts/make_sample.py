@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from common.one_line import errors_in_one_line
 from PIL import Image, ImageChops
 
 from srgan.errors import SRGANError
@@ -249,6 +250,7 @@ def write(data=DATA):
     return total
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Make the pictures of data/sample from public-domain photographs.")
     parser.add_argument(
@@ -256,17 +258,12 @@ def main(argv=None):
     )
     parser.add_argument("--output", type=Path, default=DATA, metavar="FOLDER", help="default: the checkout's data/")
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.check:
-            if wrong := check(arguments.output):
-                raise SRGANError(f"{arguments.output}: not as this script writes it: {', '.join(wrong)}")
-            print(f"{arguments.output}: as this script writes it")
-        else:
-            print(f"{arguments.output}: {write(arguments.output) / 1e6:.2f} MB written")
-    except SRGANError as error:
-        print(f"make_sample: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    if arguments.check:
+        if wrong := check(arguments.output):
+            raise SRGANError(f"{arguments.output}: not as this script writes it: {', '.join(wrong)}")
+        print(f"{arguments.output}: as this script writes it")
+    else:
+        print(f"{arguments.output}: {write(arguments.output) / 1e6:.2f} MB written")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from common.one_line import errors_in_one_line
 
 from srgan.errors import SRGANError
 from srgan.models import WEIGHTS, find_model
@@ -26,6 +27,7 @@ from srgan.upscale.engines.keras_engine import KerasEngine
 MOST = 8.0  # what patterns may drive values to: sharp ones overshoot, and those that run away reach thousands
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a .keras file or a run folder")
@@ -34,13 +36,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     try:
         ship(find_model(arguments.model), arguments.folder / f"{arguments.name}.keras")
-    except SRGANError as error:
-        print(f"ship: {error}", file=sys.stderr)
-        return error.exit_status
     except Inconvertible as error:
-        print(f"ship: {arguments.model}: OpenVINO cannot run it ({error})", file=sys.stderr)
-        return 1
-    return 0
+        raise SRGANError(f"{arguments.model}: OpenVINO cannot run it ({error})") from error
 
 
 def patterns(side=48):

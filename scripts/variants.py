@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common.one_line import errors_in_one_line
 
 from srgan.compare.evaluate import SCORES, find_clip, measure_clips
 from srgan.compare.inputs import find_set
@@ -72,6 +73,7 @@ GAN = {
 }
 
 
+@errors_in_one_line
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     measured = parser.add_mutually_exclusive_group(required=True)
@@ -87,9 +89,11 @@ def main(argv=None):
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for every run, as of srgan-train")
     arguments = parser.parse_args(argv)
     arguments.command = shlex.join(["python", "scripts/variants.py", *(sys.argv[1:] if argv is None else argv)])
-    if arguments.clips:
-        return publish(lambda: fusions(arguments), arguments.table or Path("docs/video.md"))
-    return publish(lambda: networks(arguments), arguments.table or Path("docs/variants.md"))
+    make, table = (fusions, "docs/video.md") if arguments.clips else (networks, "docs/variants.md")
+    page = make(arguments)
+    with atomic_path(arguments.table or table) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(page)
 
 
 def networks(arguments):
@@ -140,21 +144,6 @@ def fusions(arguments):
     )
 
 
-def publish(text, table):
-    """Write what `text()` gives as the file `table` and print it. Returns the exit status."""
-    try:
-        page = text()
-    except SRGANError as error:
-        print(f"variants: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    with atomic_path(table) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    print(page)
-    return 0
-
-
 def run(output, changes, config="coco-cpu.yaml"):
     """Train in `output`, or see that this is done, and return the generator's path."""
     command = [sys.executable, "-c", TRAIN, "--config", config, "--output", str(output), "--set", *changes]
@@ -178,15 +167,15 @@ def tables(runs, pictures):
 
     by_title = dict(zip(runs, methods, strict=True))
     plain = by_title[PIXEL[GAN_START][0]]
-    generators = [["Generator", "Parameters", "Multiply-adds an LR pixel", "Seconds an LR megapixel", *titles()]]
-    generators += [["---", *["---:"] * (len(generators[0]) - 1)], ["bicubic", "", "", "", *scores(BICUBIC)]]
+    titles = [WITH_ORIGINAL[key].heading for key in SHOWN]
+    generators = [["Generator", "Parameters", "Multiply-adds an LR pixel", "Seconds an LR megapixel", *titles]]
+    generators += [["bicubic", "", "", "", *scores(BICUBIC)]]
     for title, _ in PIXEL.values():
         method = by_title[title]
         generator = load_generator(method.path)
         size = f"{generator.count_params() / 1e6:.2f} M", f"{multiply_adds(generator) / 1e6:.2f} M"
         generators.append([title, *size, f"{seconds[method.label]:.1f}", *scores(method.label)])
-    objectives = [["Discriminator and losses", *titles()], ["---", *["---:"] * len(SHOWN)]]
-    objectives += [["pixel stage alone", *scores(plain.label)]]
+    objectives = [["Discriminator and losses", *titles], ["pixel stage alone", *scores(plain.label)]]
     objectives += [[title, *scores(by_title[title].label)] for title, _ in GAN.values()]
     return {"generators": markdown(generators), "objectives": markdown(objectives)}
 
@@ -221,22 +210,21 @@ def fusion_tables(runs, clips, arguments):
     means, failed = measure_clips(clips, methods, scale, frames=arguments.frames, reduce=arguments.reduce)
     if failed:
         raise SRGANError("a clip could not be measured")
-    mean, seconds = (
-        means.get("mean") or next(iter(means.values())),
-        seconds_a_megapixel(load_methods(models, precision="auto")[0]),
-    )
+    mean = means.get("mean") or next(iter(means.values()))
+    seconds = seconds_a_megapixel(load_methods(models, precision="auto")[0])
     titles = [f"{FRAME_BY_FRAME}, {name} as shipped" for name in SHIPPED_FRAMES]
     titles += [FRAME_BY_FRAME if name == "pictures" else name for name in runs]
-    heads = [f"{score.title} {'↑' if score.higher_is_better else '↓'}" for score in SCORES.values()]
-    lines = [["Fusion", "Parameters", "Seconds an LR megapixel", *heads], ["---", *["---:"] * (2 + len(heads))]]
-    lines += [["bicubic", "", "", *(score.text(mean[BICUBIC][key]) for key, score in SCORES.items())]]
-    each = [["PSNR-Y, dB", *clips], ["---", *["---:"] * len(clips)]]
-    each += [["bicubic", *(SCORES["psnr_y"].text(means[clip][BICUBIC]["psnr_y"]) for clip in clips)]]
+    lines = [["Fusion", "Parameters", "Seconds an LR megapixel", *(score.heading for score in SCORES.values())]]
+    each = [["PSNR-Y, dB", *clips]]
+
+    def add(title, label, parameters, seconds):
+        lines.append([title, parameters, seconds, *(score.text(mean[label][key]) for key, score in SCORES.items())])
+        each.append([title, *(SCORES["psnr_y"].text(means[clip][label]["psnr_y"]) for clip in clips)])
+
+    add("bicubic", BICUBIC, "", "")
     for title, method in zip(titles, methods, strict=True):
         parameters = f"{load_generator(method.path).count_params() / 1e6:.2f} M"
-        scores = [score.text(mean[method.label][key]) for key, score in SCORES.items()]
-        lines.append([title, parameters, f"{seconds[method.label]:.1f}", *scores])
-        each.append([title, *(SCORES["psnr_y"].text(means[clip][method.label]["psnr_y"]) for clip in clips)])
+        add(title, method.label, parameters, f"{seconds[method.label]:.1f}")
     return {"table": markdown(lines), "each": markdown(each)}
 
 
@@ -259,10 +247,6 @@ machine, with the default engine: only their ratios matter.
 
 {each}
 """
-
-
-def titles():
-    return [f"{WITH_ORIGINAL[key].title} {'↑' if WITH_ORIGINAL[key].higher_is_better else '↓'}" for key in SHOWN]
 
 
 def multiply_adds(generator, side=64):
@@ -296,6 +280,9 @@ def seconds_a_megapixel(methods, side=224, rounds=3):
 
 
 def markdown(lines):
+    """A table of Markdown; the first line is its head."""
+    head, *rest = lines
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rest]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

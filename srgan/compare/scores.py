@@ -22,6 +22,11 @@ class Metric:
     higher_is_better: bool
     about: str
 
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow to where it is better."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
+
     def text(self, value) -> str:
         """`value` to the digits that papers print; an en dash where it is not defined."""
         if value is None or math.isnan(value):

@@ -66,7 +66,7 @@ def as_text(table: Table, width: int = 80) -> str:
             metric, values = KINDS[key], [row[key] for row in rows.values()]
             cells = [metric.text(value) + ("*" if metric.is_best(value, values) else " ") for value in values]
             cells += [metric.text(row.get(key)) + " " for row in published.values()]
-            columns.append([f"{_title(metric)} ", *cells])
+            columns.append([f"{metric.heading} ", *cells])
         first = max(map(len, names))
         parts += [group] if group else []
         for block in _fitting(columns, width - first):
@@ -94,10 +94,6 @@ def _cut(name, width):
     return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width - width // 2) :]}"
 
 
-def _title(metric):
-    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
-
-
 def as_markdown(table: Table) -> str:
     """For Markdown: a row a score of a group, a column a method, the best of those measured here in bold."""
     labels = list(next(iter(table.groups.values())))
@@ -110,7 +106,7 @@ def as_markdown(table: Table) -> str:
             metric, values = KINDS[key], [rows[label][key] for label in labels]
             cells = [f"**{metric.text(v)}**" if metric.is_best(v, values) else metric.text(v) for v in values]
             cells += [metric.text(known.get(label, {}).get(key)) for label in published]
-            lines.append([group, _title(metric), *cells])
+            lines.append([group, metric.heading, *cells])
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from measuring import MAKE_MODEL, child, in_turns, line, operations_per_pixel, scratch_folder, torch_generator
+from common.measuring import MAKE_MODEL, child, in_turns, line, operations_per_pixel, scratch_folder, torch_generator
 
 _CHANNELS, _LAYERS = 512, 8  # of the convolutions that the card's rate is measured by
 

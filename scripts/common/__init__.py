@@ -1,0 +1,1 @@
+"""What scripts share: how something is measured, and how an error is said."""
