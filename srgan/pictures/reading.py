@@ -23,7 +23,7 @@ from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm, 
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
 from srgan.pictures.libvips import own_messages
-from srgan.pictures.metadata import Decoded, finish, or_none
+from srgan.pictures.metadata import finish, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
 from srgan.pictures.png import read_chunks, require_all_rows
@@ -82,7 +82,11 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
 
 
 def _decoder(kind):
-    decoders = {"PNG": _decode_png, "TIFF": _decode_tiff, "AVIF": decode_avif, "HEIF": decode_heif}
+    if kind == "TIFF":
+        from srgan.pictures.tiff import decode_tiff
+
+        return decode_tiff
+    decoders = {"PNG": _decode_png, "AVIF": decode_avif, "HEIF": decode_heif}
     decoders |= {"BMP": decode_bmp, "TGA": decode_tga, "DDS": decode_dds}
     decoders |= {"JPEG2000": decode_jpeg_2000, "PPM": decode_pnm, "JPEG XL": decode_jxl}
     return decoders.get(kind, decode_with_pillow)
@@ -210,19 +214,3 @@ def _from_palette(indices, chunks):
     palette[: len(alpha), 3] = alpha
     pixels = palette[indices.astype(np.uint8)]
     return gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.palette)]
-
-
-def _decode_tiff(data, kind, refuse_large):
-    from srgan.pictures.tiff import read_tiff
-
-    page = read_tiff(data, refuse_large)
-    return Decoded(
-        page.pixels,
-        page.orientation,
-        icc=page.icc,
-        exif=data,  # EXIF has the structure of a TIFF file
-        dpi=page.dpi,
-        xmp=page.xmp,
-        iptc=page.iptc,
-        notes=[page.note] if page.note else [],
-    )

@@ -18,7 +18,7 @@ from srgan.errors import SRGANError, is_out_of_memory
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.jpeg import LOST, frame_header, require_all_scans, segments, whole_xmp
 from srgan.pictures.libvips import own_messages
-from srgan.pictures.metadata import Decoded, finish, orientation_of
+from srgan.pictures.metadata import finish, orientation_of
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import decoded_from_pillow, open_jpeg
 from srgan.pictures.png import read_chunks
@@ -211,20 +211,10 @@ def _tiff(path, data, is_large):
         width, height = page.imagewidth, page.imagelength
         if not is_large(width, height):
             return None
-        described = tiff.describe_page(page, note)
+        decoded = tiff.describe_page(page, data, note)
         details = {"bands": lambda: _tiff_bands(path)}
         if (size := tiff.band_bytes(page)) > 8 * _BAND:
             details |= {"memory": size, "kind": "TIFF of such large strips"}
-    decoded = Decoded(
-        described.pixels,
-        described.orientation,
-        icc=described.icc,
-        exif=data,  # type: ignore[arg-type]  # EXIF has the structure of a TIFF file
-        dpi=described.dpi,
-        xmp=described.xmp,
-        iptc=described.iptc,
-        notes=[described.note] if described.note else [],
-    )
     return decoded, (width, height), details
 
 

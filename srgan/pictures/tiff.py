@@ -9,19 +9,16 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.libvips import own_messages
+from srgan.pictures.metadata import Decoded
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 from srgan.pictures.tiff_damage import require_intact, require_intact_part
 
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _COLOURS = {
@@ -41,20 +38,7 @@ _MOST_SAMPLES = 64
 _MOST_PAGES = 1000
 
 
-@dataclass
-class Page:
-    """What a TIFF file holds of the picture: `pixels` as stored, not turned upright; the note says which page it is."""
-
-    pixels: np.ndarray
-    orientation: int | None
-    icc: bytes | None
-    dpi: tuple[float, float] | None
-    xmp: bytes | None
-    iptc: bytes | None
-    note: str
-
-
-def read_tiff(data: bytes, refuse_large: Callable[[int, int], None]) -> Page:
+def decode_tiff(data: bytes, kind: str, refuse_large: Callable[[int, int], None]) -> Decoded:
     """The largest page of colours or gray in a TIFF file's bytes.
 
     Args:
@@ -69,7 +53,7 @@ def read_tiff(data: bytes, refuse_large: Callable[[int, int], None]) -> Page:
         page, note = _choose(file, len(data))
         refuse_large(page.imagewidth, page.imagelength)
         _check(page)
-        return _described(page, _samples(page, data, _value(page.photometric)), note)
+        return _described(page, data, _samples(page, data, _value(page.photometric)), note)
 
 
 @contextlib.contextmanager
@@ -81,15 +65,15 @@ def open_page(path: str | os.PathLike) -> Iterator[tuple]:
         yield _choose(file, os.path.getsize(path))
 
 
-def describe_page(page, note: str) -> Page:
-    """All that a page holds; a single black pixel stands for its pixels.
+def describe_page(page, data: bytes, note: str) -> Decoded:
+    """All that a page of the file with these bytes holds; a single black pixel stands for its pixels.
 
     Raises:
         Exception: of any kind; the message says what is not supported.
     """
     _check(page)
     kind = np.uint8 if page.dtype == bool else page.dtype
-    return _described(page, np.zeros((1, 1, page.samplesperpixel), kind), note)
+    return _described(page, data, np.zeros((1, 1, page.samplesperpixel), kind), note)
 
 
 def band_bytes(page) -> int:
@@ -99,7 +83,7 @@ def band_bytes(page) -> int:
 
 
 def page_bands(page, size: int) -> Iterator[np.ndarray]:
-    """The pixels as `read_tiff` gives them, in bands of rows from the top to the bottom.
+    """The pixels as `decode_tiff` gives them, in bands of rows from the top to the bottom.
 
     Args:
         size: about how many bytes of samples are converted at once.
@@ -162,17 +146,18 @@ def _decoded_bands(page):
         yield band
 
 
-def _described(page, samples, note):
+def _described(page, data, samples, note):
     pixels, icc, left_out = _converted(page, samples)
     tags = page.tags
-    return Page(
+    return Decoded(
         np.ascontiguousarray(pixels),
         orientation if (orientation := _number(tags, 274, 0)) in range(1, 9) else None,
-        icc,
-        _resolution(tags),
-        _bytes(tags, 700),
-        _bytes(tags, 33723) or _longs(tags, 33723, page.parent.byteorder),
-        "; ".join(filter(None, [note, left_out])),
+        icc=icc,
+        exif=data,  # EXIF has the structure of a TIFF file
+        dpi=_resolution(tags),
+        xmp=_bytes(tags, 700),
+        iptc=_bytes(tags, 33723) or _longs(tags, 33723, page.parent.byteorder),
+        notes=[*filter(None, [note, left_out])],
     )
 
 
