@@ -64,6 +64,11 @@ def with_straight_alpha(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([unpremultiplied(pixels[..., :-1], alpha), alpha], axis=2)
 
 
+def gray_as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 1 or 2) of gray, with alpha or without, as RGB: (h, w, 3 or 4)."""
+    return np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
+
+
 def on_white(pixels: np.ndarray) -> np.ndarray:
     """Composite (h, w, 2 or 4) of uint8 or uint16 over white: (h, w, 1 or 3) of the same type, without alpha."""
     white = np.iinfo(pixels.dtype).max

@@ -1,7 +1,6 @@
 """JPEG's segments (ITU-T T.81, annex B): what Pillow does not report, and metadata that are larger than one segment."""
 
 import hashlib
-import logging
 import os
 import re
 import shutil
@@ -13,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from srgan.pictures.exif import Exif
-from srgan.pictures.libvips import own_messages
+from srgan.pictures.libvips import own_messages, pixels_of
 
 LARGEST_SEGMENT = 65400  # bytes of metadata in one
-
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 
 # What libjpeg warns of where pixels are lost. Its other warnings are about versions and parameters.
 LOST = ("Corrupt JPEG data", "premature end of JPEG", "Inconsistent progression")
@@ -110,7 +107,7 @@ def decode_jpeg(data: bytes) -> np.ndarray | None:
             if image.width * image.height <= _SMALL:
                 image = image.copy()
                 image.set_type(pyvips.GValue.gint_type, "concurrency", 1)
-            pixels = image.numpy().reshape(image.height, image.width, -1)
+            pixels = pixels_of(image)
     except pyvips.Error as error:
         if lost := [line for line in str(error).splitlines() if any(words in line for words in LOST)]:
             raise ValueError(lost[0].strip().removeprefix("VipsJpeg: ")) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from srgan.pictures.arrays import gray_as_rgb
 from srgan.pictures.exif import Exif
 from srgan.pictures.picture import Picture
 from srgan.pictures.profiles import ADOBE_RGB, colours_of, gray_profile
@@ -149,7 +150,7 @@ def _fit_profile(pixels, icc):
     if is_gray and kind == b"RGB ":
         if (gray := or_none(lambda: gray_profile(icc))) is not None:
             return pixels, gray
-        return np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2), icc
+        return gray_as_rgb(pixels), icc
     return pixels, None  # of the CMYK that was converted, or of another kind of picture
 
 

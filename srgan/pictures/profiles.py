@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from srgan.pictures.libvips import as_image, pixels_of
+
 
 def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     """A Pillow picture in the colours of the profile `icc` as RGB in sRGB.
@@ -31,15 +33,8 @@ def profile_to_srgb(colour: np.ndarray, icc: bytes) -> np.ndarray:
 
     if colour.shape[2] == 1 and (as_rgb := gray_as_rgb_profile(icc)):  # of gray, lcms would interpolate what is dark
         colour, icc = np.repeat(colour, 3, axis=2), as_rgb
-    height, width, channels = colour.shape
-    deep = colour.dtype == np.uint16
-    pixels = np.ascontiguousarray(colour)
-    image = pyvips.Image.new_from_memory(pixels, width, height, channels, "ushort" if deep else "uchar")
-    image = image.copy(interpretation=(("b-w", "srgb"), ("grey16", "rgb16"))[deep][channels > 1])
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
     try:
-        image = image.icc_transform("srgb", embedded=True, intent="relative", depth=16 if deep else 8)
-        result = image.numpy().reshape(height, width, -1)
+        result = _transformed(as_image(colour, icc), "relative")
     except pyvips.Error as error:
         raise ValueError("its colour profile is damaged") from error
     return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
@@ -52,16 +47,15 @@ def cmyk_to_srgb(ink: np.ndarray, icc: bytes) -> np.ndarray:
     """
     import pyvips
 
-    height, width = ink.shape[:2]
-    deep = ink.dtype == np.uint16
-    image = pyvips.Image.new_from_memory(np.ascontiguousarray(ink), width, height, 4, "ushort" if deep else "uchar")
-    image = image.copy(interpretation="cmyk")
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
     try:
-        image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=16 if deep else 8)
-        return image.numpy().reshape(height, width, -1)
+        return _transformed(as_image(ink, icc, "cmyk"), "perceptual")
     except pyvips.Error:
         return plain_cmyk(ink)
+
+
+def _transformed(image, intent):
+    depth = {"uchar": 8, "ushort": 16}[image.format]
+    return pixels_of(image.icc_transform("srgb", embedded=True, intent=intent, depth=depth))
 
 
 def plain_cmyk(ink: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
+from srgan.pictures import libvips
 from srgan.pictures.arrays import on_white, to_8_bits
 from srgan.pictures.bmp import decode_bmp
 from srgan.pictures.dds import decode_dds
@@ -22,7 +23,6 @@ from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm, shown_of_avif
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
-from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import finish, or_none
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import beyond_palette, decode_with_pillow, decoded_from_pillow, gray_if_gray, pillow_pixels
@@ -175,7 +175,7 @@ def _decode_png(data, kind, refuse_large):
     refuse_large(chunks.width, chunks.height)
     palette, notes = None, []
     if chunks.depth == 16:
-        pixels = _png_of_16_bits(chunks)
+        pixels = libvips.decode(chunks.pixels)
     else:
         with Image.open(io.BytesIO(chunks.pixels), formats=["PNG"]) as image:
             image.load()
@@ -196,14 +196,6 @@ def _decode_png(data, kind, refuse_large):
     decoded = chunks.decoded(pixels, palette)
     decoded.notes += notes
     return decoded
-
-
-def _png_of_16_bits(chunks):
-    import pyvips
-
-    with own_messages():
-        image = pyvips.Image.new_from_buffer(chunks.pixels, "", fail_on="error")
-        return image.numpy().reshape(image.height, image.width, -1)
 
 
 def _from_palette(indices, chunks):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from srgan.pictures import libvips
 from srgan.pictures.arrays import full_range, unpremultiplied
-from srgan.pictures.libvips import own_messages
 from srgan.pictures.metadata import Decoded
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 from srgan.pictures.tiff_damage import require_intact, require_intact_part
@@ -279,10 +279,12 @@ def _samples(page, data, kind):
     except Exception as first:
         if kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or page.index != 0 or isinstance(first, MemoryError):
             raise
+        import pyvips
+
         try:
-            values = _with_vips(data)
-        except ValueError as second:
-            raise ValueError(f"{first}; {second}") from first
+            values = libvips.decode(data)
+        except pyvips.Error as error:
+            raise ValueError(f"{first}; {'; '.join(dict.fromkeys(str(error).splitlines()))}") from first
         if kind == _WHITE_IS_ZERO:  # which libvips has turned already
             values = np.iinfo(values.dtype).max - values
         if page.bitspersample < 8:
@@ -290,17 +292,6 @@ def _samples(page, data, kind):
         if values.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
             raise
         return values
-
-
-def _with_vips(data):
-    import pyvips
-
-    try:
-        with own_messages():
-            image = pyvips.Image.new_from_buffer(data, "", fail_on="error")
-            return image.numpy().reshape(image.height, image.width, -1)
-    except pyvips.Error as error:
-        raise ValueError("; ".join(dict.fromkeys(str(error).splitlines()))) from error
 
 
 def _from_palette(indices, page):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from srgan.errors import SRGANError
 from srgan.files import atomic_path, temporary_folder
-from srgan.pictures.arrays import on_white, palette_indices, to_8_bits
+from srgan.pictures import libvips
+from srgan.pictures.arrays import gray_as_rgb, on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, WITHOUT_IPTC, WITHOUT_METADATA, output_format
 from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp, with_metadata
@@ -214,26 +215,15 @@ def _write_deep_avif(picture, path, quality):
 
     options = _pillow_options(picture)
     try:
-        image = _as_vips(picture, gray_as_rgb=True)
-        for name, key in (("icc-profile-data", "icc_profile"), ("exif-data", "exif"), ("xmp-data", "xmp")):
+        pixels = gray_as_rgb(picture.pixels) if picture.pixels.shape[2] < 3 else picture.pixels
+        image = libvips.as_image(pixels, options.get("icc_profile"))
+        for name, key in (("exif-data", "exif"), ("xmp-data", "xmp")):
             if key in options:
                 image.set_type(pyvips.GValue.blob_type, name, options[key])
         chroma = "off" if quality >= _FULL_CHROMA else "on"
         image.heifsave(str(path), compression="av1", bitdepth=12, Q=quality, subsample_mode=chroma)
     except pyvips.Error as error:
         raise _as_os_error(error) from error
-
-
-def _as_vips(picture, gray_as_rgb=False):
-    import pyvips
-
-    pixels = picture.pixels
-    if gray_as_rgb and pixels.shape[2] < 3:
-        pixels = np.repeat(pixels, [3] + [1] * (pixels.shape[2] - 1), axis=2)
-    (height, width, channels), kind = pixels.shape, {1: "uchar", 2: "ushort"}[pixels.itemsize]
-    image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, channels, kind)
-    kinds = ("b-w", "srgb") if pixels.itemsize == 1 else ("grey16", "rgb16")
-    return image.copy(interpretation=kinds[channels > 2])
 
 
 @contextlib.contextmanager
@@ -271,7 +261,11 @@ def _write_tiff(picture, path, pyramid):
     if pyramid:
         options |= {"pyramid": True, "subifd": True}
     try:
-        with _as_stream(picture.pixels) if is_large else contextlib.nullcontext(_as_vips(picture)) as image:
+        with (
+            _as_stream(picture.pixels)
+            if is_large
+            else contextlib.nullcontext(libvips.as_image(picture.pixels)) as image
+        ):
             x, y = picture.dpi or (picture.exif and picture.exif.dpi()) or (25.4, 25.4)
             image = image.copy(xres=x / 25.4, yres=y / 25.4)
             if picture.icc:

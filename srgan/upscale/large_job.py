@@ -25,6 +25,7 @@ from srgan.files import atomic_path, temporary_folder
 from srgan.interrupts import cleaned_up
 from srgan.memory import free_memory, require_memory
 from srgan.pictures import Picture, RawPixels, Strips
+from srgan.pictures.arrays import gray_as_rgb
 from srgan.pictures.metadata import FLIPS, as_gray, upright
 from srgan.pictures.strips import decode, open_strips
 from srgan.upscale.engines.description import Tiling
@@ -138,7 +139,7 @@ def upscale_large(
     key = work_folder.resume_key(source, upscaler, None, ["large", kind])
     with wrap_write_errors(target), work_folder.work_folder(target, key) as folder, contextlib.ExitStack() as stack:
         disk = _require_disk(strips, upscaler, target, kind, folder, options.get("pyramid"))
-        pixels, is_gray = _decoded(strips, source, folder, upscaler.alpha != "data")
+        pixels, is_gray = _decoded(strips, source, folder)
         stack.callback(pixels.close)
         picture = as_gray(strips.picture) if is_gray else strips.picture
         read = partial(_window, pixels, strips.orientation, is_gray, picture.pixels.shape[2])
@@ -189,7 +190,7 @@ def _require_disk(strips, upscaler, target, kind, folder, pyramid):
     return needed
 
 
-def _decoded(strips, source, folder, shows_transparency):
+def _decoded(strips, source, folder):
     """The picture's pixels as stored, and whether they are to be gray."""
     shape, dtype = (strips.height, strips.width, strips.channels), strips.picture.pixels.dtype
     for name in ("colour", "gray"):
@@ -223,7 +224,7 @@ def _window(pixels, orientation, is_gray, channels, box):
     if is_gray:
         part = np.ascontiguousarray(part[..., [0] if part.shape[2] == 3 else [0, 3]])
     if part.shape[2] < channels:  # its profile is for RGB
-        part = np.repeat(part, [3] + [1] * (part.shape[2] - 1), axis=2)
+        part = gray_as_rgb(part)
     return part
 
 
