@@ -23,10 +23,7 @@ def each_box(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def boxes(data: bytes) -> dict[bytes, bytes]:
     """The content of the first box of each name."""
-    found: dict[bytes, bytes] = {}
-    for name, content in each_box(data):
-        found.setdefault(name, content)
-    return found
+    return dict(reversed([*each_box(data)]))
 
 
 def properties_of_the_picture(data: bytes) -> list[tuple[bytes, bytes]]:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL.DdsImagePlugin import D3DFMT, DXGI_FORMAT
 
 from srgan.pictures.arrays import by_masks, with_straight_alpha
-from srgan.pictures.metadata import Decoded
+from srgan.pictures.metadata import Decoded, first_of
 from srgan.pictures.pillow import decode_with_pillow
 
 # Formats that Pillow does not know, by those of the same pixels, as DXGI numbers them and by their four characters.
@@ -53,8 +53,7 @@ def decode_dds(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     masks = _masks(data)
     decoded = _masked(data, masks, refuse_large) if masks else decode_with_pillow(data, kind, refuse_large)
     count *= 6 if flags & _CUBE else depth if flags & _VOLUME else 1
-    if count > 1:
-        decoded.notes.append(f"the first of {count} pictures in it is taken")
+    decoded.notes += first_of(count, "pictures in it")
     if lost := _beyond_pixels(data):
         decoded.notes.append(f"its {' and '.join(lost)} {'are' if lost[1:] else 'is'} left out")
     if decoded.pixels.shape[2] in (2, 4):
@@ -73,7 +72,7 @@ def _masks(data):
     """
     flags, number, bits, *masks = struct.unpack("<7I", data[80:108])
     if flags & _RGB:
-        masks = [*masks[:3], masks[3]] if flags & _HAS_ALPHA and masks[3] else masks[:3]
+        masks = masks[: 4 if flags & _HAS_ALPHA and masks[3] else 3]
         widths = [(mask // (mask & -mask)).bit_length() for mask in masks if mask]
         if bits not in (8, 16, 24, 32) or not widths or max(masks) >> bits or max(widths) > 16:
             raise ValueError("its bit masks are damaged or not supported; convert it to PNG first")

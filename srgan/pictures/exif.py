@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112
+FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # axes by orientation, after 5 to 8 swapped them
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
@@ -119,7 +120,9 @@ class Exif:
 
     def of_the_photograph(self) -> "Exif | None":
         """Without what describes the old file: how it stored its pixels, its orientation, notes of the camera's maker."""
-        first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT and _readable_resolution(tag, entry)}
+        # A resolution of another type than EXIF's would keep Pillow from opening a JPEG.
+        other = {tag for tag, kind in _RESOLUTIONS.items() if tag in self.first and self.first[tag][:2] != (kind, 1)}
+        first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT - other}
         photo = {tag: entry for tag, entry in self.photo.items() if tag not in (_MAKER_NOTE, _OFFSET_SCHEMA)}
         return replace(self, first=first, photo=photo) if set(first) - _OF_THE_FILE or photo or self.gps else None
 
@@ -200,20 +203,14 @@ class Exif:
     def _integers(self, values):
         kind = _SHORT if max(values, default=0) < 2**16 else _LONG
         values = [min(max(int(value), 0), 2**32 - 1) for value in values]
-        return Entry(
-            kind, len(values), struct.pack(f"{self.order}{len(values)}{'H' if kind == _SHORT else 'I'}", *values)
-        )
+        letter = "H" if kind == _SHORT else "I"
+        return Entry(kind, len(values), struct.pack(f"{self.order}{len(values)}{letter}", *values))
 
     def _rational(self, entry, scale):
         above, below = struct.unpack(self.order + "2I", entry.data)
         while round(above * scale) >= 2**32:
             above, below = above // 2, below // 2
         return Entry(_RATIONAL, 1, struct.pack(self.order + "2I", round(above * scale), below))
-
-
-def _readable_resolution(tag, entry):
-    """Whether it is no resolution of another type than EXIF's, for which Pillow opens no JPEG."""
-    return tag not in _RESOLUTIONS or (entry.type, entry.count) == (_RESOLUTIONS[tag], 1)
 
 
 def _directory(data, order, pointer):
@@ -274,16 +271,10 @@ def _written(entries, order, start, big=False):
 
 def _turned(orientation, x, y, width, height):
     """Where a point of the stored picture lies in the upright one."""
-    flip_x, flip_y = width - 1 - x, height - 1 - y
-    return {
-        2: (flip_x, y),
-        3: (flip_x, flip_y),
-        4: (x, flip_y),
-        5: (y, x),
-        6: (flip_y, x),
-        7: (flip_y, flip_x),
-        8: (y, flip_x),
-    }.get(orientation, (x, y))
+    if orientation >= 5:
+        x, y, width, height = y, x, height, width
+    flips = FLIPS.get(orientation, ())
+    return width - 1 - x if 1 in flips else x, height - 1 - y if 0 in flips else y
 
 
 def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
@@ -325,12 +316,12 @@ def _in_order(entries, given, wanted):
     if given == wanted:
         return dict(entries)
     sides = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8, 16: 8, 17: 8, 18: 8}
-    result = {
-        tag: entry._replace(data=_swapped(entry.data, sides.get(entry.type, 1))) for tag, entry in entries.items()
-    }
-    for tag, entry in result.items():
-        if entry.data.startswith(_UNICODE) and len(entry.data) % 2 == 0:
-            result[tag] = entry._replace(data=_UNICODE + _swapped(entry.data[8:], 2))
+    result = {}
+    for tag, entry in entries.items():
+        data = _swapped(entry.data, sides.get(entry.type, 1))
+        if data.startswith(_UNICODE) and len(data) % 2 == 0:
+            data = _UNICODE + _swapped(data[8:], 2)
+        result[tag] = entry._replace(data=data)
     return result
 
 

@@ -15,10 +15,11 @@ from srgan.pictures.arrays import full_range, with_straight_alpha
 from srgan.pictures.boxes import properties_of_the_picture
 from srgan.pictures.exif import ORIENTATION
 from srgan.pictures.libvips import own_messages
-from srgan.pictures.metadata import Decoded, or_none
+from srgan.pictures.metadata import Decoded, first_of, or_none
 from srgan.pictures.pillow import decode_with_pillow, decoded_from_pillow
 
 _EXIF_ITEM = re.compile(rb"(infe[\2\3].{3}(?:.{4}|.{6}))Exif", re.DOTALL)  # how a file lists it
+_PNM_NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)*+(\d+|#)")  # behind space and comments; # begins one without an end
 _SRGB = {(1, 13), (2, 2), (1, 2), (2, 13)}  # primaries and transfer of ITU-T H.273 that need no mention
 
 
@@ -33,13 +34,12 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
         else:
             import imagecodecs
 
-            frames = getattr(image, "n_frames", 1)
-            pixels = imagecodecs.avif_decode(quiet, index=0)
+            pixels = np.atleast_3d(imagecodecs.avif_decode(quiet, index=0))
             decoded = Decoded(
-                full_range(_with_channels(pixels), bits if pixels.dtype == np.uint16 else 8),
+                full_range(pixels, bits if pixels.dtype == np.uint16 else 8),
                 icc=image.info.get("icc_profile"),
                 xmp=image.info.get("xmp"),
-                notes=[f"the first of {frames} frames is taken"] if frames > 1 else [],
+                notes=first_of(getattr(image, "n_frames", 1), "frames"),
             )
         decoded.orientation = image.getexif().get(ORIENTATION, 1)  # as the file says beside EXIF, in irot and imir
     if quiet != data:
@@ -89,7 +89,7 @@ def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
 
     heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     refuse_large(*heif.size)
-    pixels, info = _with_channels(np.asarray(heif)), heif.info
+    pixels, info = np.atleast_3d(np.asarray(heif)), heif.info
     pixels = full_range(pixels, info.get("bit_depth", 8) if pixels.dtype == np.uint16 else 8)
     if heif.premultiplied_alpha and pixels.shape[2] in (2, 4):
         pixels = with_straight_alpha(pixels)
@@ -101,7 +101,7 @@ def decode_heif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
         exif=info.get("exif"),
         xmp=info.get("xmp"),
         colour={} if icc else _nclx(data),
-        notes=[f"the first of {len(heif)} pictures in it is taken"] if len(heif) > 1 else [],
+        notes=first_of(len(heif), "pictures in it"),
     )
 
 
@@ -110,17 +110,11 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     magic, start = data[:2], 2
     numbers: list[int] = []
     while len(numbers) < (2 if magic in (b"P1", b"P4") else 3):
-        place = start
-        while data[place : place + 1].isspace() or data[place : place + 1] == b"#":
-            place = data.find(b"\n", place) if data[place : place + 1] == b"#" else place + 1
-            if place < 0:
-                raise ValueError("it is cut off")
-        start = place
-        while data[start : start + 1].isdigit():
-            start += 1
-        if start == place:
-            raise ValueError("its header is damaged")
-        numbers.append(int(data[place:start]))
+        found = _PNM_NUMBER.match(data, start)
+        if not found or found[1] == b"#":
+            raise ValueError("it is cut off" if found else "its header is damaged")
+        numbers.append(int(found[1]))
+        start = found.end()
     width, height, top = (*numbers, 1)[:3]
     channels = 3 if magic in (b"P3", b"P6") else 1
     count = width * height * channels
@@ -140,10 +134,6 @@ def decode_pnm(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
         raise ValueError("it is cut off or its values are too large")
     values = (values.astype(np.uint32) * 65535 + top // 2) // top
     return Decoded(values.astype(np.uint16).reshape(height, width, channels), notes=notes)
-
-
-def _with_channels(pixels):
-    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _properties(data):

@@ -24,7 +24,7 @@ _METADATA = (*range(0xE0, 0xF0), 0xFE)  # segments of applications, and comments
 _START_OF_SCAN, _END, _APP1, _APP13 = 0xDA, 0xD9, 0xE1, 0xED
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # with a segment behind it
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)  # frames of DCT coefficients
-_IPTC = 0x0404  # its number among Photoshop's resources
+IPTC = 0x0404  # its number among Photoshop's resources
 
 # XMP Specification, part 3, section 1.1.3.1: what does not fit into one segment is in others, which the first one names.
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
@@ -63,12 +63,6 @@ def frame_header(data: bytes) -> tuple[int, int, int, int, int] | None:
             bits, height, width, channels = struct.unpack(">BHHB", content[:6])
             return marker, bits, width, height, channels
     return None
-
-
-def jpeg_bits(data: bytes) -> int:
-    """The bits of a JPEG file's samples, by its frame header; 8 if there is none."""
-    header = frame_header(data)
-    return header[1] if header else 8
 
 
 def require_all_scans(data: bytes) -> None:
@@ -167,7 +161,7 @@ def iptc_segment(iptc: bytes) -> bytes:
     if not 0 < len(iptc) <= LARGEST_SEGMENT:
         return b""
     return _segment(
-        _APP13, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+        _APP13, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
     )
 
 

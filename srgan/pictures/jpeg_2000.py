@@ -33,8 +33,7 @@ def decode_jpeg_2000(data: bytes, kind: str, refuse_large: Callable[[int, int], 
         bits = [(value & 127) + 1 for value in palette[3 : 3 + palette[2]]]
     if len(set(bits)) > 1 or max(bits) > 16 or space not in (None, _CMYK, _SRGB, _GRAY, _S_YCC):
         raise ValueError("JPEG 2000 of this kind is not supported")
-    pixels = imagecodecs.jpeg2k_decode(data)
-    pixels = full_range(pixels[..., None] if pixels.ndim == 2 else pixels, bits[0])
+    pixels = full_range(np.atleast_3d(imagecodecs.jpeg2k_decode(data)), bits[0])
     is_cmyk = space == _CMYK or icc is not None and icc[16:20] == b"CMYK"
     colours = 4 if is_cmyk else 1 if pixels.shape[2] < 3 else 3
     if not colours <= pixels.shape[2] <= colours + 1 or icc is not None and icc[16:20] not in _PROFILES:

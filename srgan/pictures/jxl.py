@@ -41,7 +41,7 @@ def decode_jxl(data: bytes, kind: str, refuse_large: Callable[[int, int], None])
     pixels = imagecodecs.jpegxl_decode(data, index=0)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"channels of the type {pixels.dtype} are not supported")
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    pixels = np.atleast_3d(pixels)
     if pixels.shape[:2] != (height, width) or not 1 <= pixels.shape[2] <= 4:  # those of gray come plane by plane
         raise ValueError("channels other than gray or RGB, and alpha, are not supported")
     pixels = full_range(pixels, depth)

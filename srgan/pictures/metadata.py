@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from srgan.pictures.arrays import gray_as_rgb
-from srgan.pictures.exif import Exif
+from srgan.pictures.exif import FLIPS, Exif
 from srgan.pictures.picture import Picture
 from srgan.pictures.profiles import ADOBE_RGB, colours_of, gray_profile
 
@@ -19,9 +19,6 @@ _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([1-8])
 _XMP_SIZES = re.compile(
     rb"""((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:\s*=\s*["']|>\s*))(\d+)(?=\s*["'<])"""
 )
-
-
-FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # axes by orientation, after 5 to 8 swapped them
 
 
 def or_none(work: Callable[[], Any]) -> Any:
@@ -53,6 +50,11 @@ class Decoded:
     colour: dict[bytes, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     palette: np.ndarray | None = None
+
+
+def first_of(count: int, what: str) -> list[str]:
+    """What a user should know of a file with so many pictures."""
+    return [f"the first of {count} {what} is taken"] if count > 1 else []
 
 
 def orientation_of(decoded: Decoded) -> int:
@@ -104,11 +106,9 @@ def finish(decoded: Decoded, size: tuple[int, int] | None = None) -> Picture:
 def _parsed(decoded) -> tuple[Exif | None, bytes | None]:
     """EXIF, and XMP in UTF-8."""
     exif = or_none(partial(Exif.parse, decoded.exif)) if decoded.exif else None
-    return exif, decoded.xmp and (or_none(partial(_in_utf8, decoded.xmp)) or decoded.xmp)
-
-
-def _in_utf8(xmp):
-    return xmp.decode(json.detect_encoding(xmp)).encode()
+    return exif, decoded.xmp and (
+        or_none(lambda: decoded.xmp.decode(json.detect_encoding(decoded.xmp)).encode()) or decoded.xmp
+    )
 
 
 def metadata_of(picture: Picture) -> dict[str, Any]:

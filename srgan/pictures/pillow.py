@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from srgan.pictures.jpeg import decode_jpeg, jpeg_bits, segments, whole_xmp
-from srgan.pictures.metadata import Decoded, or_none
+from srgan.pictures.jpeg import IPTC, decode_jpeg, frame_header, segments, whole_xmp
+from srgan.pictures.metadata import Decoded, first_of, or_none
 from srgan.pictures.png import comment_chunk
 from srgan.pictures.profiles import convert_to_srgb
 
@@ -19,33 +19,27 @@ def decoded_from_pillow(image, pixels=None):
     """What a Pillow picture holds; its pixels are not loaded where they are given."""
     info = image.info
     exif = info.get("exif") or or_none(lambda: image.getexif().tobytes() if len(image.getexif()) else None)
-    notes, frames = [], getattr(image, "n_frames", 1)
-    if frames > 1:
-        kind = "pictures in it" if image.format == "MPO" else "frames"
-        notes.append(f"the first of {frames} {kind} is taken")
-    xmp = info.get("xmp")
-    xmp = xmp if isinstance(xmp, bytes) else None
-    comment = info.get("comment")
-    text = [comment_chunk(comment)] if comment and isinstance(comment, bytes) else []
-    iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
+    notes = first_of(getattr(image, "n_frames", 1), "pictures in it" if image.format == "MPO" else "frames")
+    xmp, comment, resources = (info.get(key) for key in ("xmp", "comment", "photoshop"))
     if pixels is None:
         image.load()
     icc = info.get("icc_profile")
     if image.mode in ("CMYK", "LAB") and icc:
         image = or_none(lambda: convert_to_srgb(image, icc)) or image
-    metadata = {
-        "icc": icc,
-        "exif": exif,
-        "dpi": info.get("dpi"),
-        "xmp": xmp,
-        "iptc": iptc,
-        "notes": notes,
-        "text": text,
-    }
-    pixels = pillow_pixels(image) if pixels is None else pixels
+    decoded = Decoded(
+        pillow_pixels(image) if pixels is None else pixels,
+        icc=icc,
+        exif=exif,
+        dpi=info.get("dpi"),
+        xmp=xmp if isinstance(xmp, bytes) else None,
+        iptc=resources.get(IPTC) if isinstance(resources, dict) else None,
+        text=[comment_chunk(comment)] if comment and isinstance(comment, bytes) else [],
+        notes=notes,
+    )
     if image.mode == "P":
-        notes += beyond_palette(image, len(image.getpalette("RGB")) // 3)
-    return Decoded(pixels, **metadata, palette=_palette(image) if image.mode == "P" else None)
+        decoded.notes += beyond_palette(image, len(image.getpalette("RGB")) // 3)
+        decoded.palette = _palette(image)
+    return decoded
 
 
 def beyond_palette(image: Image.Image, colours: int) -> list[str]:
@@ -84,8 +78,8 @@ def open_jpeg(data: bytes, path: Path | None = None) -> Image.Image:
 
 
 def decode_with_pillow(data, kind, refuse_large):
-    if kind == "JPEG" and (bits := jpeg_bits(data)) > 8:
-        raise ValueError(f"JPEG of {bits} bits is not supported; convert it to PNG or TIFF first")
+    if kind == "JPEG" and (header := frame_header(data)) and header[1] > 8:
+        raise ValueError(f"JPEG of {header[1]} bits is not supported; convert it to PNG or TIFF first")
     with open_jpeg(data) if kind == "JPEG" else Image.open(io.BytesIO(data), formats=[kind]) as image:
         refuse_large(image.width, image.height)
         frame = getattr(image, "dispose_extent", None)  # of GIF: where its first frame lies

@@ -11,13 +11,13 @@ does no harm.
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
 
-from srgan.pictures.metadata import Decoded
+from srgan.pictures.metadata import Decoded, first_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")  # what the colours are, where no profile says it
@@ -25,15 +25,7 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 _INDEXED = 3
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGB and alpha
-_ADAM7 = (
-    (0, 0, 8, 8),
-    (4, 0, 8, 8),
-    (0, 4, 4, 8),
-    (2, 0, 4, 4),
-    (0, 2, 2, 4),
-    (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)  # its passes
+_ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)  # its passes
 _UP = 2  # the filter: each value less the one above
 _STRIP = 2**20  # bytes that are compressed at a time
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
@@ -42,20 +34,15 @@ _XMP = b"XML:com.adobe.xmp\0"
 _RAW_PROFILES = {b"Raw profile type " + name for name in (b"exif", b"APP1", b"iptc", b"xmp")}
 
 
-@dataclass
-class Chunks:
-    """What is in a PNG file.
+@dataclass(kw_only=True)
+class Chunks(Decoded):
+    """What is in a PNG file. `pixels` and `palette` are left to the decoder.
 
     Attributes:
         width, height, depth, colour_type, interlace: of the header.
-        pixels: a PNG file with the header, the palette and the pixels alone.
-        palette: uint8 (n, 3), or None.
+        file: a PNG file with the header, the palette and the pixels alone.
+        rgb: of the palette, uint8 (n, 3), or None.
         transparency: the content of tRNS, or b"".
-        icc, exif, xmp, iptc: or None.
-        colour: the contents of `COLOUR_CHUNKS`, by their names.
-        text: (name, content) of `TEXT_CHUNKS`.
-        dpi: pixels per inch in x and y, or None.
-        frames: of an animation, else 1.
     """
 
     width: int
@@ -63,32 +50,9 @@ class Chunks:
     depth: int
     colour_type: int
     interlace: int
-    pixels: bytes = b""
-    palette: np.ndarray | None = None
+    file: bytes = b""
+    rgb: np.ndarray | None = None
     transparency: bytes = b""
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    colour: dict[bytes, bytes] = field(default_factory=dict)
-    text: list[tuple[bytes, bytes]] = field(default_factory=list)
-    dpi: tuple[float, float] | None = None
-    frames: int = 1
-
-    def decoded(self, pixels: np.ndarray, palette: np.ndarray | None = None) -> Decoded:
-        """The picture, with the pixels that were decoded."""
-        return Decoded(
-            pixels,
-            icc=self.icc,
-            exif=self.exif,
-            dpi=self.dpi,
-            xmp=self.xmp,
-            iptc=self.iptc,
-            text=self.text,
-            colour=self.colour,
-            notes=[f"the first of {self.frames} frames is taken"] if self.frames > 1 else [],
-            palette=palette,
-        )
 
 
 def read_chunks(data: bytes, keep_pixels: bool = True) -> Chunks:
@@ -108,17 +72,19 @@ def read_chunks(data: bytes, keep_pixels: bool = True) -> Chunks:
             if kind != b"IHDR" or len(content) != 13:
                 raise ValueError("it does not begin with a header")
             width, height, depth, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", content)
-            result = Chunks(width, height, depth, colour_type, interlace)
+            result = Chunks(
+                np.empty(0), width=width, height=height, depth=depth, colour_type=colour_type, interlace=interlace
+            )
         if kind in (b"IHDR", b"IDAT", b"PLTE"):
             kept += [_chunk(kind, content)]
         if kind == b"PLTE":
-            result.palette = np.frombuffer(content[: len(content) // 3 * 3], np.uint8).reshape(-1, 3)
+            result.rgb = np.frombuffer(content[: len(content) // 3 * 3], np.uint8).reshape(-1, 3)
         elif kind == b"tRNS":
             result.transparency = content
         elif kind in COLOUR_CHUNKS and is_whole:
             result.colour.setdefault(kind, content)
         elif kind == b"acTL" and len(content) == 8:
-            result.frames = max(1, struct.unpack(">I", content[:4])[0])
+            result.notes = first_of(int.from_bytes(content[:4]), "frames")
         elif kind == b"pHYs" and is_whole and len(content) == 9 and content[8] == 1:
             result.dpi = tuple(value * 0.0254 for value in struct.unpack(">II", content[:8]))
         elif kind == b"eXIf" and is_whole:
@@ -131,9 +97,9 @@ def read_chunks(data: bytes, keep_pixels: bool = True) -> Chunks:
             raise ValueError(f"its chunk {kind.decode('latin-1')!r} is not part of the standard")
     if result is None:
         raise ValueError("it is cut off")
-    if result.colour_type == _INDEXED and (result.palette is None or not len(result.palette)):
+    if result.colour_type == _INDEXED and (result.rgb is None or not len(result.rgb)):
         raise ValueError("it has no palette")
-    result.pixels = b"".join([*kept, _chunk(b"IEND", b"")])
+    result.file = b"".join([*kept, _chunk(b"IEND", b"")])
     return result
 
 
@@ -145,7 +111,7 @@ def require_all_rows(chunks: Chunks) -> None:
     sizes = [(-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in steps]
     wanted = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
     try:
-        for size in _inflated_sizes(chunks.pixels):
+        for size in _inflated_sizes(chunks.file):
             wanted -= size
             if wanted <= 0:
                 return
@@ -185,16 +151,10 @@ def _chunks(data, unread=()):
 
 def _take_text(result, kind, content):
     """Sort a text chunk: XMP, and EXIF and IPTC as ImageMagick writes them into PNG, are metadata; the rest is text."""
-    keyword, _, rest = content.partition(b"\0")
+    keyword, text = content.partition(b"\0")[0], _text_of(kind, content)
     if kind == b"iTXt" and content.startswith(_XMP):
-        flag, method, rest = rest[:1], rest[1:2], rest[2:].split(b"\0", 2)[-1]
-        result.xmp = _inflated(rest) if flag == b"\1" and method == b"\0" else rest
-        return
-    if kind == b"iTXt" and rest[:1] == b"\1":
-        text = _inflated(rest[2:].split(b"\0", 2)[-1])
-    else:
-        text = _inflated(rest[1:]) if kind == b"zTXt" else rest
-    if keyword in _RAW_PROFILES:
+        result.xmp = text
+    elif keyword in _RAW_PROFILES:
         profile = _raw_profile(text or b"")
         if keyword.endswith(b"iptc"):
             result.iptc = result.iptc or profile and iptc_of(profile)
@@ -202,9 +162,19 @@ def _take_text(result, kind, content):
             result.xmp = result.xmp or profile
         elif profile and profile.startswith(b"Exif\0\0"):
             result.exif = result.exif or profile
-        return
-    if text is not None:
+    elif text is not None:
         result.text.append((kind, content))
+
+
+def _text_of(kind, content):
+    """The text of a text chunk, decompressed; None if it is damaged."""
+    rest = content.partition(b"\0")[2]
+    if kind == b"zTXt":
+        return _inflated(rest[1:])
+    if kind == b"iTXt":
+        is_compressed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+        return _inflated(rest) if is_compressed else rest
+    return rest
 
 
 def _raw_profile(text):
@@ -229,14 +199,9 @@ def comment_chunk(comment: bytes) -> tuple[bytes, bytes]:
 def comment_of(text: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The comment among text chunks, in UTF-8; b"" where there is none."""
     for kind, content in text:
-        keyword, _, rest = content.partition(b"\0")
-        if keyword != b"Comment":
-            continue
-        if kind == b"iTXt":
-            flag, rest = rest[:1], rest[2:].split(b"\0", 2)[-1]
-            return (_inflated(rest) or b"") if flag == b"\1" else rest
-        rest = (_inflated(rest[1:]) or b"") if kind == b"zTXt" else rest
-        return rest.decode("latin-1").encode()
+        if content.startswith(b"Comment\0"):
+            comment = _text_of(kind, content) or b""
+            return comment if kind == b"iTXt" else comment.decode("latin-1").encode()
     return b""
 
 
@@ -297,7 +262,7 @@ def png_parts(
         exif: as a TIFF file's bytes, with or without JPEG's "Exif" before them.
         dpi: pixels an inch in x and y.
         xmp, iptc: their bytes.
-        colour, text: as in `Chunks`; with `colour` no profile is written.
+        colour, text: as in `srgan.pictures.Picture`; with `colour` no profile is written.
         palette: uint8 (n, 4), RGB and alpha.
         compression: 0 (fast) to 9 (small).
     """

@@ -74,11 +74,16 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
     except SRGANError:
         raise
     except Exception as error:  # decoders raise anything when they meet damaged data
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = f"damaged, or {kind} of a kind that is not supported"
-        reason = "not enough memory" if is_out_of_memory(error) else reason
-        raise SRGANError(f"{name}: cannot be read as a picture ({reason})") from error
+        raise unreadable(name, error, kind) from error
+
+
+def unreadable(name: str | os.PathLike, error: Exception, kind: str = "") -> SRGANError:
+    """A decoder's error about a file, of the format `kind`, as a user is told it."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"damaged, or {kind} of a kind that is not supported"
+    reason = "not enough memory" if is_out_of_memory(error) else reason
+    return SRGANError(f"{name}: cannot be read as a picture ({reason})")
 
 
 def _decoder(kind):
@@ -173,15 +178,14 @@ def from_pillow(image: Image.Image) -> Picture:
 def _decode_png(data, kind, refuse_large):
     chunks = read_chunks(data)
     refuse_large(chunks.width, chunks.height)
-    palette, notes = None, []
     if chunks.depth == 16:
-        pixels = libvips.decode(chunks.pixels)
+        pixels = libvips.decode(chunks.file)
     else:
-        with Image.open(io.BytesIO(chunks.pixels), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(chunks.file), formats=["PNG"]) as image:
             image.load()
             if chunks.colour_type == 3:
-                pixels, palette = _from_palette(np.asarray(image), chunks)
-                notes = beyond_palette(image, len(chunks.palette))
+                pixels, chunks.palette = _from_palette(np.asarray(image), chunks)
+                chunks.notes += beyond_palette(image, len(chunks.rgb))
             else:
                 pixels = pillow_pixels(image)
         require_all_rows(chunks)
@@ -193,16 +197,15 @@ def _decode_png(data, kind, refuse_large):
         if len(key) == pixels.shape[2]:
             alpha = np.where((pixels == key).all(axis=2, keepdims=True), 0, white).astype(pixels.dtype)
             pixels = np.concatenate([pixels, alpha], axis=2)
-    decoded = chunks.decoded(pixels, palette)
-    decoded.notes += notes
-    return decoded
+    chunks.pixels = pixels
+    return chunks
 
 
 def _from_palette(indices, chunks):
     palette = np.zeros((256, 4), np.uint8)
     palette[:, 3] = 255
-    palette[: len(chunks.palette), :3] = chunks.palette[:256]
+    palette[: len(chunks.rgb), :3] = chunks.rgb[:256]
     alpha = np.frombuffer(chunks.transparency[:256], np.uint8)
     palette[: len(alpha), 3] = alpha
     pixels = palette[indices.astype(np.uint8)]
-    return gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.palette)]
+    return gray_if_gray(pixels if len(alpha) else pixels[..., :3]), palette[: len(chunks.rgb)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.errors import SRGANError, is_out_of_memory
+from srgan.errors import SRGANError
 from srgan.pictures.formats import content_format, refuse_raw
 from srgan.pictures.jpeg import LOST, frame_header, require_all_scans, segments, whole_xmp
 from srgan.pictures.libvips import own_messages
@@ -22,7 +22,7 @@ from srgan.pictures.metadata import finish, orientation_of
 from srgan.pictures.picture import Picture
 from srgan.pictures.pillow import decoded_from_pillow, open_jpeg
 from srgan.pictures.png import read_chunks
-from srgan.pictures.reading import GAIN_MAPS
+from srgan.pictures.reading import GAIN_MAPS, unreadable
 
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _BAND = 2**25  # bytes of rows that are decoded at a time
@@ -88,7 +88,7 @@ def open_strips(path: str | os.PathLike, is_large: Callable[[int, int], bool]) -
     except (OSError, ValueError):
         return None  # `read_picture` says what is wrong
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def in_strips(picture: Picture) -> Strips:
@@ -119,17 +119,11 @@ def decode(strips: Strips, path: str | os.PathLike, keep: Callable[[int, np.ndar
             try:
                 band = next(bands)
             except Exception as error:  # decoders raise anything when they meet damaged data
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
             gray = gray and bool((band[..., 0] == band[..., 1]).all() and (band[..., 1] == band[..., 2]).all())
             keep(row, band)
             row += len(band)
     return gray
-
-
-def _unreadable(path, error):
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    reason = "not enough memory" if is_out_of_memory(error) else reason
-    return SRGANError(f"{path}: cannot be read as a picture ({reason})")
 
 
 def _stub(channels, deep=False):
@@ -161,18 +155,15 @@ def _png(path, data, is_large):
         return None
     chunks = read_chunks(data, keep_pixels=False)
     has_palette = chunks.colour_type == 3
-    if not has_palette and chunks.transparency or has_palette and chunks.palette is None:
+    if not has_palette and chunks.transparency or has_palette and chunks.rgb is None:
         return None
     channels = {0: 1, 2: 3, 3: 4 if chunks.transparency else 3, 4: 2, 6: 4}[chunks.colour_type]
-    decoded = chunks.decoded(_stub(channels, chunks.depth == 16))
-    details = {
-        "bands": lambda: _vips_bands(path, width, height, channels, ("error",)),
-        "may_be_gray": has_palette,
-    }
+    chunks.pixels = _stub(channels, chunks.depth == 16)
+    details = {"bands": lambda: _vips_bands(path, width, height, channels, ("error",)), "may_be_gray": has_palette}
     if chunks.interlace:
         size = width * height * channels * (2 if chunks.depth == 16 else 1)
         details |= {"memory": size, "kind": "interlaced PNG"}
-    return decoded, (width, height), details
+    return chunks, (width, height), details
 
 
 def _vips_bands(path, width, height, channels, fail_ons):

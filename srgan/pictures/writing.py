@@ -17,7 +17,7 @@ from srgan.pictures import libvips
 from srgan.pictures.arrays import gray_as_rgb, on_white, palette_indices, to_8_bits
 from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, WITHOUT_IPTC, WITHOUT_METADATA, output_format
-from srgan.pictures.jpeg import LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp, with_metadata
+from srgan.pictures.jpeg import IPTC, LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp, with_metadata
 from srgan.pictures.jxl import encode_jxl
 from srgan.pictures.metadata import metadata_of, or_none
 from srgan.pictures.picture import Picture
@@ -27,7 +27,6 @@ from srgan.pictures.raw import RawPixels
 
 _WITHOUT_GRAY = {"WebP", "AVIF"}
 _FULL_CHROMA = 90  # from this quality on, JPEG and AVIF keep the colours of every pixel
-_IPTC = 0x0404  # its number among Photoshop's resources
 _LARGEST_TIFF = 3 * 2**30  # bytes of pixels; more, which LZW can make larger still, need the format's 64-bit form
 
 
@@ -133,7 +132,7 @@ def _pillow_options(picture):
     if "exif" in options:
         options["exif"] = b"Exif\0\0" + options["exif"]
     if iptc := options.pop("iptc", None):
-        options["photoshop"] = {_IPTC: iptc}
+        options["photoshop"] = {IPTC: iptc}
     return options
 
 
@@ -158,7 +157,7 @@ def _write_pillow(picture, kind, path, quality, lossless):
 
 def _jpeg_options(picture):
     options, (height, width) = _pillow_options(picture), picture.pixels.shape[:2]
-    extra = iptc_segment(options.get("photoshop", {}).get(_IPTC, b""))
+    extra = iptc_segment(options.get("photoshop", {}).get(IPTC, b""))
     if "exif" in options and (exif := Exif.parse(options["exif"])):
         exif, _ = fit_exif(replace(exif, size=(width, height)).for_jpeg(not picture.icc, picture.dpi))
         options["exif"] = b"Exif\0\0" + exif.tobytes()

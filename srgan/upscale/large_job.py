@@ -26,7 +26,8 @@ from srgan.interrupts import cleaned_up
 from srgan.memory import free_memory, require_memory
 from srgan.pictures import Picture, RawPixels, Strips
 from srgan.pictures.arrays import gray_as_rgb
-from srgan.pictures.metadata import FLIPS, as_gray, upright
+from srgan.pictures.exif import FLIPS
+from srgan.pictures.metadata import as_gray, upright
 from srgan.pictures.strips import decode, open_strips
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.tiles import Box, tiles
