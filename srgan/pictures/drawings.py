@@ -7,19 +7,8 @@ import numpy as np
 from PIL import Image
 
 _LOSSY = {"JPEG", "HEIF", "AVIF", "JPEG2000"}  # have artifacts of their own, whatever they show
-_FORMATS = [
-    "PNG",
-    "JPEG",
-    "WEBP",
-    "TIFF",
-    "BMP",
-    "TGA",
-    "DDS",
-    "AVIF",
-    "GIF",
-    "PPM",
-    "JPEG2000",
-]  # none that runs a program
+# None that runs a program.
+_FORMATS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "DDS", "AVIF", "GIF", "PPM", "JPEG2000"]
 _MOST_PIXELS = 4_000_000  # of a file that is decoded for this
 _SAMPLE = 8  # files
 _EQUAL = 0.5  # of neighbouring pixels; of a photograph a twentieth, with an even sky up to 0.4

@@ -55,20 +55,16 @@ def output_format(suffix: str, width: int, height: int) -> str:
             else "the output has no suffix (a folder's name ends with /), which"
         )
         raise SRGANError(f"{named} is not a format to write; use {', '.join(sorted(WRITABLE))}")
-    limit = _MOST_PIXELS_A_SIDE[kind]
-    if max(width, height) > limit:
-        raise SRGANError(
-            f"{kind} holds {limit} pixels a side, and the result would be {width} x {height}{_others(width, height)}"
-        )
-    if kind in ("BMP", "DDS") and width * height * 4 >= 2**32:
-        raise SRGANError(f"{kind} holds 4 GiB, and the result would be {width} x {height}{_others(width, height)}")
+    side, limits, most = max(width, height), _MOST_PIXELS_A_SIDE, ""
+    if side > limits[kind]:
+        most = f"{limits[kind]} pixels a side"
+    elif kind in ("BMP", "DDS") and width * height * 4 >= 2**32:
+        most = "4 GiB"
+    if most:
+        others = " or ".join(suffix for suffix in (".png", ".tif") if side <= limits[WRITABLE[suffix]])
+        remedy = f"; use {others}" if others else ""
+        raise SRGANError(f"{kind} holds {most}, and the result would be {width} x {height}{remedy}")
     return kind
-
-
-def _others(width, height):
-    """Which suffixes to use in place of one whose format is too small."""
-    fitting = [suffix for suffix in (".png", ".tif") if max(width, height) <= _MOST_PIXELS_A_SIDE[WRITABLE[suffix]]]
-    return f"; use {' or '.join(fitting)}" if fitting else ""
 
 
 # Files of cameras' sensors, which hold no picture until they are developed. DNG can hold one and is looked into.

@@ -84,11 +84,7 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
 
 # From XYZ relative to D50 to linear sRGB, adapted by Bradford's matrix.
 _SRGB_FROM_D50 = np.array(
-    [
-        [3.1338561, -1.6168667, -0.4906146],
-        [-0.9787684, 1.9161415, 0.0334540],
-        [0.0719453, -0.2289914, 1.4052427],
-    ]
+    [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]]
 )
 
 
@@ -175,7 +171,8 @@ def rgb_profile(red, green, blue, white, curve: tuple) -> bytes:
     except np.linalg.LinAlgError as error:
         raise ValueError("its primaries are no colours") from error
     tags = {key: _xyz(column) for key, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix.T)}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _parametric(curve))
+    parametric = b"para\0\0\0\0" + struct.pack(">HH", curve[0], 0) + _fixed(curve[1:])
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), parametric)
     return _profile(b"RGB ", tags | {b"chad": b"sf32\0\0\0\0" + _fixed(adaptation.ravel())})
 
 
@@ -224,10 +221,6 @@ def _profile(space, tags):
 
 def _xyz(values):
     return b"XYZ \0\0\0\0" + _fixed(values)
-
-
-def _parametric(curve):
-    return b"para\0\0\0\0" + struct.pack(">HH", curve[0], 0) + _fixed(curve[1:])
 
 
 def _fixed(values):

@@ -21,16 +21,8 @@ from srgan.pictures.tiff_damage import require_intact, require_intact_part
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
-_COLOURS = {
-    _WHITE_IS_ZERO: 1,
-    _BLACK_IS_ZERO: 1,
-    _RGB: 3,
-    _PALETTE: 1,
-    _SEPARATED: 4,
-    _YCBCR: 3,
-    _CIELAB: 3,
-    _ICCLAB: 3,
-}
+_COLOURS = dict.fromkeys((_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE), 1) | {_SEPARATED: 4}  # how many channels
+_COLOURS |= dict.fromkeys((_RGB, _YCBCR, _CIELAB, _ICCLAB), 3)
 _SENSOR = {32803, 34892}  # a colour filter array; linear values of the sensor
 _JPEG, _LOSSY_DNG = {6, 7, 33007}, 34892  # compressions; YCbCr of the former comes out of tifffile as RGB
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of extra samples
