@@ -64,6 +64,13 @@ def picture_from_body(
     return picture_with_skip(x, lr, skip, scale)
 
 
+def shuffled_tail(x: keras.KerasTensor, scale: int) -> keras.KerasTensor:
+    """The last convolution of networks that compute at the low resolution, and one pixel shuffle to the picture."""
+    initializer = SubPixelInitializer(small_he(), scale)
+    x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
+    return PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
+
+
 def small_he() -> keras.Initializer:
     """He's initialisation at a tenth of its standard deviation, for what is added to a residual sum."""
     return keras.initializers.VarianceScaling(2.0 * 0.1**2, "fan_in", "truncated_normal")

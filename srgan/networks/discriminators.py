@@ -6,6 +6,7 @@ The output is (batch, 1), or (batch, h, w, 1) with a logit for each patch. There
 import keras
 from keras import layers
 
+from srgan.networks.blocks import make_normalization
 from srgan.networks.layers import SpectralConv2D
 
 
@@ -13,11 +14,8 @@ def _convolution(x, filters, kernel_size, strides, normalization, name):
     """A convolution and its normalisation: "batch", "instance", "none", or "spectral", which is one of the kernel."""
     kind = SpectralConv2D if normalization == "spectral" else layers.Conv2D
     x = kind(filters, kernel_size, strides=strides, padding="same", name=name)(x)
-    if normalization == "batch":
-        return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    if normalization == "instance":
-        return layers.GroupNormalization(groups=-1, name=f"{name}_norm")(x)
-    return x
+    norm = make_normalization(normalization, f"{name}_norm")
+    return norm(x) if norm else x
 
 
 def srgan(*, filters: int = 64, crop: int = 96, normalization: str = "batch") -> keras.Model:

@@ -17,10 +17,11 @@ from srgan.networks.blocks import (
     picture_from_body,
     picture_with_skip,
     residual_block,
+    shuffled_tail,
     small_he,
     sub_pixel,
 )
-from srgan.networks.layers import PixelShuffle, PixelUnshuffle, SubPixelInitializer
+from srgan.networks.layers import PixelUnshuffle
 from srgan.networks.published import edsr, msrresnet
 from srgan.networks.realplksr import realplksr
 from srgan.networks.span import span
@@ -192,9 +193,7 @@ def compact(
         name = f"body{index}" if index else "head"
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
         x = make_activation(activation, f"{name}_act", leak=leak)(x)
-    initializer = SubPixelInitializer(small_he(), scale)
-    x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
-    x = PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
+    x = shuffled_tail(x, scale)
     return keras.Model(inputs, picture_with_skip(x, inputs, "nearest", scale, signed=layout == "srgan"), name="compact")
 
 

@@ -7,41 +7,36 @@ import numpy as np
 from keras import ops
 
 
-@keras.saving.register_keras_serializable("srgan")
-class PixelShuffle(keras.layers.Layer):
-    """Sub-pixel upsampling: (batch, h, w, scale² c) to (batch, scale h, scale w, c).
-
-    out[y, x, k] = in[y // r, x // r, c (r (y mod r) + (x mod r)) + k], the periodic shuffling of Shi et al.,
-    arXiv 1609.05158, equation 4.
-    """
+class ScaledLayer(keras.layers.Layer):
+    """A layer with a `scale`."""
 
     def __init__(self, scale, **kwargs):
         super().__init__(**kwargs)
         self.scale = scale
-
-    def call(self, inputs):
-        return ops.nn.depth_to_space(inputs, self.scale)
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (
-            batch,
-            height and height * self.scale,
-            width and width * self.scale,
-            channels // self.scale**2,
-        )
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("srgan")
-class PixelUnshuffle(keras.layers.Layer):
-    """The way back from PixelShuffle: (batch, scale h, scale w, c) to (batch, h, w, scale² c)."""
+class PixelShuffle(ScaledLayer):
+    """Sub-pixel upsampling: (batch, h, w, scale² c) to (batch, scale h, scale w, c).
 
-    def __init__(self, scale, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
+    out[y, x, k] = in[y // r, x // r, c (r (y mod r) + (x mod r)) + k], the periodic shuffling of Shi et al.,
+    arXiv 1609.05158, equation 4.
+    """
+
+    def call(self, inputs):
+        return ops.nn.depth_to_space(inputs, self.scale)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height and height * self.scale, width and width * self.scale, channels // self.scale**2)
+
+
+@keras.saving.register_keras_serializable("srgan")
+class PixelUnshuffle(ScaledLayer):
+    """The way back from PixelShuffle: (batch, scale h, scale w, c) to (batch, h, w, scale² c)."""
 
     def call(self, inputs):
         return ops.nn.space_to_depth(inputs, self.scale)
@@ -51,22 +46,15 @@ class PixelUnshuffle(keras.layers.Layer):
         scale = self.scale
         return (batch, height and height // scale, width and width // scale, scale**2 * channels)
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
-
 
 @keras.saving.register_keras_serializable("srgan")
-class BilinearUpsampling(keras.layers.Layer):
+class BilinearUpsampling(ScaledLayer):
     """Bilinear enlargement, half-pixel centres and repeated edges: (batch, h, w, c) to (batch, scale h, scale w, c).
 
     The values are UpSampling2D's. That one asks the backend to resize: TensorFlow cannot trace it for pictures of any size,
     Keras' OpenVINO backend lacks it, and OpenVINO would compute it in bfloat16, which has fewer levels than a picture. Sums
     of shifted copies, one for each sub-pixel, work everywhere.
     """
-
-    def __init__(self, scale, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     def call(self, inputs):
         padded = ops.pad(inputs, [[0, 0], [0, 0], [1, 1], [0, 0]], mode="symmetric")
@@ -86,9 +74,6 @@ class BilinearUpsampling(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
         return (batch, height and height * self.scale, width and width * self.scale, channels)
-
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("srgan")

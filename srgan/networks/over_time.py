@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from srgan.errors import SRGANError
 from srgan.networks.blocks import end_of_body, make_activation, picture_from_body, residual_block
+from srgan.networks.generators import srresnet
 from srgan.networks.layers import (
     FoldFrames,
     MergeFrames,
@@ -105,17 +106,10 @@ def _merges(fusion, frames, blocks):
 
 
 def _recurrent(blocks, activation, body, picture):
-    lr = keras.Input((None, None, 3), name="lr")
-    memory = keras.Input((None, None, 3 * picture["scale"] ** 2), name="memory")
-    x = layers.Rescaling(2.0, -1.0, name="to_signed")(lr)
-    x = layers.Conv2D(body["filters"], 9, padding="same", name="head_conv")(x)
-    x = head = make_activation(activation, "head_act")(x)
-    for index in range(1, blocks + 1):
-        x = residual_block(x, f"block{index}", activation=activation, **body)
-    x = end_of_body(x, head, **body)
-    sr = picture_from_body(x, lr, **picture)
-    own = {key: picture[key] for key in ("scale", "activation")}
-    sr, remembered = blend_with_memory(sr, memory, lr, **own, **body)
+    still, scale = srresnet(blocks=blocks, **body | picture), picture["scale"]
+    (lr,), (sr,) = still.inputs, still.outputs
+    memory = keras.Input((None, None, 3 * scale**2), name="memory")
+    sr, remembered = blend_with_memory(sr, memory, lr, scale=scale, activation=activation, **body)
     return keras.Model([lr, memory], [sr, remembered], name="video_recurrent")
 
 

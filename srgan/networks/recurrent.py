@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers, ops
 
 from srgan.networks.blocks import make_activation, residual_block
-from srgan.networks.layers import PixelShuffle, PixelUnshuffle
+from srgan.networks.layers import PixelShuffle, PixelUnshuffle, ScaledLayer
 
 BACK_PROJECTIONS = 3
 OPENCV_BICUBIC, PILLOW_BICUBIC = -0.75, -0.5  # coefficients of Keys' kernel; srgan.clips.flow moves memories by OpenCV
@@ -73,16 +73,12 @@ def blend_with_memory(
 
 
 @keras.saving.register_keras_serializable("srgan", "Shortfall")  # the name in saved files
-class DownscaleResidual(keras.layers.Layer):
+class DownscaleResidual(ScaledLayer):
     """[result, lr] to lr - downscaled(result), (batch, h, w, 3).
 
     The result is unshuffled, (batch, h, w, 3 scale²); lr is (batch, h, w, 3). The downscaling is the bicubic one that the
     low-resolution pictures are made by, so that the residual of the original is 0, also at the borders.
     """
-
-    def __init__(self, scale, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     @property
     def kernel(self):
@@ -97,9 +93,6 @@ class DownscaleResidual(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape[1]
-
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("srgan")

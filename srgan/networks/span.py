@@ -7,8 +7,7 @@ statistics of the whole picture, so that a picture may be cut into tiles.
 import keras
 from keras import layers, ops
 
-from srgan.networks.blocks import concatenate, picture_with_skip, small_he
-from srgan.networks.layers import PixelShuffle, SubPixelInitializer
+from srgan.networks.blocks import concatenate, picture_with_skip, shuffled_tail
 from srgan.networks.published import centred
 
 
@@ -47,9 +46,7 @@ def span(
             first = x
     x = BranchedConv2D(filters, name="body_conv")(x)
     x = layers.Conv2D(filters, 1, name="fusion")(concatenate([head, x, first, last], "fusion_concat"))
-    initializer = SubPixelInitializer(small_he(), scale)
-    x = layers.Conv2D(3 * scale**2, 3, padding="same", kernel_initializer=initializer, name="tail_conv")(x)
-    x = PixelShuffle(scale, name="tail_shuffle")(x) if scale > 1 else x
+    x = shuffled_tail(x, scale)
     sr = picture_with_skip(x, inputs, "nearest" if own else "none", scale, signed=own)
     return keras.Model(inputs, sr, name="span")
 
