@@ -34,7 +34,9 @@ def choose_clips(data) -> dict[str, list[Path]]:
     chosen = {key: _in_folder(Path(getattr(data, key)).expanduser(), key) for key in keys}
     if len(chosen) == 2:
         others = [file for clip in chosen["validation_clips"] for file in _files(clip)]
-        chosen["clips"] = [clip for clip in chosen["clips"] if _is_other(_files(clip), others)]
+        # Whether most of a clip is no copy: two folders may begin with the same black frame.
+        files = {clip: _files(clip) for clip in chosen["clips"]}
+        chosen["clips"] = [clip for clip in files if len(without_copies(files[clip], others)) > len(files[clip]) / 2]
         if not chosen["clips"]:
             raise SRGANError(f"data.clips = {data.clips!r}: all of its clips are in data.validation_clips, too")
     return chosen
@@ -56,11 +58,6 @@ def _is_clip(path):
     if path.name.startswith("."):
         return False
     return bool(frame_files(path)) if path.is_dir() else path.suffix.lower() in SUFFIXES
-
-
-def _is_other(files, others):
-    """Whether most of a clip is no copy: two folders may begin with the same black frame."""
-    return len(without_copies(files, others)) > len(files) / 2
 
 
 def _files(clip):

@@ -57,14 +57,7 @@ class Degradation:
 
     clean: float = 0.1  # nothing but the bicubic resize
     first: Round = Round(
-        blur=0.6,
-        sigma=(0.05, 0.5),
-        shrink=0.6,
-        enlarge=0.1,
-        noise=0.35,
-        noise_level=(1, 8),
-        jpeg=0.5,
-        quality=(60, 95),
+        blur=0.6, sigma=(0.05, 0.5), shrink=0.6, enlarge=0.1, noise=0.35, noise_level=(1, 8), jpeg=0.5, quality=(60, 95)
     )
     two_rounds: float = 0.5
     second: Round = Round(  # its JPEG is the very last step, even with a single round
@@ -194,8 +187,10 @@ def _blur_resize_noise(planes, lr_width, strength, ranges, random):
     if random.random() < strength.noise:
         level = random.uniform(*strength.noise_level) / 255
         noise = photon_noise if random.random() < ranges.photon_noise else gaussian_noise
-        source = _luma(planes) if random.random() < ranges.gray_noise else planes
-        planes = planes + noise(source, level, random)
+        if random.random() < ranges.gray_noise:
+            luma = np.tensordot(np.float32([[0.299, 0.587, 0.114]]), planes, 1)
+            return planes + noise(luma, level, random)
+        return planes + noise(planes, level, random)
     return planes
 
 
@@ -222,10 +217,6 @@ def photon_noise(planes: np.ndarray, level: float, random: np.random.Generator) 
     photons = level**-2
     planes = np.clip(planes, 0, 1)
     return (random.poisson(planes * photons) / photons - planes).astype(np.float32)
-
-
-def _luma(planes):
-    return np.tensordot(np.float32([[0.299, 0.587, 0.114]]), planes, 1)
 
 
 def _resize(planes, height, width, random):

@@ -130,7 +130,7 @@ def _blurred(planes, ranges, random):
 def _there_and_back(planes, ranges, random):
     """Resized by a drawn factor and back, each with a drawn kernel: what sharing a picture does to its finest detail."""
     height, width = planes.shape[:2]
-    factor = _log_uniform(ranges.resize_factor, random)
+    factor = float(np.exp(random.uniform(*np.log(ranges.resize_factor))))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     first, second = (_RESAMPLINGS[index] for index in random.integers(len(_RESAMPLINGS), size=2))
     channels = [Image.fromarray(np.ascontiguousarray(planes[..., channel])) for channel in range(3)]
@@ -145,11 +145,6 @@ def _compressed(planes, quality, ranges, random):
         with Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     return through_jpeg(pixels, quality, random.random() < ranges.subsampled)
-
-
-def _log_uniform(ends, random):
-    low, high = np.log(ends)
-    return float(np.exp(random.uniform(low, high)))
 
 
 def _mostly_little(ends, random):
@@ -169,8 +164,7 @@ def noise_level(pixels: np.ndarray) -> float:
     luma = pixels.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
     second = luma[:, 2:] - 2 * luma[:, 1:-1] + luma[:, :-2]
     residual = (second[2:] - 2 * second[1:-1] + second[:-2]) / 6
-    deviations = [_blocks(plane, 8).std(axis=1) for plane in (luma[1:-1, 1:-1], residual)]
-    variation, noise = deviations
+    variation, noise = (_blocks(plane, 8).std(axis=1) for plane in (luma[1:-1, 1:-1], residual))
     flattest = variation <= np.quantile(variation, 0.1)
     return float(noise[flattest].mean())
 

@@ -14,6 +14,7 @@ new store. It is built under another name and renamed when it is complete.
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,7 +137,9 @@ def prepare(
         return pair_squares(pixels, low[path], size=size, scale=scale)
 
     def build(part):
-        pixels = len(pictures) * size**2 if fit != "tile" and low is None else sum(map(_pixels, pictures))
+        pixels = len(pictures) * size**2
+        if fit == "tile" or low is not None:
+            pixels = sum(math.prod(size_of(picture) or (0, 0)) for picture in pictures)
         check_room(part.parent, pixels, scale, f"{len(pictures)} pictures")
         content = dict(settings)
         with new_store(part, content, f"{len(pictures)} {label}") as write:
@@ -282,11 +285,6 @@ def check_room(root: Path, pixels: int, scale: int, label: str) -> None:
             f"{root}: preparing {label} takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "make room, set data.store to a folder elsewhere, or lower data.count or data.size"
         )
-
-
-def _pixels(path):
-    width, height = size_of(path) or (0, 0)
-    return width * height
 
 
 def _prepare_all(pictures, settings, cut, label, write):

@@ -48,29 +48,22 @@ def choose_pictures(data, seed: int, cache: Path) -> tuple[list[Path], list[Path
                 "are held back: none is left for training; lower data.validation_count"
             )
         validation, candidates = candidates[:held_back], candidates[held_back:]
-        training = without_copies(candidates, validation)
-        if copies := len(candidates) - len(training):
-            if not training:
-                raise SRGANError(
-                    f"{folder}: the {copies} pictures beside the {held_back} that are held back for validation are copies "
-                    "of these, and none is left for training; add other pictures"
-                )
-            _log.warning("%s of the %s pictures that qualify for training are copies of validation pictures, and are not "
-                         "trained on", copies, len(candidates))  # fmt: skip
-        return _take(training, data.count, folder, "data.count"), validation
-    other = Path(data.validation_pictures).expanduser()
-    validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
-    validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
-    training = without_copies(candidates, validation)
-    if common := len(candidates) - len(training):
+        same, are = "", "copies of validation pictures"
+        all_are = f"the {len(candidates)} pictures beside the {held_back} that are held back for validation are copies of these"
+        remedy = "add other pictures"
+    else:
+        other = Path(data.validation_pictures).expanduser()
+        validation = _candidates(other, data.validation_annotations, data, cache, "validation_")
+        validation = _take(_shuffled(validation, seed), data.validation_count, other, "data.validation_count")
         same = "data.validation_pictures is the same folder as data.pictures: " if folder.samefile(other) else ""
-        if not training:
-            raise SRGANError(
-                f"{folder}: {same}all of its {common} pictures are validation pictures, and none is left for training; set "
-                "data.validation_pictures=null to hold some back"
-            )
-        _log.warning("%s%s of the %s pictures that qualify for training are validation pictures, and are not trained on",
-                     same, common, len(candidates))  # fmt: skip
+        are, remedy = "validation pictures", "set data.validation_pictures=null to hold some back"
+        all_are = f"{same}all of its {len(candidates)} pictures are validation pictures"
+    training = without_copies(candidates, validation)
+    if not training:
+        raise SRGANError(f"{folder}: {all_are}, and none is left for training; {remedy}")
+    if common := len(candidates) - len(training):
+        _log.warning("%s%s of the %s pictures that qualify for training are %s, and are not trained on",
+                     same, common, len(candidates), are)  # fmt: skip
     return _take(training, data.count, folder, "data.count"), validation
 
 
@@ -200,14 +193,8 @@ def _annotated(annotations, categories, minimum_side, cache):
     Pictures that are known to be smaller than `minimum_side` are left out.
     """
     status = annotations.stat()
-    question = [
-        "annotated by text",
-        str(annotations.resolve()),
-        status.st_size,
-        status.st_mtime_ns,
-        categories,
-        minimum_side,
-    ]
+    file = [str(annotations.resolve()), status.st_size, status.st_mtime_ns]
+    question = ["annotated by text", *file, categories, minimum_side]
 
     def answer():
         from pycocotools.coco import COCO
@@ -243,9 +230,8 @@ def _annotated(annotations, categories, minimum_side, cache):
             sides = [(p["file_name"], _side(p)) for p in pictures]
             return unusable, [(name, side) for name, side in sides if side is None or side >= minimum_side]
         except (ValueError, KeyError, TypeError, AssertionError, AttributeError, RecursionError) as error:
-            reason = (
-                f"no {error}" if isinstance(error, KeyError) else str(error) if isinstance(error, ValueError) else ""
-            )
+            reason = str(error) if isinstance(error, ValueError) else ""
+            reason = f"no {error}" if isinstance(error, KeyError) else reason
             raise SRGANError(
                 f"{annotations}: not a COCO instances file{f' ({reason[:200]})' if reason else ''}; it must be an object "
                 "with a list `images`, each of them with an id and a file_name"
@@ -288,12 +274,8 @@ def _text(identity):
 
 
 def _is_listed(picture):
-    return (
-        isinstance(picture, dict)
-        and "id" in picture
-        and isinstance(picture.get("file_name"), str)
-        and bool(picture["file_name"])
-    )
+    name = picture.get("file_name") if isinstance(picture, dict) else None
+    return isinstance(name, str) and bool(name) and "id" in picture
 
 
 def _side(picture):
