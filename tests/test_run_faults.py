@@ -66,7 +66,7 @@ def fill(file):
 @pytest.mark.parametrize("facts", ["kept", "gone", "empty"])
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(damage, facts, run, warnings):
     checkpoint = Checkpoint(run / "checkpoint", "pixel")
-    assert checkpoint.epoch() == 3 and warnings == []
+    assert checkpoint.state().epoch == 3 and warnings == []
     damage(run / "checkpoint" / "pixel-000003.weights.h5")
     if facts == "gone":  # as earlier versions had none
         (run / "checkpoint" / "pixel-000003.json").unlink()
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(damage, facts, run, 
         empty(run / "checkpoint" / "pixel-000003.json")
     if damage is flip and facts != "kept":
         return  # a flipped bit cannot be known without its digest
-    assert checkpoint.epoch() == checkpoint.epoch() == 2
+    assert checkpoint.state().epoch == checkpoint.state().epoch == 2
     (message,) = warnings
     assert message.startswith(f"{run / 'checkpoint' / 'pixel-000003.weights.h5'}: damaged; ")
 
@@ -288,7 +288,7 @@ def test_no_room_for_a_checkpoint_keeps_the_last_two(run, monkeypatch):
     with pytest.raises(OSError, match="No space left on device.*pixel-000004"):
         Checkpoint(run / "checkpoint", "pixel").save(model, State(4))
     assert {file.name for file in (run / "checkpoint").iterdir()} <= before
-    assert Checkpoint(run / "checkpoint", "pixel").epoch() == 3
+    assert Checkpoint(run / "checkpoint", "pixel").state().epoch == 3
 
 
 def test_too_little_memory_names_what_to_lower(tiny, tmp_path, monkeypatch):

@@ -172,7 +172,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(finished, tmp_pa
     killed = run_python("-c", KILLED, where, count, *arguments)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     stage = "gan" if epochs_done > 2 else "pixel"
-    assert Checkpoint(tmp_path / "run" / "checkpoint", stage).epoch() == epochs_done - 2 * (stage == "gan")
+    assert Checkpoint(tmp_path / "run" / "checkpoint", stage).state().epoch == epochs_done - 2 * (stage == "gan")
     continued = run_command("train", *arguments)
     assert continued.returncode == 0, continued.stderr
     assert equal(saved_weights(tmp_path / "run"), saved_weights(folder / "run"))
@@ -189,7 +189,7 @@ def test_patience_counts_on_in_a_gan_stage_that_was_killed(patient, tmp_path, wh
     folder, arguments = patient
     killed = run_python("-c", KILLED, where, count, *arguments, "--output", tmp_path / "run")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert Checkpoint(tmp_path / "run" / "checkpoint", "gan").epoch() == 1
+    assert Checkpoint(tmp_path / "run" / "checkpoint", "gan").state().epoch == 1
     continued = run_command("train", *arguments, "--output", tmp_path / "run")
     assert continued.returncode == 0, continued.stderr
     assert [row["stage"] for row in rows(tmp_path / "run")] == ["pixel", "gan", "gan", "gan"]
@@ -250,7 +250,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny, tmp_path, 
     with pytest.raises(SRGANError, match=r"loss.* is not finite at step \d of epoch 2 of the pixel stage; the checkpoint "
                                          r"after epoch 1 is kept in .*checkpoint\. Try a lower pixel\.learning_rate"):  # fmt: skip
         train(config, tmp_path / "run")
-    assert Checkpoint(tmp_path / "run" / "checkpoint", "pixel").epoch() == 1
+    assert Checkpoint(tmp_path / "run" / "checkpoint", "pixel").state().epoch == 1
     assert all(np.isfinite(array).all() for array in saved_weights(tmp_path / "run"))
 
 

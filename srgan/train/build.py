@@ -18,6 +18,12 @@ from srgan.train.distribution import list_devices, machine
 from srgan.train.objective import SRGAN
 from srgan.train.optimizers import OPTIMIZERS, Schedule
 
+# The arguments of SRGAN that are keys of the section `gan`.
+_AS_CONFIGURED = (
+    *("pixel_loss", "pixel_weight", "content_loss", "content_weight", "content_scale", "adversarial"),
+    *("adversarial_weight", "artifact_weight", "flat_weight", "flat_level", "chroma_weight", "colour_weight"),
+)
+
 
 def build_generator(config: Config) -> keras.Model:
     """The generator of a configuration, in Keras' current precision."""
@@ -61,20 +67,9 @@ def build_model(stage: str, config: Config, generator: keras.Model, features: ke
             generator,
             build_discriminator(config),
             features,
-            pixel_loss=options.pixel_loss,
-            pixel_weight=options.pixel_weight,
-            content_loss=options.content_loss,
-            content_weight=options.content_weight,
-            content_scale=options.content_scale,
+            **{key: getattr(options, key) for key in _AS_CONFIGURED},
             content_layer_weights=options.weighted_layers().values(),
-            adversarial=options.adversarial,
-            adversarial_weight=options.adversarial_weight,
-            artifact_weight=options.artifact_weight,
-            flat_weight=options.flat_weight,
-            flat_level=options.flat_level,
-            chroma_weight=options.chroma_weight,
             lattice_weight=options.checkerboard_weight,
-            colour_weight=options.colour_weight,
             average=options.average ** (1 / config.batches.accumulate),  # applied after each batch
         )
     optimizer = OPTIMIZERS[options.optimizer](

@@ -108,9 +108,8 @@ class AfterEpoch(keras.callbacks.Callback):
         self.state = State(epoch + 1, best=best)
         self.checkpoint.save(self.model, self.state)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in sorted(logs.items()) if "/" in name)
-        shown = f"validation PSNR-Y {scores['psnr_y']:.2f} dB" + "".join(
-            f"  LPIPS {scores[name]:.4f}" for name in ("lpips",) if name in scores
-        )
+        shown = f"validation PSNR-Y {scores['psnr_y']:.2f} dB"
+        shown += f"  LPIPS {scores['lpips']:.4f}" if "lpips" in scores else ""
         print(f"{self.stage} epoch {epoch + 1}/{self.params['epochs']}  {losses}  {shown}  {seconds:.0f} s", flush=True)
         if self.state.out_of_patience(getattr(self.config, self.stage).patience):
             print(f"{self.stage}: no better score since epoch {best[1]}, which is patience enough", flush=True)
@@ -267,7 +266,7 @@ class StopAtInterrupt(keras.callbacks.Callback):
 
 def stopped_by_nan(what: str, stage: str, epoch: int, output: Path, step: int | None = None) -> str:
     place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch + 1}"
-    kept = (
-        f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}" if epoch else "no epoch was done yet"
-    )
+    kept = "no epoch was done yet"
+    if epoch:
+        kept = f"the checkpoint after epoch {epoch} is kept in {output / 'checkpoint'}"
     return f"{what} is not finite at {place} of the {stage} stage; {kept}. Try a lower {stage}.learning_rate"

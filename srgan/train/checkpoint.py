@@ -69,7 +69,8 @@ class Checkpoint:
     def _whole(self):
         """The files of all stages that are not damaged, the last first."""
         files = [file for file in self.folder.glob("*.weights.h5") if _place(file)]
-        return [file for file in sorted(files, key=_place, reverse=True) if _is_whole(file, *_stamp(file))]
+        stamped = [(file, file.stat()) for file in sorted(files, key=_place, reverse=True)]
+        return [file for file, status in stamped if _is_whole(file, status.st_size, status.st_mtime_ns)]
 
     def _newest(self):
         return next((file for file in self._whole() if _place(file)[0] == STAGES.index(self.stage)), None)
@@ -82,10 +83,6 @@ class Checkpoint:
         _, epoch, step = _place(newest)
         facts = _facts(newest)
         return State(epoch, step, **{key: facts[key] for key in ("metrics", "seconds", "best") if key in facts})
-
-    def epoch(self) -> int:
-        """How many epochs are done."""
-        return self.state().epoch
 
     def require_whole(self) -> None:
         """Require that there is a whole file, if there is any.
@@ -163,11 +160,6 @@ def _facts(file):
         return facts if isinstance(facts, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-def _stamp(file):
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 @cache

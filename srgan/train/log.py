@@ -14,27 +14,10 @@ from PIL import Image
 from srgan.files import atomic_path, set_aside
 
 LOSSES = ("pixel", "content", "adversarial", "artifact", "flat", "chroma", "lattice", "colour", "discriminator")
-
-
-COLUMNS = [
-    "stage",
-    "epoch",
-    "step",
-    "total_step",
-    "seconds",
-    "learning_rate",
-    "loss",
-    *(f"loss/{name}" for name in LOSSES),
-]
-COLUMNS += [
-    "discriminator/real",
-    "discriminator/fake",
-    "validation/psnr_y",
-    "validation/lpips",
-    "validation/bicubic_psnr_y",
-]
-
-
+COLUMNS = ["stage", "epoch", "step", "total_step", "seconds", "learning_rate", "loss"]
+COLUMNS += [f"loss/{name}" for name in LOSSES]
+COLUMNS += [f"discriminator/{name}" for name in ("real", "fake")]
+COLUMNS += [f"validation/{name}" for name in ("psnr_y", "lpips", "bicubic_psnr_y")]
 WHOLE = ("epoch", "step", "total_step")  # columns of whole numbers
 
 

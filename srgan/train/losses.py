@@ -144,8 +144,7 @@ def adversarial_loss(kind: str, real: keras.KerasTensor, fake: keras.KerasTensor
     if kind == "vanilla":
         return ops.mean(ops.softplus(-fake))
     if kind == "relativistic":
-        real, fake = real - batch_mean(fake), fake - batch_mean(real)
-        return 0.5 * (ops.mean(ops.softplus(-fake)) + ops.mean(ops.softplus(real)))
+        return discriminator_loss(kind, fake, real)
     if kind == "hinge":
         return -ops.mean(fake)
     return ops.mean(ops.square(fake - 1.0))

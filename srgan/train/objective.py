@@ -76,14 +76,11 @@ class SRGAN(keras.Model):
         super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
         self.generator, self.discriminator, self.features = generator, discriminator, features
         self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
-        usual = {
-            "pixel": float(discriminator is None),
-            "content": float(features is not None),
-            "adversarial": 1e-3 if discriminator is not None else 0.0,
-        }
-        given = {"pixel": pixel_weight, "content": content_weight, "adversarial": adversarial_weight}
-        self.weights_of = {name: usual[name] if weight is None else weight for name, weight in given.items()}
-        self.weights_of |= {
+        has_discriminator = discriminator is not None
+        self.weights_of = {
+            "pixel": float(not has_discriminator) if pixel_weight is None else pixel_weight,
+            "content": float(features is not None) if content_weight is None else content_weight,
+            "adversarial": 1e-3 * has_discriminator if adversarial_weight is None else adversarial_weight,
             "artifact": artifact_weight,
             "flat": flat_weight,
             "chroma": chroma_weight,
@@ -99,7 +96,7 @@ class SRGAN(keras.Model):
             share_statistics(network)
         self.content_scale, self.content_layer_weights = content_scale, tuple(content_layer_weights)
         names = [f"loss/{name}" for name, weight in self.weights_of.items() if weight]
-        if discriminator is not None:
+        if has_discriminator:
             names += ["loss/discriminator", "discriminator/real", "discriminator/fake"]
         self.trackers = [keras.metrics.Mean(name=name) for name in names]
 
@@ -135,9 +132,8 @@ class SRGAN(keras.Model):
         if self.weights_of["chroma"]:
             found["loss/chroma"] = chroma_loss(hr, sr)
         if self.weights_of["lattice"]:
-            found["loss/lattice"] = checkerboard_loss(
-                hr, sr, ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2]
-            )
+            scale = ops.shape(hr)[-2] // ops.shape(keras.tree.flatten(x)[0])[-2]
+            found["loss/lattice"] = checkerboard_loss(hr, sr, scale)
         if self.weights_of["colour"]:
             found["loss/colour"] = colour_loss(hr, sr)
         for tracker in self.trackers:

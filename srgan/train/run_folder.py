@@ -22,25 +22,15 @@ from srgan.train.data.prepare import Store
 from srgan.train.validation import bicubic_one, validation_psnr_y
 
 # What may change from one start of a run to the next. Digests tell whether moved pictures are the same.
-PLACES = (
-    "pictures",
-    "annotations",
-    "validation_pictures",
-    "validation_annotations",
-    "clips",
-    "validation_clips",
-    "low_resolution",
-    "validation_low_resolution",
-    "store",
-)
-
-
 CHANGEABLE = (
     *("batches.workers", "checkpoint_minutes", "deterministic", "distribute", "gan.patience", "keep_every"),
-    *("pixel.patience", "samples", *(f"data.{key}" for key in PLACES)),
+    *("pixel.patience", "samples", "data.store"),
+    *(
+        f"data.{of}{key}"
+        for of in ("", "validation_")
+        for key in ("pictures", "annotations", "clips", "low_resolution")
+    ),
 )
-
-
 GAN_ONLY = ("gan.", "network.discriminator")  # what the pixel stage does not depend on
 
 _log = logging.getLogger("srgan")
@@ -88,11 +78,6 @@ def _begun(output):
     return any(state.begun for state in progress(output).values())
 
 
-def _epochs_logged(output):
-    file = output / "log.csv"
-    return len(file.read_bytes().splitlines()) - 1 if file.exists() else 0
-
-
 def refuse_other_runs(config: Config, output: Path) -> None:
     """Require that the folder is free, or holds a run of this configuration, or one that has no checkpoint yet.
 
@@ -117,7 +102,11 @@ def refuse_other_runs(config: Config, output: Path) -> None:
         return
     Checkpoint(output / "checkpoint", STAGES[0]).require_whole()
     if not _begun(output):
-        if _epochs_logged(output) and not (output / "checkpoint").is_dir():  # which there is before an epoch is logged
+        log = output / "log.csv"
+        is_logged = (
+            log.exists() and len(log.read_bytes().splitlines()) > 1
+        )  # which no epoch is before there is a checkpoint
+        if is_logged and not (output / "checkpoint").is_dir():
             raise UsageError(
                 f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; "
                 f"give another --output, and --set initial_weights={output} to begin with what was learnt"
@@ -176,9 +165,7 @@ def _digests(stores):
 def refuse_other_pictures(output: Path, stores: dict[str, Store]) -> None:
     """Require that the pictures are those of the epochs that are done."""
     now = _digests(stores)
-    before = next(
-        (start["digests"] for start in _starts(output) if "digests" in start), now
-    )  # earlier versions kept none
+    before = next((start["digests"] for start in _starts(output) if "digests" in start), now)  # not in earlier versions
     changed = [f"data.{key}" for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         raise SRGANError(

@@ -80,12 +80,8 @@ def train_stage(
     after.on_epoch_end = one_device()(after.on_epoch_end)  # which upscales one picture at a time
     after.save_within = one_device()(after.save_within)  # the first machine saves alone
     with fit_scope(strategy), StopAtInterrupt(after) as interrupt, _told_what_to_lower(stage, config):
-        callbacks = [
-            StopAtNaN(stage, output, batches),
-            *([Progress(stage, config, batches)] if is_first_machine() else []),
-            after,
-            interrupt,
-        ]
+        shown = [Progress(stage, config, batches)] if is_first_machine() else []
+        callbacks = [StopAtNaN(stage, output, batches), *shown, after, interrupt]
 
         def fit(first, last):
             if first < last and not after.out_of_patience:

@@ -49,7 +49,7 @@ def start_discriminator_from(run: str, discriminator: keras.Model) -> None:
         SRGANError: the run has no checkpoint of a GAN stage, or its discriminator has another shape.
     """
     checkpoint = Checkpoint(Path(run) / "checkpoint", "gan")
-    if not checkpoint.epoch():
+    if not checkpoint.state().epoch:
         raise SRGANError(f"gan.initial_discriminator: {run} holds no checkpoint of a GAN stage")
     try:
         with warnings.catch_warnings():
