@@ -1,6 +1,7 @@
 """Which network a file's tensors are of, told by their names and shapes, and where in ours each of them belongs."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,14 +110,8 @@ _RRDB_AUTHORS = (
 
 def _rrdb_tail(checkpoint):
     """The names of the convolutions behind the body: of each upsampling, then the last two."""
-    numbered = sorted(
-        int(name.split(".")[1])
-        for name in checkpoint.tensors
-        if name.startswith("model.")
-        and name.endswith(".weight")
-        and name.split(".")[1].isdecimal()
-        and name.count(".") == 2
-    )
+    found = (re.fullmatch(r"model\.(\d+)\.weight", name) for name in checkpoint.tensors)
+    numbered = sorted(int(match[1]) for match in found if match)
     if numbered:  # of the first version, whose layers have numbers only
         *ups, hr, last = [f"model.{number}" for number in numbered]
         return ups, hr, last

@@ -54,10 +54,8 @@ def measured_overlap_of_one_size(
     left, right = (np.clip(run(part), 0, 1) for part in (large[:, :, :width], large[:, :, width // 2 :][:, :, :width]))
     for overlap in [overlap for overlap in _OVERLAPS if overlap < most]:
         start, end = width // 2 + overlap, width - overlap
-        seen = (
-            left[:, :, start * scale : end * scale]
-            - right[:, :, (start - width // 2) * scale :][:, :, : (end - start) * scale]
-        )
-        if np.abs(seen).max() <= _LEVEL / 2:
+        seen_left = left[:, :, start * scale : end * scale]
+        seen_right = right[:, :, (start - width // 2) * scale : (end - width // 2) * scale]
+        if np.abs(seen_left - seen_right).max() <= _LEVEL / 2:
             return min(overlap + max(4, overlap // 4), most)
     return most

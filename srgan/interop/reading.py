@@ -18,15 +18,8 @@ from srgan.interop.torch_pickle import Storage
 
 # Where a state dict lies in what was saved; the first that is there: weights averaged over training come first.
 _AVERAGED = (
-    "params_ema",
-    "params-ema",
-    "net_g_ema",
-    "netG_ema",
-    "generator_ema",
-    "g_ema",
-    "model_ema",
-    "ema_model",
-    "ema",
+    *("params_ema", "params-ema", "net_g_ema", "netG_ema", "generator_ema", "g_ema"),
+    *("model_ema", "ema_model", "ema"),
 )
 _WRAPPERS = ("params", "state_dict", "model", "generator", "netG", "model_state_dict", "net_g", "net")
 _FLAT = _AVERAGED + tuple(word for word in _WRAPPERS if word != "model")  # `model.0.weight` is ESRGAN's own
@@ -39,15 +32,8 @@ _MOST_REPEATED = 16  # times the file's size: what its tensors may be together, 
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
-_SAFETENSORS = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-}
-_SAFETENSORS |= {"I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+_SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_SAFETENSORS |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:

@@ -59,14 +59,12 @@ def _load(path, tensors):
     import torch
 
     def of_torch(values):
-        return torch.from_numpy(
-            np.array(as_float32(values) if values.dtype.kind == "f" or values.dtype == BFLOAT16 else values)
-        )
+        is_float = values.dtype.kind == "f" or values.dtype == BFLOAT16
+        return torch.from_numpy(np.array(as_float32(values) if is_float else values))
 
     try:
-        descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(
-            {name: of_torch(tensors[name]) for name in tensors}
-        )
+        state = {name: of_torch(tensors[name]) for name in tensors}
+        descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(state)
     except Exception as error:  # each of its architectures has others
         raise SRGANError(f"{path}: its network is known neither here nor to spandrel ({_line(error)})") from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):

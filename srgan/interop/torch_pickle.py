@@ -11,21 +11,9 @@ from typing import Any, NamedTuple
 
 from srgan.interop.tensors import Unreadable, strided
 
-_STORAGES = {
-    f"torch {name}Storage": kind
-    for name, kind in {
-        "Float": "float32",
-        "Half": "float16",
-        "BFloat16": "bfloat16",
-        "Double": "float64",
-        "Long": "int64",
-        "Int": "int32",
-        "Short": "int16",
-        "Char": "int8",
-        "Byte": "uint8",
-        "Bool": "bool",
-    }.items()
-}
+_KINDS = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64", "Long": "int64"}
+_KINDS |= {"Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}
+_STORAGES = {f"torch {name}Storage": kind for name, kind in _KINDS.items()}
 _REBUILD = "torch._utils _rebuild_tensor_v2"
 _REBUILD_OLD = "torch._utils _rebuild_tensor"
 _PARAMETER = "torch._utils _rebuild_parameter"
@@ -100,12 +88,8 @@ class _Machine:
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(name == "NEWTRUE")
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_DICT":
-                stack.append({})
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append({"TUPLE": tuple, "LIST": list, "DICT": dict}[name[6:]]())
             case "TUPLE":
                 stack.append(tuple(self.marked()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
