@@ -97,10 +97,8 @@ def _with_measured_overlap(description, model):
     if field is None or field > 50 or len(inputs) > 1 or len(inputs[0].partial_shape) != 4:
         return description
     run = load_openvino().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    overlap = measured_overlap(
-        lambda picture: run(picture)[0], description.channels, description.scale, description.multiple, field
-    )
-    return description._replace(overlap=overlap)
+    facts = description.channels, description.scale, description.multiple
+    return description._replace(overlap=measured_overlap(lambda picture: run(picture)[0], *facts, field))
 
 
 def _of_graph(model, measured):
@@ -113,15 +111,8 @@ def _of_graph(model, measured):
 def _convert_in_a_process(path, target, options):
     # It finds this package, and what the model's layers are registered by, where this process does.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "srgan.upscale.engines.conversion",
-        str(path),
-        str(target),
-        json.dumps(options),
-    ]
+    module = ("-P", "-m", "srgan.upscale.engines.conversion")
+    command = [sys.executable, *module, str(path), str(target), json.dumps(options)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
     with process, cleaned_up(process.kill):

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 class Tiling(Enum):
     """How a picture may be cut into tiles."""
 
-    OVERLAPPING = (
-        "overlapping"  # an output pixel depends on its surroundings only: overlapping tiles give the same result
-    )
-    WHOLE = (
-        "whole"  # an output pixel depends on the whole picture, as with instance normalisation: tiles differ in tone
-    )
+    # An output pixel depends on its surroundings only: overlapping tiles give the same result.
+    OVERLAPPING = "overlapping"
+    # It depends on the whole picture, as with instance normalisation: tiles differ in tone.
+    WHOLE = "whole"
 
 
 class Description(NamedTuple):
@@ -84,14 +82,8 @@ def describe(generator: "keras.Model") -> Description:
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (
         *(layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle),
-        *(
-            layers.InputLayer,
-            layers.BatchNormalization,
-            layers.Add,
-            layers.Multiply,
-            layers.Concatenate,
-            layers.LayerNormalization,
-        ),
+        *(layers.InputLayer, layers.Add, layers.Multiply, layers.Concatenate),
+        *(layers.BatchNormalization, layers.LayerNormalization),
         *(FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend),
     )
     reach: dict[int, float] = {}
@@ -118,12 +110,11 @@ def describe(generator: "keras.Model") -> Description:
         scale[id(output)] = shape[-3] / probe
     farthest = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
     field = int(np.ceil(farthest)) if np.isfinite(farthest) else None
+    largest = max(np.prod(shape) * _memory_of(layer) for layer, shape in zip(generator.operations, shapes))
     return Description(
         scale=scale_of(generator),
         receptive_field=field,
-        values_per_pixel=int(
-            max(np.prod(shape) * _memory_of(layer) for layer, shape in zip(generator.operations, shapes)) / probe**2
-        ),
+        values_per_pixel=int(largest / probe**2),
         frames=frames_of(generator),
         memory=generator.inputs[1].shape[-1] if is_recurrent(generator) else 0,
         multiple=max(1, round(1 / min(scale.values()))),

@@ -97,12 +97,12 @@ def _placed(output):
     output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(prefix=".export-", dir=output.parent) as staging:
-        yield Path(staging) / output.name
-        for written in sorted(Path(staging).iterdir()):  # OpenVINO's weights before the graph that refers to them
+        yield staging / output.name
+        for written in sorted(staging.iterdir()):  # OpenVINO's weights before the graph that refers to them
             target = output.parent / written.name
             if written.is_dir():
                 if target.exists():
-                    target.rename(Path(staging) / "replaced")
+                    target.rename(staging / "replaced")
                 written.rename(target)
             else:
                 with atomic_path(target) as temporary:
@@ -153,8 +153,7 @@ def write_onnx(model: str | Path, file: Path) -> None:
     import onnx
 
     copy = _traceable(load_float32(model))
-    shape = [None if side is None else side for side in copy.inputs[0].shape]
-    signature = [keras.InputSpec(shape=shape, dtype="float32", name="lr")]
+    signature = [keras.InputSpec(shape=copy.inputs[0].shape, dtype="float32", name="lr")]
     copy.export(file, format="onnx", input_signature=signature, verbose=False)
     written = onnx.load(file)
     (output,) = written.graph.output  # Keras has no name for it

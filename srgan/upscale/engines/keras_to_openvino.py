@@ -33,6 +33,7 @@ from srgan.upscale.engines.backend_errors import Inconvertible
 from srgan.upscale.engines.dysample_to_openvino import dysample
 
 _END = np.iinfo(np.int64).max  # of an axis, whatever its length
+_ACTIVATIONS = {name: getattr(opset, name) for name in ("relu", "tanh", "sigmoid", "mish")} | {"silu": opset.swish}
 
 
 class _Value(NamedTuple):
@@ -207,20 +208,11 @@ def _apply(layer, inputs) -> _Value:
 
 def _activation(layer, node):
     name = getattr(layer.activation, "__name__", layer.activation)
-    match name:
-        case "linear":
-            return node
-        case "relu":
-            return opset.relu(node)
-        case "tanh":
-            return opset.tanh(node)
-        case "sigmoid":
-            return opset.sigmoid(node)
-        case "mish":
-            return opset.mish(node)
-        case "silu":
-            return opset.swish(node)
-    raise Inconvertible(f"layer {layer.name} has the activation {name}")
+    if name == "linear":
+        return node
+    if name not in _ACTIVATIONS:
+        raise Inconvertible(f"layer {layer.name} has the activation {name}")
+    return _ACTIVATIONS[name](node)
 
 
 def _convolution(layer, x):

@@ -1,7 +1,4 @@
-"""Engines: a generator as a plain function on pictures, float32 (batch, h, w, 3) in [0, 1] to `scale` times the size.
-
-Generators over time (srgan.networks.over_time) take what they take there: windows of frames, (batch, frames, h, w, 3), or a
-frame and a memory, for which they give a pair, the enlarged frame and the next memory.
+"""Loading a generator as an engine; one over time takes and gives what it does in `srgan.networks.over_time`.
 
 `load_engine` gives one of two kinds: OpenVINO, the faster on a CPU, which starts in a fraction of a second because no
 framework is imported, and Keras on any backend, for GPUs. The output is not clipped. Engines may be called from several

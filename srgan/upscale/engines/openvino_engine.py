@@ -23,11 +23,8 @@ from srgan.upscale.engines.conversion import convert, save_openvino
 from srgan.upscale.engines.description import Description, description_from_info
 
 _log = logging.getLogger("srgan")
-_PRECISIONS = {
-    "float32": ("FP32", "f32"),
-    "bfloat16": ("BF16", "bf16"),
-    "float16": ("FP16", "f16"),
-}  # a capability; a hint
+# Of each a capability and a hint.
+_PRECISIONS = {"float32": ("FP32", "f32"), "bfloat16": ("BF16", "bf16"), "float16": ("FP16", "f16")}
 _NPU_TILE = 128  # input pixels a side; an NPU takes one size only
 _BUILT = ["srgan", "built"]  # where a model says what it has beside its weights, see `built_as`; shipped ones do not
 _CACHE_FORMAT = "7"  # raise it when the same generator gets another graph or description
@@ -48,9 +45,8 @@ class OpenVINOEngine:
         self._core = load_openvino().Core()
         self._threads = threads
         self._folder = _cache_folder(path, options)
-        ready = all(is_shipped(file) and file.with_suffix(".xml").is_file() for file in self.weights) and not any(
-            options
-        )
+        shipped = all(is_shipped(file) and file.with_suffix(".xml").is_file() for file in self.weights)
+        ready = shipped and not any(options)
         self._model = _openvino_model(self._core, path, self._folder, options, ready)
         self.description = _read_description(self._model)
         if self._model.has_rt_info(["srgan", "assumed"]):
@@ -175,9 +171,8 @@ def _openvino_model(core, path, folder, options, ready):
             save_openvino(model, whole / "generator.xml")
             with contextlib.suppress(OSError):  # another process was faster: its folder holds the same
                 whole.rename(kept)
-        return core.read_model(
-            kept / "generator.xml"
-        )  # read back, so that this call computes in the same order as later ones
+        # Read back, so that this call computes in the same order as later ones.
+        return core.read_model(kept / "generator.xml")
     except OSError as error:
         _log.info("%s: cannot be kept (%s)", kept, error)
     return model
@@ -222,9 +217,8 @@ def _blend(models, weights):
             raise SRGANError(f"{next(iter(weights))} and {path} {UNLIKE}")
     for alike in zip(*operations):
         first = alike[0]
-        if first.get_type_name() == "Constant" and np.issubdtype(
-            first.data.dtype, np.floating
-        ):  # shipped ones are float16
+        # Those of shipped models are float16.
+        if first.get_type_name() == "Constant" and np.issubdtype(first.data.dtype, np.floating):
             mixed = sum(share * one.data.astype(np.float32) for one, share in zip(alike, weights.values()))
             first.output(0).replace(opset.constant(mixed.astype(first.data.dtype)).output(0))
     models[0].validate_nodes_and_infer_types()
