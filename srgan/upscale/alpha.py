@@ -2,19 +2,20 @@
 
 import numpy as np
 
+from srgan.upscale.pixel_values import levels_of
+
 ALPHAS = ("auto", "data", "network")
 
 
 def is_hard(alpha: np.ndarray) -> bool:
     """Whether alpha, (h, w, 1), has both its lowest and its highest value and none between."""
-    top = _top(alpha)
     low = alpha == 0
-    return bool(low.any() and not low.all() and (low | (alpha == top)).all())
+    return bool(low.any() and not low.all() and (low | (alpha == levels_of(alpha.dtype))).all())
 
 
 def hardened(alpha: np.ndarray) -> np.ndarray:
     """Alpha with each value replaced by the nearer of its lowest and its highest."""
-    top = _top(alpha)
+    top = levels_of(alpha.dtype)
     return np.where(alpha >= top / 2, top, 0).astype(alpha.dtype)
 
 
@@ -24,7 +25,3 @@ def hidden_colour(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
     if not len(hidden):
         return np.zeros(colour.shape[2], colour.dtype)
     return hidden[0] if (hidden == hidden[0]).all() else None
-
-
-def _top(alpha):
-    return np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1

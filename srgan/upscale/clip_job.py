@@ -68,32 +68,28 @@ def upscale_clips(
         return f"{count} of {len(pairs)} clips done, {len(pairs) - count} left; {rest}" if len(pairs) > 1 else ""
 
     with cleaned_up(left):
-        _upscale_each(pairs, make, counts, unusable, skip_existing, keep_time, on_file, options)
+        for source, target in pairs:
+            if skip_existing and os.path.exists(first_file(target)):
+                counts["skipped"] += 1
+                on_file(source, target, "skipped", None)
+                continue
+            try:
+                counts.update(upscale_clip(source, target, make, **options), done=1)
+                if keep_time and not target.is_dir():
+                    copy_time(source, target)
+                on_file(source, target, "done", None)
+            except (SRGANError, OSError) as error:
+                if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
+                    raise
+                counts["failed"] += 1
+                message = str(error)
+                if isinstance(error, OSError):
+                    message = f"{error.filename or source}: {error.strerror or error}"
+                elif not message.startswith((str(source), str(target))):
+                    message = f"{source}: {message}"
+                _log.error("%s", message)
+                on_file(source, target, "failed", error)
     return counts
-
-
-def _upscale_each(pairs, make, counts, unusable, skip_existing, keep_time, on_file, options):
-    for source, target in pairs:
-        if skip_existing and os.path.exists(first_file(target)):
-            counts["skipped"] += 1
-            on_file(source, target, "skipped", None)
-            continue
-        try:
-            counts.update(upscale_clip(source, target, make, **options), done=1)
-            if keep_time and not target.is_dir():
-                copy_time(source, target)
-            on_file(source, target, "done", None)
-        except SRGANError as error:
-            if error in unusable or isinstance(error, UsageError) and len(pairs) == 1:
-                raise
-            counts["failed"] += 1
-            message = str(error)
-            _log.error("%s", message if message.startswith((str(source), str(target))) else f"{source}: {message}")
-            on_file(source, target, "failed", error)
-        except OSError as error:
-            counts["failed"] += 1
-            _log.error("%s: %s", error.filename or source, error.strerror or error)
-            on_file(source, target, "failed", error)
 
 
 def upscale_clip(
@@ -201,7 +197,8 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha, on_frame):
         read = stack.enter_context(contextlib.closing(ahead(_read(clip, begin - around, keep_alpha, counts))))
         steps = enlarged(read, upscaler, around, memory, memories.keep, tile)
         results = stack.enter_context(contextlib.closing(ahead(steps)))
-        stack.enter_context(cleaned_up(lambda: _left(target, writer.kept)))
+        goes_on = f"{target}: the same command goes on after"
+        stack.enter_context(cleaned_up(lambda: f"{goes_on} {writer.kept} frames" if writer.kept else ""))
         stack.enter_context(cleaned_up(bar.close))
         numbers = itertools.count(writer.kept + 1)
 
@@ -211,11 +208,6 @@ def _upscale_frames(clip, upscaler, writer, target, keep_alpha, on_frame):
 
         writer.write(itertools.islice(results, writer.kept - begin, None), on_frame=show)
     return counts
-
-
-def _left(target, count):
-    """What is said when the command is interrupted."""
-    return f"{target}: the same command goes on after {count} frames" if count else ""
 
 
 def _read(clip, first, keep_alpha, counts):

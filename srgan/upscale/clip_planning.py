@@ -10,12 +10,7 @@ from srgan.errors import UsageError
 
 
 def split_inputs(
-    inputs: list[str],
-    output: str,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    rate: float | None = None,
+    inputs: list[str], output: str, *, start: float | None = None, end: float | None = None, rate: float | None = None
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Divide the inputs of a command into clips and pictures.
 

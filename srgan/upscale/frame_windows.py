@@ -13,13 +13,8 @@ def scenes(frames: Iterable[np.ndarray], is_cut: Callable[[np.ndarray, np.ndarra
     """Yield each frame with its scene's number. One that only repeats its predecessor is the same array as that."""
     scene, before = 0, None
     for frame in frames:
-        if (
-            not isinstance(frame, np.ndarray)
-            or frame.ndim != 3
-            or not 1 <= frame.shape[2] <= 4
-            or frame.dtype not in (np.uint8, np.uint16)
-            or not frame.size
-        ):
+        has_shape = isinstance(frame, np.ndarray) and frame.ndim == 3 and 1 <= frame.shape[2] <= 4 and frame.size
+        if not has_shape or frame.dtype not in (np.uint8, np.uint16):
             found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
             raise UsageError(f"a frame is of uint8 or uint16, (h, w, 1 to 4), not {found}")
         if before is not None and frame is not before:

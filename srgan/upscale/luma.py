@@ -1,7 +1,6 @@
 """Luma and colour differences, for networks that enlarge luma alone."""
 
 import numpy as np
-from PIL import Image
 
 _WEIGHTS = 0.299, 0.587, 0.114  # BT.601, as in JPEG
 
@@ -18,9 +17,3 @@ def from_luma(y: np.ndarray, blue: np.ndarray, red: np.ndarray) -> np.ndarray:
     red, blue = red + y, blue + y
     green = (y - _WEIGHTS[0] * red - _WEIGHTS[2] * blue) / _WEIGHTS[1]
     return np.concatenate([red, green, blue], axis=-1)
-
-
-def resize_values(values: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Bicubic interpolation of float32 (h, w, 1) of any range."""
-    picture = Image.fromarray(np.ascontiguousarray(values[..., 0], np.float32))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))[..., None]

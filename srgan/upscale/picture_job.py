@@ -122,14 +122,8 @@ def upscale_files(
         upscaler = loading.result()
         if len(tasks) > 1 and upscaler.engine.description.over_time:
             _log.info("%s", FOR_CLIPS)
-        compute = partial(
-            _compute,
-            upscaler=upscaler,
-            stream_suffix=stream_suffix,
-            on_tile=show_tile,
-            max_pixels=max_pixels,
-            options=options,
-        )
+        more = {"stream_suffix": stream_suffix, "on_tile": show_tile, "max_pixels": max_pixels}
+        compute = partial(_compute, upscaler=upscaler, options=options, **more)
         # Of two small pictures, one can be prepared and rounded while the network computes the other.
         computed = _ahead(computer, compute, chain([first], reads), lambda task: int(_is_small(task)))
         written = _ahead(writer, partial(_write, keep_time=keep_time, **options), computed)
@@ -243,6 +237,7 @@ def _read(task, get_upscaler, max_pixels, max_strip_pixels):
 def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
     height, width, channels = task.picture.pixels.shape
     suffix = stream_suffix if task.target == "-" else Path(task.target).suffix
+    source_suffix = Path(str(task.source)).suffix.lower()
     if task.strips:
         width, height = task.strips.size
     elif "-" not in (task.source, task.target) and large_job.is_large(upscaler, width, height):
@@ -259,7 +254,7 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
         task.notes.append(f"{task.kind} has no transparency, it is laid on white")
     if task.picture.icc and task.kind in pictures.IN_SRGB:
         task.notes.append(f"{task.kind} is written in sRGB, to which its colours are converted")
-    given = 12 if Path(str(task.source)).suffix.lower() in (".avif", ".heic", ".heif") else 16  # at most
+    given = 12 if source_suffix in (".avif", ".heic", ".heif") else 16  # at most
     if task.picture.pixels.itemsize > 1 and (bits := pictures.BITS.get(task.kind, 16)) < given:
         task.notes.append(f"{task.kind} has {bits} bits, to which its {given} are rounded")
     if upscaler.fit and task.sizes[1][0] < width:
@@ -272,7 +267,8 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
         task.notes.append(f"{task.kind} is written without a palette")
     elif upscaler.palette and task.picture.palette is None:
         task.remarks.append("without a palette, on which --palette has no effect")
-    elif task.picture.palette is not None and not upscaler.palette and _is_png(task.source, task.kind):
+    # Of another format it is said that it changes.
+    elif task.picture.palette is not None and not upscaler.palette and (source_suffix, task.kind) == (".png", "PNG"):
         task.remarks.append("of a palette and written in true colours; --palette keeps the palette")
     if upscaler.alpha != "auto" and channels in (1, 3):
         task.remarks.append("without transparency, on which --alpha has no effect")
@@ -288,11 +284,6 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
     task.picture = upscaler(task.picture, on_tile=on_tile)
 
 
-def _is_png(source, kind):
-    """Whether a PNG becomes one; of another format it is said that it changes."""
-    return kind == "PNG" and Path(str(source)).suffix.lower() == ".png"
-
-
 @_stage
 def _write(task, keep_time, **options):
     picture, task.picture = task.picture, None
@@ -306,9 +297,8 @@ def _write(task, keep_time, **options):
         _make_folder(target)
         if task.kind != "PNG":  # the encoders of the other formats copy the whole picture
             height, width = picture.pixels.shape[:2]
-            require_memory(
-                height * width * 4 * picture.pixels.itemsize, f"writing {width} x {height} pixels as {task.kind}"
-            )
+            size = height * width * 4 * picture.pixels.itemsize
+            require_memory(size, f"writing {width} x {height} pixels as {task.kind}")
         pictures.write_picture(picture, target, kind=task.kind, **options)
     if keep_time and task.source != "-":
         copy_time(task.source, target)

@@ -51,21 +51,23 @@ def plan(
     Raises:
         UsageError: the output is no place for these inputs, or no picture was found.
     """
-    into_folder = len(inputs) > 1 or output.endswith(("/", os.sep)) or any(map(os.path.isdir, [*inputs, output]))
+    is_folders_name = output.endswith(("/", os.sep))
+    into_folder = len(inputs) > 1 or is_folders_name or any(map(os.path.isdir, [*inputs, output]))
     left_out = left_out or LeftOut()
     check_suffix(suffix)
     if not into_folder:
         if output != "-":
-            _require_format(output)
+            try:
+                pictures.output_format(Path(output).suffix, 1, 1)
+            except SRGANError as error:
+                raise UsageError(f"{output}: {error}") from None
         if suffix and output != "-" and Path(output).suffix.lower() != suffix:
             raise UsageError(f"{output}: does not end in {suffix}, as --format says")
         pairs: list[tuple] = [(inputs[0], output)]
     elif "-" in inputs or output == "-":
         raise UsageError("-: standard input and output take one picture; name one input file and one output file")
     elif not os.path.isdir(output) and (
-        os.path.exists(output)
-        or Path(output).suffix.lower() in pictures.WRITABLE
-        and not output.endswith(("/", os.sep))
+        os.path.exists(output) or Path(output).suffix.lower() in pictures.WRITABLE and not is_folders_name
     ):
         raise UsageError(f"{output}: several inputs need a folder as the last argument")
     else:
@@ -144,13 +146,6 @@ def _is_file(path):
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return True
-
-
-def _require_format(output):
-    try:
-        pictures.output_format(Path(output).suffix, 1, 1)
-    except SRGANError as error:
-        raise UsageError(f"{output}: {error}") from None
 
 
 def separate(pairs: list[tuple]) -> tuple[list[tuple], list[str]]:

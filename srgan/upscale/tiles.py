@@ -116,11 +116,8 @@ def tiles(width: int, height: int, tile: int, overlap: int, multiple: int = 1) -
     Args:
         multiple: windows begin at multiples of it and have such sides; the picture's sides are multiples, too.
     """
-    return [
-        (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
-        for (y0, y1), (top, bottom) in _spans(height, tile, overlap, multiple, multiple)
-        for (x0, x1), (left, right) in _spans(width, tile, overlap, multiple, math.lcm(8, multiple))
-    ]
+    rows = _spans(height, tile, overlap, multiple, multiple)
+    return _boxes(rows, _spans(width, tile, overlap, multiple, math.lcm(8, multiple)))
 
 
 def tiles_of_one_size(width: int, height: int, side: int, other: int, overlap: int) -> list[tuple[Box, Box]]:
@@ -129,6 +126,10 @@ def tiles_of_one_size(width: int, height: int, side: int, other: int, overlap: i
         _spans_of(length, size, math.ceil(max(length - 2 * overlap, 1) / max(size - 2 * overlap, 1)))
         for length, size in ((height, other), (width, side))
     )
+    return _boxes(rows, columns)
+
+
+def _boxes(rows, columns):
     return [
         (Box(x0, y0, x1, y1), Box(left, top, right, bottom))
         for (y0, y1), (top, bottom) in rows

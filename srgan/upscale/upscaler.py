@@ -22,7 +22,7 @@ from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frame_windows import scenes, windows
-from srgan.upscale.luma import from_luma, resize_values, to_luma
+from srgan.upscale.luma import from_luma, to_luma
 from srgan.upscale.picture_planning import size_of_result
 from srgan.upscale.pixel_values import are_numbers, check_range, levels_of, quantised
 from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles, tiles_of_one_size
@@ -302,7 +302,7 @@ class Upscaler:
         """Luma by a network that takes nothing else, and the colour differences by bicubic interpolation."""
         y, *differences = to_luma(frame.astype(np.float32) / np.float32(levels_of(frame.dtype)))
         y, _ = self._upscale_tiles([y], None, tile, on_tile)
-        differences = [resize_values(values, y.shape[1], y.shape[0]) for values in differences]
+        differences = [pictures.resize(values, y.shape[1], y.shape[0]) for values in differences]
         return quantised(from_luma(y, *differences), frame.dtype)
 
     def _upscale_tiles(self, frames, memory, tile, on_tile):
