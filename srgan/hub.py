@@ -47,9 +47,8 @@ def fetch(address: str) -> Path:
             _log.info("%s: the hub cannot be reached; %s is taken, which was downloaded before", address, kept.name)
             return kept
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        why = (
-            "no such repository, file or revision, or it needs a login" if _is_absent(error) else "is there a network?"
-        )
+        absent = "no such repository, file or revision, or it needs a login"
+        why = absent if _is_absent(error) else "is there a network?"
         raise SRGANError(f"{address}: cannot be had from the hub ({said[:200]}); {why}") from error
 
 

@@ -85,10 +85,9 @@ def _free_in_control_groups():
             _, controllers, path = line.split(":", 2)
             if controllers and "memory" not in controllers.split(","):
                 continue
-            names = (
-                ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
-            )
-            top = CGROUPS / "memory" if controllers else CGROUPS
+            names, top = ("memory.max", "memory.current"), CGROUPS
+            if controllers:
+                names, top = ("memory.limit_in_bytes", "memory.usage_in_bytes"), CGROUPS / "memory"
             group = top / path.lstrip("/")
             for folder in [group, *group.parents]:
                 with contextlib.suppress(OSError, ValueError):  # not there, or "max"

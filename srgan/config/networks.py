@@ -165,16 +165,8 @@ class RealPLKSR(Network):
         return self
 
 
-NETWORKS = {
-    "srresnet": SRResNet,
-    "rdn": RDN,
-    "rrdb": RRDB,
-    "compact": Compact,
-    "span": SPAN,
-    "msrresnet": MSRResNet,
-    "edsr": EDSR,
-    "realplksr": RealPLKSR,
-}
+NETWORKS = {"srresnet": SRResNet, "rdn": RDN, "rrdb": RRDB, "compact": Compact, "span": SPAN}
+NETWORKS |= {"msrresnet": MSRResNet, "edsr": EDSR, "realplksr": RealPLKSR}
 
 
 def _generator(network):

@@ -192,7 +192,6 @@ def explain(error, config):
         return f"{key} = '': must not be empty"
     if error["type"].startswith("bool_"):
         return f"{key} = {error['input']!r}: must be true or false"
-    message = (
-        error["msg"].replace("Input should be", "must be").replace("a valid dictionary or instance of", "a section,")
-    )
+    message = error["msg"].replace("Input should be", "must be")
+    message = message.replace("a valid dictionary or instance of", "a section,")
     return f"{key} = {error['input']!r}: {message}"

@@ -104,15 +104,11 @@ class GanStage(Stage):
     """Weight of the difference in mean colour over windows of 32 pixels."""
 
     @model_validator(mode="after")
-    def _average_is_there(self):
+    def _losses_fit(self):
         if self.artifact_weight and not self.average:
             raise ValueError(
                 f"artifact_weight = {self.artifact_weight}: needs an average of the weights, as in average: 0.999"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _layers_exist(self):
         for layer in self.content_layers:
             if layer not in VGG19_LAYERS:
                 raise ValueError(f"content_layers = {layer}: no convolution of VGG19 ({', '.join(VGG19_LAYERS)})")

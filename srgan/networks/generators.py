@@ -108,13 +108,7 @@ def rdn(
 
 
 def rrdb(
-    *,
-    filters: int = 64,
-    blocks: int = 23,
-    growth: int = 32,
-    scale: int = 4,
-    layout: str = "srgan",
-    unshuffle: int = 1,
+    *, filters: int = 64, blocks: int = 23, growth: int = 32, scale: int = 4, layout: str = "srgan", unshuffle: int = 1
 ) -> keras.Model:
     """ESRGAN's generator (Wang et al., arXiv 1809.00219, section 3.1; 16.7 million parameters at full size).
 
@@ -203,12 +197,5 @@ def _to_signed(inputs, layout):
 
 
 GENERATORS: dict[str, Callable[..., keras.Model]] = {
-    "srresnet": srresnet,
-    "rdn": rdn,
-    "rrdb": rrdb,
-    "compact": compact,
-    "span": span,
-    "msrresnet": msrresnet,
-    "edsr": edsr,
-    "realplksr": realplksr,
+    build.__name__: build for build in (srresnet, rdn, rrdb, compact, span, msrresnet, edsr, realplksr)
 }

@@ -12,12 +12,7 @@ from srgan.networks.published import centred
 
 
 def span(
-    *,
-    filters: int = 48,
-    blocks: int = 6,
-    scale: int = 4,
-    layout: str = "srgan",
-    value_range: int | None = None,
+    *, filters: int = 48, blocks: int = 6, scale: int = 4, layout: str = "srgan", value_range: int | None = None
 ) -> keras.Model:
     """The generator of SPAN (section 3, figure 2; 0.43 million parameters once merged).
 
