@@ -191,14 +191,13 @@ class Exif:
         parts = [("first", first), ("photo", photo), ("interop", self.interop), ("gps", self.gps)]
         for name, entries in parts:
             places[name] = start
-            start += _length(entries) if entries or name == "first" else 0
+            start += len(_written(entries, self.order, start)) if entries or name == "first" else 0
         for tags, tag, name in ((first, _EXIF, "photo"), (first, _GPS, "gps"), (photo, _INTEROP, "interop")):
             if tags.get(tag) is pointer:
                 tags[tag] = Entry(_LONG, 1, struct.pack(self.order + "I", places[name]))
         head = (b"II*\0" if self.order == "<" else b"MM\0*") + struct.pack(self.order + "I", 8)
-        return head + b"".join(
-            _written(entries, self.order, places[name]) for name, entries in parts if entries or name == "first"
-        )
+        there = ((name, entries) for name, entries in parts if entries or name == "first")
+        return head + b"".join(_written(entries, self.order, places[name]) for name, entries in there)
 
     def _integers(self, values):
         kind = _SHORT if max(values, default=0) < 2**16 else _LONG
@@ -248,10 +247,6 @@ def _entries(data, order, start=None) -> Iterator[tuple[int, Entry]]:
 def _form(big):
     """Of a TIFF structure: the bytes of a place in it, and the codes of `struct` for one and for the length of a directory."""
     return (8, "Q", "Q") if big else (4, "I", "H")
-
-
-def _length(entries):
-    return 2 + 12 * len(entries) + 4 + sum(len(e.data) + len(e.data) % 2 for e in entries.values() if len(e.data) > 4)
 
 
 def _written(entries, order, start, big=False):

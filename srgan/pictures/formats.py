@@ -27,17 +27,8 @@ WITHOUT_METADATA = {"BMP", "TGA", "DDS"}
 WITHOUT_IPTC = {"WebP", "AVIF", "JPEG XL", *WITHOUT_METADATA}
 READABLE = {*WRITABLE, ".jpe", ".jfif", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2"}
 
-_MOST_PIXELS_A_SIDE = {
-    "JPEG": 65500,
-    "WebP": 16383,
-    "AVIF": 65535,
-    "JPEG XL": 2**18,
-    "BMP": 2**31 - 1,
-    "TGA": 65535,
-    "DDS": 2**31 - 1,
-    "PNG": 10**6,
-    "TIFF": 10**7,
-}
+_MOST_PIXELS_A_SIDE = {"JPEG": 65500, "WebP": 16383, "AVIF": 65535, "JPEG XL": 2**18, "TGA": 65535}
+_MOST_PIXELS_A_SIDE |= {"BMP": 2**31 - 1, "DDS": 2**31 - 1, "PNG": 10**6, "TIFF": 10**7}
 
 
 def output_format(suffix: str, width: int, height: int) -> str:

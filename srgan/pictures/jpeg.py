@@ -160,9 +160,8 @@ def iptc_segment(iptc: bytes) -> bytes:
     """IPTC as the segment that Photoshop writes; b"" for none and for too much."""
     if not 0 < len(iptc) <= LARGEST_SEGMENT:
         return b""
-    return _segment(
-        _APP13, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", IPTC, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
-    )
+    head = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", IPTC, 0, len(iptc))
+    return _segment(_APP13, head + iptc + b"\0" * (len(iptc) % 2))
 
 
 def with_metadata(path: str | os.PathLike, body: str | os.PathLike, head: bytes) -> None:

@@ -92,10 +92,8 @@ def _rows_of_strips(page):
 
 def _is_plain(page):
     """Whether the samples are in the file as they are in memory."""
-    depth = 8 * page.dtype.itemsize
-    return (
-        page.is_contiguous and page.bitspersample == depth and not (page.planarconfig == 2 and page.samplesperpixel > 1)
-    )
+    is_planar = page.planarconfig == 2 and page.samplesperpixel > 1
+    return page.is_contiguous and page.bitspersample == 8 * page.dtype.itemsize and not is_planar
 
 
 def _plain_bands(page, step):

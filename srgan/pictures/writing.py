@@ -254,11 +254,9 @@ def _write_tiff(picture, path, pyramid):
     big = picture.pixels.nbytes * (4 / 3 if pyramid else 1) > _LARGEST_TIFF
     metadata = metadata_of(picture)
     is_large = isinstance(picture.pixels, RawPixels)
-    options = {"bigtiff": big, "tile": pyramid or is_large}
+    options = {"bigtiff": big, "tile": pyramid or is_large, "pyramid": pyramid, "subifd": pyramid}
     if options["tile"]:
         options |= {"tile_width": 256, "tile_height": 256}
-    if pyramid:
-        options |= {"pyramid": True, "subifd": True}
     try:
         with (
             _as_stream(picture.pixels)
