@@ -54,9 +54,8 @@ class DySample(keras.layers.Layer):
         columns = ops.cast(ops.reshape(ops.arange(width), (1, 1, -1, 1, 1)), "float32") + offsets[:, :, :, 0]
 
         kernel = ops.reshape(self.end_kernel, (groups, channels // groups, 3))
-        parts = [
-            ops.matmul(part, kernel[group]) for group, part in enumerate(ops.split(x, groups, axis=-1))
-        ]  # of each group, (batch, h, w, 3)
+        split = ops.split(x, groups, axis=-1)
+        parts = [ops.matmul(part, kernel[group]) for group, part in enumerate(split)]  # each (batch, h, w, 3)
         flat = ops.reshape(ops.stack(parts, axis=3), (-1, 3))
         first = ops.reshape(ops.arange(batch), (-1, 1, 1, 1, 1)) * height
         group = ops.reshape(ops.arange(groups), (1, 1, 1, -1, 1))

@@ -88,7 +88,5 @@ def _is_generator(shapes):
 def scale_of(generator: keras.Model) -> int:
     """How many times as large the generator's output is as its input."""
     shapes = [[side or 8 for side in tensor.shape] for tensor in generator.inputs]
-    given = keras.Model(generator.inputs, generator.outputs[0]).compute_output_shape(
-        shapes if len(shapes) > 1 else shapes[0]
-    )
-    return given[-2] // 8
+    picture = keras.Model(generator.inputs, generator.outputs[0])
+    return picture.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])[-2] // 8

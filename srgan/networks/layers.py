@@ -135,9 +135,8 @@ class BlockConv2D(keras.layers.Conv2D):
 
     def call(self, inputs):
         kernel = shuffled_kernel(ops.cast(self.kernel, "float32"), 2)  # for the sum of the copies' gradients
-        x = ops.nn.depth_to_space(
-            ops.conv(ops.nn.space_to_depth(inputs, 2), ops.cast(kernel, self.compute_dtype), padding="same"), 2
-        )
+        blocks = ops.nn.space_to_depth(inputs, 2)
+        x = ops.nn.depth_to_space(ops.conv(blocks, ops.cast(kernel, self.compute_dtype), padding="same"), 2)
         return self.activation(x + ops.cast(self.bias, self.compute_dtype) if self.use_bias else x)
 
 

@@ -259,10 +259,9 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
         task.notes.append(f"{task.kind} has {bits} bits, to which its {given} are rounded")
     if upscaler.fit and task.sizes[1][0] < width:
         task.remarks.append("larger than the size asked for, so it is scaled down")
-    if task.sizes[1][0] > upscaler.engine.description.scale * width:
-        task.remarks.append(
-            f"enlarged beyond the x{upscaler.engine.description.scale} of this model, the rest by bicubic"
-        )
+    scale = upscaler.engine.description.scale
+    if task.sizes[1][0] > scale * width:
+        task.remarks.append(f"enlarged beyond the x{scale} of this model, the rest by bicubic")
     if upscaler.palette and task.kind != "PNG":
         task.notes.append(f"{task.kind} is written without a palette")
     elif upscaler.palette and task.picture.palette is None:

@@ -97,12 +97,7 @@ class Box(NamedTuple):
         return self.moved(-other.left, -other.top)
 
     def intersection(self, other: "Box") -> "Box":
-        return Box(
-            max(self.left, other.left),
-            max(self.top, other.top),
-            min(self.right, other.right),
-            min(self.bottom, other.bottom),
-        )
+        return Box(*map(max, self[:2], other[:2]), *map(min, self[2:], other[2:]))
 
 
 def tiles(width: int, height: int, tile: int, overlap: int, multiple: int = 1) -> list[tuple[Box, Box]]:

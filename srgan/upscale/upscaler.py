@@ -249,9 +249,8 @@ class Upscaler:
         height, width = frames[0].shape[:2]
         if not self.wrap:
             return self._upscale_whole(frames, memory, tile, on_tile, new_width, new_height)
-        (x, new_x), (y, new_y) = (
-            _margin(*sides, self.overlap + 6) for sides in ((width, new_width), (height, new_height))
-        )
+        least = self.overlap + 6
+        (x, new_x), (y, new_y) = _margin(width, new_width, least), _margin(height, new_height, least)
         frames = [np.pad(frame, [(y, y), (x, x), (0, 0)], "wrap") for frame in frames]
         memory = None if memory is None else np.pad(memory, [(y, y), (x, x), (0, 0)], "wrap")
         size = new_width + 2 * new_x, new_height + 2 * new_y
@@ -353,9 +352,8 @@ class Upscaler:
                 total += len(todo) - 1
                 continue
             inner = sr[core.within(window).times(scale).slices()]
-            result[core.times(scale).slices()] = quantised(
-                inner if channels == inner.shape[-1] else inner.mean(-1, keepdims=True), dtype
-            )
+            inner = inner if channels == inner.shape[-1] else inner.mean(-1, keepdims=True)
+            result[core.times(scale).slices()] = quantised(inner, dtype)
             if remembered is not None:
                 remembered[core.slices()] = after[core.within(window).slices()]
             on_tile(total - len(todo), total)

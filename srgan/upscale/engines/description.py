@@ -63,16 +63,9 @@ def describe(generator: "keras.Model") -> Description:
     """Describe a Keras generator by its layers alone."""
     from keras import Model, layers, tree
 
+    from srgan.networks import layers as ours
     from srgan.networks.dysample import DySample
     from srgan.networks.files import scale_of
-    from srgan.networks.layers import (
-        BilinearUpsampling,
-        FoldFrames,
-        MergeFrames,
-        MiddleFrame,
-        PixelShuffle,
-        PixelUnshuffle,
-    )
     from srgan.networks.over_time import frames_of, is_recurrent
     from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 
@@ -81,10 +74,11 @@ def describe(generator: "keras.Model") -> Description:
     given = [(1, *tensor.shape[1:-3], probe, probe, tensor.shape[-1]) for tensor in generator.inputs]
     shapes = Model(generator.inputs, outputs).compute_output_shape(given if len(given) > 1 else given[0])
     on_each_pixel = (
-        *(layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, PixelShuffle),
+        *(layers.Rescaling, layers.PReLU, layers.LeakyReLU, layers.ReLU, layers.Activation, ours.PixelShuffle),
         *(layers.InputLayer, layers.Add, layers.Multiply, layers.Concatenate),
         *(layers.BatchNormalization, layers.LayerNormalization),
-        *(FoldFrames, MergeFrames, MiddleFrame, PixelUnshuffle, MemoryFeatures, MemoryDifference, Blend),
+        *(ours.FoldFrames, ours.MergeFrames, ours.MiddleFrame, ours.PixelUnshuffle),
+        *(MemoryFeatures, MemoryDifference, Blend),
     )
     reach: dict[int, float] = {}
     scale: dict[int, float] = {}
@@ -94,7 +88,7 @@ def describe(generator: "keras.Model") -> Description:
         match layer:
             case layers.Conv2D() | layers.Conv3D():
                 here = max(layer.kernel_size[-2:]) // 2 * max(layer.dilation_rate[-2:]) / before
-            case layers.UpSampling2D() | BilinearUpsampling():
+            case layers.UpSampling2D() | ours.BilinearUpsampling():
                 here = 1 / before
             case LocalDisagreement():
                 here = 1
@@ -102,7 +96,7 @@ def describe(generator: "keras.Model") -> Description:
                 here = 4 / before  # its offsets are learned and have no bound
             case DownscaleResidual():
                 here = 2
-            case PixelUnshuffle():
+            case ours.PixelUnshuffle():
                 here = max(layer.scale / before - 1, 0)
             case _:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf

@@ -58,9 +58,8 @@ def _tile_seconds(engine):
     description = engine.description
     shape = (1, *[description.frames] * (description.frames > 1), _TILE, _TILE)
     noise = np.random.default_rng(0).random
-    inputs = [
-        noise((*shape, channels), np.float32) for channels in (description.channels, description.memory) if channels
-    ]
+    channels = filter(None, (description.channels, description.memory))
+    inputs = [noise((*shape, count), np.float32) for count in channels]
     engine(*inputs)
     times = []
     for _ in range(3):

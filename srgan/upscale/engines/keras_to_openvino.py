@@ -17,16 +17,8 @@ import openvino as ov
 from keras import layers
 from openvino import opset13 as opset
 
+from srgan.networks import layers as ours
 from srgan.networks.dysample import DySample
-from srgan.networks.layers import (
-    BilinearUpsampling,
-    FoldFrames,
-    MergeFrames,
-    MiddleFrame,
-    PixelShuffle,
-    PixelUnshuffle,
-    shuffled_kernel,
-)
 from srgan.networks.realplksr import PartialConv2D
 from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 from srgan.upscale.engines.backend_errors import Inconvertible
@@ -125,9 +117,9 @@ def _apply(layer, inputs) -> _Value:
         case layers.Activation():
             return x._replace(node=_activation(layer, x.node))
         # What moves pixels.
-        case PixelShuffle():
+        case ours.PixelShuffle():
             return _Value(x.shuffled().node, layer.scale)
-        case BilinearUpsampling():
+        case ours.BilinearUpsampling():
             scale = layer.scale
             return _Value(_bilinear(_bilinear(x.shuffled().node, scale, axis=3), scale, axis=2), scale)
         case layers.UpSampling2D() if layer.interpolation == "nearest" and len(set(layer.size)) == 1:
@@ -156,25 +148,24 @@ def _apply(layer, inputs) -> _Value:
             beta = _weight(layer.beta) if layer.center else np.zeros_like(mean)
             return _Value(opset.batch_norm_inference(x.shuffled().node, gamma, beta, mean, variance, layer.epsilon))
         # What moves frames.
-        case FoldFrames():
+        case ours.FoldFrames():
             return _Value(_reshaped(opset.transpose(x.node, np.array([0, 2, 1, 3, 4])), -1, channels))
-        case MergeFrames():
+        case ours.MergeFrames():
             left = layer.frames - layer.merged + 1
             clips = _reshaped(x.shuffled().node, -1, layer.frames, channels // layer.merged)
             runs = [_slice(clips, start, start + left, axis=1) for start in range(layer.merged)]
             return _Value(_reshaped(opset.concat(runs, 2), -1, channels))
-        case MiddleFrame():
+        case ours.MiddleFrame():
             return _Value(_slice(x.shuffled().node, layer.frames // 2, _END, layer.frames, axis=0))
         # What compares with a memory: see srgan.networks.recurrent.
-        case PixelUnshuffle():
+        case ours.PixelUnshuffle():
             return _Value(opset.space_to_depth(x.shuffled().node, "blocks_first", layer.scale))
         case DownscaleResidual():
             result, lr = (x.shuffled().node for x in inputs)
             kernel = np.ascontiguousarray(layer.kernel.transpose(3, 2, 0, 1), np.float32)
             ones = opset.add(opset.multiply(result, np.float32(0)), np.float32(1))
-            reduced, inside = (
-                opset.convolution(node, kernel, [1, 1], [2, 2], [2, 2], [1, 1]) for node in (result, ones)
-            )
+            one, two = [1, 1], [2, 2]
+            reduced, inside = (opset.convolution(node, kernel, one, two, two, one) for node in (result, ones))
             return _Value(opset.subtract(lr, opset.divide(reduced, inside)))
         case MemoryFeatures():
             alone, lr, shortfall = (x.shuffled().node for x in inputs)
@@ -226,7 +217,7 @@ def _convolution(layer, x):
     bias = _weight(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
     # Matrix units compute 16 output channels at once; with only 3 in use, most of their work would be wasted.
     if x.shuffle > 1 and layer.filters * x.shuffle**2 <= 16:
-        kernel, bias = _weight(shuffled_kernel(kernel, x.shuffle)), np.tile(bias, x.shuffle**2)
+        kernel, bias = _weight(ours.shuffled_kernel(kernel, x.shuffle)), np.tile(bias, x.shuffle**2)
     else:
         x = x.shuffled()
     margin = [size // 2 for size in kernel.shape[:-2]]
