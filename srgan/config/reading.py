@@ -153,17 +153,13 @@ def similar_keys(name: str, config: type[BaseModel]) -> list[str]:
     return exact or difflib.get_close_matches(name, keys, 1, 0.75)
 
 
-def _fields(section, location):
-    """The keys that the section at `location` below `section` has."""
-    for name in location:
-        section = NETWORKS.get(name) or section.model_fields[name].annotation
-    return list(section.model_fields)
-
-
 def explain(error, config):
     """One line for one of pydantic's errors about the class `config`."""
     location = [str(part) for part in error["loc"]]
-    fields = _fields(config, location[:-1]) if error["type"] == "extra_forbidden" else []
+    section = config
+    for name in location[:-1] if error["type"] == "extra_forbidden" else ():
+        section = NETWORKS.get(name) or section.model_fields[name].annotation
+    fields = list(section.model_fields)
     if location[:1] == ["network"] and location[1:2] and location[1] in NETWORKS:
         del location[1]  # the member of the union, which is no key
     if error["type"] == "value_error":

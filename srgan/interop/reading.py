@@ -103,7 +103,10 @@ def _read_zip(file):
                     most -= archive.getinfo(f"{folder}data/{storage.key}").file_size
                     if most < 0:
                         raise Unreadable("its storages overlap each other")
-                    storages[place] = _as_array(_member(archive, f"{folder}data/{storage.key}"), storage)
+                    values, dtype = _member(archive, f"{folder}data/{storage.key}"), DTYPES[storage.kind]
+                    if not 0 <= storage.count * dtype.itemsize <= len(values):
+                        raise Unreadable("it is damaged or was cut off; get it anew")
+                    storages[place] = np.frombuffer(values, dtype, storage.count)
                 return storages[place]
 
             return torch_pickle.load(io.BytesIO(_member(archive, pickles[0])), values_of)
@@ -116,13 +119,6 @@ def _member(archive, name):
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > info.compress_size:
         raise Unreadable("it is a zip file, but compressed, which PyTorch's are not")
     return archive.read(info)  # which verifies the checksum
-
-
-def _as_array(values, storage):
-    dtype = DTYPES[storage.kind]
-    if len(values) < storage.count * dtype.itemsize or storage.count < 0:
-        raise Unreadable("it is damaged or was cut off; get it anew")
-    return np.frombuffer(values, dtype, storage.count)
 
 
 def _read_legacy(content):

@@ -47,9 +47,8 @@ def lost_machines() -> Iterator[None]:
         yield
     except Exception as error:
         # XLA's errors, of several types, begin with a status.
-        gone = re.match(
-            "(UNKNOWN|UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|INTERNAL.*(Gloo|NCCL|[Cc]onnect)).*: ", str(error)
-        )
+        status = "UNKNOWN|UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|INTERNAL.*(Gloo|NCCL|[Cc]onnect)"
+        gone = re.match(f"({status}).*: ", str(error))
         if isinstance(error, SRGANError) or machine()[1] == 1 or is_out_of_memory(error) or not gone:
             raise
         what_to_do = "start the same command on all, and it goes on from the last checkpoint, if there is one"

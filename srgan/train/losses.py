@@ -81,7 +81,6 @@ def flat_loss(hr: keras.KerasTensor, sr: keras.KerasTensor, level: float = 5.0, 
     affected: a pixel is flat where the standard deviation of luma within `side` x `side` pixels is below `level`.
 
     Args:
-        hr, sr: the original and the generator's picture, (batch, h, w, 3).
         level: in levels of 255.
     """
     luma, _ = _luma_and_chroma(hr)
@@ -124,7 +123,7 @@ def artifact_loss(
     n, not n - 1.
 
     Args:
-        hr, sr, steady: the original, the generator's picture and the steady generator's.
+        steady: the steady generator's pictures.
     """
     difference = ops.sum(ops.abs(hr - sr), axis=-1, keepdims=True)
     mean, mean_square = (_local_mean(x, side) for x in (difference, ops.square(difference)))

@@ -103,10 +103,8 @@ def refuse_other_runs(config: Config, output: Path) -> None:
     Checkpoint(output / "checkpoint", STAGES[0]).require_whole()
     if not _begun(output):
         log = output / "log.csv"
-        is_logged = (
-            log.exists() and len(log.read_bytes().splitlines()) > 1
-        )  # which no epoch is before there is a checkpoint
-        if is_logged and not (output / "checkpoint").is_dir():
+        is_logged = log.exists() and len(log.read_bytes().splitlines()) > 1
+        if is_logged and not (output / "checkpoint").is_dir():  # which there is before an epoch is logged
             raise UsageError(
                 f"{output}: holds a run whose checkpoint is gone, so that it cannot go on and would be overwritten; "
                 f"give another --output, and --set initial_weights={output} to begin with what was learnt"

@@ -46,7 +46,9 @@ def degrade_photograph(lr: np.ndarray, random: np.random.Generator, ranges: Phot
     if rounds == 2:
         planes = _there_and_back(planes, ranges, random)
     if random.random() < ranges.noise:
-        planes = planes + camera_noise(planes, _mostly_little(ranges.noise_level, random), ranges, random)
+        low, high = ranges.noise_level
+        level = float(low * (high / low) ** random.random() ** 2)  # mostly little
+        planes = planes + camera_noise(planes, level, ranges, random)
     if random.random() < ranges.sharpen:
         soft = gaussian_blur(planes, random.uniform(*ranges.sharpen_sigma))
         planes = planes + np.float32(random.uniform(*ranges.sharpen_amount)) * (planes - soft)
@@ -145,11 +147,6 @@ def _compressed(planes, quality, ranges, random):
         with Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     return through_jpeg(pixels, quality, random.random() < ranges.subsampled)
-
-
-def _mostly_little(ends, random):
-    low, high = ends
-    return float(low * (high / low) ** random.random() ** 2)
 
 
 def noise_level(pixels: np.ndarray) -> float:

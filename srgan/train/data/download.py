@@ -60,16 +60,12 @@ def archives(splits: Iterable[str], output: Path, base_url: str) -> list[tuple[s
     return wanted
 
 
-def gigabytes(size: float) -> str:
-    return f"{size / 1e9:,.2f} GB"
-
-
 def require_space(folder: Path, needed: int) -> None:
     """Raise SRGANError if the disk of `folder` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SRGANError(
-            f"{folder}: {gigabytes(needed)} are needed there and {gigabytes(free)} are free; choose --output"
+            f"{folder}: {needed / 1e9:,.2f} GB are needed there and {free / 1e9:,.2f} GB are free; choose --output"
         )
 
 
@@ -83,9 +79,7 @@ def space_needed(wanted: Iterable[tuple[str, str, Path]], keep: bool) -> int:
             size = remote_size(url) or 0
             left += max(0, size - length(part_of(archive)))
         sizes.append(size)
-        unpacked += math.ceil(
-            size * (3.5 if folder == "annotations" else 1.05)
-        )  # JPEGs hardly shrink in a zip, JSON does
+        unpacked += math.ceil(size * (3.5 if folder == "annotations" else 1.05))  # JPEGs hardly shrink, JSON does
     # Without --keep each archive is deleted before the next is fetched, so the largest one counts.
     return unpacked + (left if keep else min(left, max(sizes)))
 
