@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 from srgan.pictures.arrays import resize_bicubic
 
@@ -46,17 +47,12 @@ def flat_noise(low: np.ndarray, picture: np.ndarray) -> tuple[float, float]:
 def _noise(pixels, side, chosen):
     """The mean deviation of what is left of luma and of Cb without their local mean, over the `chosen` blocks."""
     planes = np.moveaxis(_ycc(Image.fromarray(pixels)), -1, 0)[:2]
-    return [_blocks(plane - _local_mean(plane, 5), side).std((2, 3))[chosen].mean() for plane in planes]
+    details = (plane - ndimage.uniform_filter(plane, 5, mode="mirror") for plane in planes)
+    return [_blocks(detail, side).std((2, 3))[chosen].mean() for detail in details]
 
 
 def _ycc(image):
     return np.asarray(image.convert("YCbCr"), np.float64)
-
-
-def _local_mean(plane, side):
-    padded = np.pad(plane, side // 2, "reflect")
-    sums = np.pad(padded, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
 
 
 def _blocks(plane, side):

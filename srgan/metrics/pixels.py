@@ -1,4 +1,4 @@
-"""How far a picture is from its original, by the protocol of the papers. NumPy only; LPIPS is in srgan.metrics.lpips.
+"""How far a picture is from its original, by the protocol of the papers. LPIPS is in srgan.metrics.lpips.
 
 Pictures are uint8 (height, width, 3) sRGB arrays. The `_y` measures compare BT.601 luma in its studio range, kept
 in float, without `border` pixels on each side (in the papers: the scale), as the super-resolution literature does. The
@@ -6,11 +6,9 @@ in float, without `border` pixels on each side (in the papers: the scale), as th
 """
 
 import numpy as np
+from scipy import ndimage
 
-_WINDOW = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
-_WINDOW /= (
-    _WINDOW.sum()
-)  # 11 taps of a Gaussian of sigma 1.5; the 11x11 window of the SSIM paper is their outer product
+_WINDOW = 11  # pixels a side of SSIM's Gaussian window
 _ROWS_AT_ONCE = 128
 _LATTICE_WINDOW = 64
 
@@ -107,16 +105,11 @@ def blur(picture: np.ndarray) -> float:
 def _blur_along_rows(values, size=11):
     if min(values.shape) < 4:
         return float("nan")
-    padded = np.pad(values, ((size // 2 + 1, size // 2), (0, 0)), mode="symmetric")
-    sums = np.cumsum(padded, axis=0)
-    sharp, soft = (_sobel_along_rows(v) for v in (values, (sums[size:] - sums[:-size]) / size))
+    # From the third row and column to the last but one, as scikit-image sums them.
+    smooth = ndimage.uniform_filter1d(values, size, axis=0)
+    sharp, soft = (np.abs(ndimage.sobel(v, axis=0)[2:-1, 2:-1]) for v in (values, smooth))
     total = sharp.sum()
     return float(1 - np.maximum(sharp - soft, 0).sum() / total) if total else float("nan")
-
-
-def _sobel_along_rows(values):
-    steps = values[3:] - values[1:-2]  # from the third row and column to the last but one, as scikit-image sums them
-    return np.abs(steps[:, 1:-2] + 2 * steps[:, 2:-1] + steps[:, 3:])
 
 
 def _pair(convert, reference, picture, border):
@@ -136,7 +129,7 @@ def _psnr(reference, picture):
 
 def _ssim(reference, picture):
     height, width = reference.shape
-    size = len(_WINDOW)
+    size = _WINDOW
     if min(height, width) < size:
         return float("nan")
     total = 0.0
@@ -156,7 +149,5 @@ def _ssim_map(x, y):
 
 def _filter(values):
     """The Gaussian window over (h, w), where it lies inside: (h - 10, w - 10)."""
-    height, width = values.shape
-    last = len(_WINDOW) - 1
-    values = sum(weight * values[i : height - last + i] for i, weight in enumerate(_WINDOW))
-    return sum(weight * values[:, i : width - last + i] for i, weight in enumerate(_WINDOW))
+    radius = _WINDOW // 2
+    return ndimage.gaussian_filter(values, 1.5, radius=radius)[radius:-radius, radius:-radius]
