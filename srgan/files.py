@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
 
 
@@ -85,6 +86,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
                 raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def wrap_os_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Raise an OSError in the block as an SRGANError: `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise SRGANError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a file of text, in UTF-8 and with its line ends as they are; names of files may have anything in them.
+
+    Raises:
+        SRGANError: it cannot be written.
+    """
+    with wrap_os_errors(path), atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from srgan.cli import _log_to_stderr, _parser, _run
-from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
+from srgan.cli.measuring import add_measuring, add_models, put_tables, upscaler_options
 from srgan.interrupts import end_on_signals
 
 
@@ -25,9 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     add("-o", "--output", required=True, metavar="DIR", help="gets index.html, sheets/ and the scores")
     add_models(add, " (default: all shipped, or with --prediction-dir none)")
     add("--low", action="store_true", help="the pictures are small already: enlarge them as they are")
-    add_damage(add)
-    add_engine(add)
-    add_tables(add)
+    add_measuring(add)
     arguments = parser.parse_args(argv)
 
     def work():

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from srgan.cli import _log_to_stderr, _parser, _run
-from srgan.cli.measuring import add_damage, add_engine, add_models, add_tables, put_tables, upscaler_options
+from srgan.cli.measuring import add_measuring, add_models, put_tables, upscaler_options
 from srgan.interrupts import end_on_signals
 
 
@@ -24,9 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--data", nargs="+", action="extend", default=[], metavar="[NAME=]PATH", help="test sets")
     add_models(add)
-    add_damage(add)
-    add_engine(add)
-    add_tables(add)
+    add_measuring(add)
     add = parser.add_argument_group("clips").add_argument
     add(
         "--clips", nargs="+", action="extend", default=[], metavar="[NAME=]PATH[@SECONDS]",

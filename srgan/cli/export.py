@@ -28,11 +28,9 @@ def main(argv: list[str] | None = None) -> int:
         "output", type=Path, metavar="OUTPUT", help="the file, or for a SavedModel the folder, to write"
     )
     parser.add_argument(
-        "-m",
-        "--model",
-        metavar="MODEL",
+        "-m", "--model", metavar="MODEL",
         help="a shipped model's name, a .keras file or a run folder (default: the default model)",
-    )
+    )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="default: told by the ending of OUTPUT")
     arguments = parser.parse_args(argv)
 

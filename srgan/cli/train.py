@@ -23,28 +23,21 @@ def main(argv: list[str] | None = None) -> int:
         "  srgan-train --config coco --print > mine.yaml",
     )
     parser.add_argument(
-        *("-c", "--config"),
-        metavar="FILE",
+        "-c", "--config", metavar="FILE",
         help=f"a YAML file, a run folder, or a bundled configuration: {', '.join(bundled())}",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        *("-p", "--pictures"),
-        metavar="DIR",
+        "-p", "--pictures", metavar="DIR",
         help="train on all pictures of this folder, except some that are held back for validation, not squashed and in "
         "squares that fit most of them",
-    )
+    )  # fmt: skip
     parser.add_argument("--print", action="store_true", help="print the configuration and end")
     parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="changes",
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", dest="changes",
         help="override keys, dotted; a value is YAML, or plain text where the key takes text",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        *("-o", "--output"), metavar="DIR", help="the run folder (default: runs/ and the configuration's name)"
+        "-o", "--output", metavar="DIR", help="the run folder (default: runs/ and the configuration's name)"
     )
     parser.setting = _setting
     arguments, others = parser.parse_known_args(argv)

@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscale_parser():
+    models = "\n".join(f"  {name:12} {about}" for name, about in SHIPPED.items())
     parser = _parser(
         "srgan-upscale",
         "Upscale pictures and clips x4: files, or folders of pictures into a folder.\n"
@@ -49,32 +50,27 @@ def _upscale_parser():
         "  srgan-upscale clip.mp4 large.mp4 --start 1:30 --end 1:45\n"
         "  srgan-upscale frames/ video.mkv --fps 24       # a folder of frames to a video\n"
         "  srgan-upscale video.mkv frames/%05d.png        # a video to a folder of frames\n"
-        f"models:\n{_models()}\n"
+        f"models:\n{models}\n"
         "exit status: 0 all done, 1 something failed, 2 the command makes no sense, 130 or 143 ended by a signal",
     )
     add = parser.add_argument
     add("input", nargs="*", metavar="INPUT", help="pictures, folders of pictures, clips, or - for standard input")
     add(
-        "output",
-        nargs="?",
-        metavar="OUTPUT",
+        "output", nargs="?", metavar="OUTPUT",
         help="a picture or a clip (mp4, mkv, webm, mov, gif) whose suffix says the format, a folder, out/%%05d.png for "
         "the frames of a clip (from 00001 on), or - for standard output; what is there already is replaced",
-    )
+    )  # fmt: skip
     add("-i", "--input", dest="named_input", action="append", default=[], metavar="INPUT", help="an INPUT, too")
     add("-o", "--output", dest="named_output", metavar="OUTPUT", help="OUTPUT, where it is not the last argument")
     add(
-        *("-m", "--model"),
-        metavar="MODEL",
+        "-m", "--model", metavar="MODEL",
         help="a .keras, .pth, .safetensors or .onnx file, a run folder, hf://OWNER/NAME, or a name (--list-models)",
-    )
+    )  # fmt: skip
     add("--list-models", action=_ListModels, nargs=0, help="print the names that --model takes, and end")
     add(
-        *("-s", "--scale"),
-        type=_factor,
-        metavar="N",
+        "-s", "--scale", type=_factor, metavar="N",
         help="how many times as wide and high: 2, 2x, 2.5 (default: as the model makes it, 4)",
-    )
+    )  # fmt: skip
     add("--long-side", type=_pixels, metavar="PIXELS", help="in place of --scale: how long the longer side becomes")
     add("--fit", type=_box, metavar="WxH", help="in place of --scale: as large as fits into so many pixels")
     add("--strength", type=float, default=1.0, metavar="0..1", help="below 1: blend the weights with the pixel model's")
@@ -90,10 +86,9 @@ def _upscale_parser():
     add("-r", "--recursive", action="store_true", help="take the folders in a folder, too")
     add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
     add(
-        "--format",
-        metavar="SUFFIX",
+        "--format", metavar="SUFFIX",
         help="of files in a folder and of standard output: png, jpg, webp, tif, bmp, tga, dds, avif, jxl",
-    )
+    )  # fmt: skip
     add("--quality", type=int, metavar="1..100", help="of JPEG, WebP and AVIF (default: 95)")
     add("--pyramid", action="store_true", help="write TIFF in tiles, with smaller versions of the picture beside it")
     add("--lossless", action="store_true", help="write WebP without loss")
@@ -115,12 +110,10 @@ def _upscale_parser():
     add("--range", type=int, metavar="MAX", help="likewise, the largest value that a model takes: 1 or 255")
     add("--overlap", type=int, metavar="PIXELS", help="what a piece sees beyond its own (default: as the model needs)")
     add(
-        "--max-pixels",
-        type=int,
-        metavar="N",
+        "--max-pixels", type=int, metavar="N",
         help="refuse input pictures with more pixels (default: 100000000, of files that are read in strips 1000000000; "
         "0: take any)",
-    )
+    )  # fmt: skip
     either = parser.add_mutually_exclusive_group().add_argument
     either("-v", "--verbose", action="store_true", help="a line for each file")
     either("-q", "--quiet", action="store_true", help="errors only")
@@ -146,10 +139,6 @@ class _ListModels(argparse.Action):
     def __call__(self, parser, *_):
         print("\n".join(list_models()))
         parser.exit()
-
-
-def _models():
-    return "\n".join(f"  {name:12} {about}" for name, about in SHIPPED.items())
 
 
 def _upscale(arguments):
@@ -261,10 +250,8 @@ def _upscale(arguments):
 
 def _settings(arguments, fit):
     """The arguments of the Upscaler."""
-    names = (
-        "model engine precision device threads tile overlap activation scale strength denoise pixel_model alpha wrap"
-    )
-    settings = {name: getattr(arguments, name) for name in [*names.split(), "palette"]}
+    names = "model engine precision device threads tile overlap activation scale strength denoise pixel_model"
+    settings = {name: getattr(arguments, name) for name in [*names.split(), "alpha", "wrap", "palette"]}
     return settings | {"fit": fit, "value_range": arguments.range}
 
 

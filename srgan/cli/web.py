@@ -25,11 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--port", type=int, metavar="N", help=f"of the page (default: the first that is free from {_FIRST_PORT} on)")
     add(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
+        "--host", default="127.0.0.1", metavar="ADDRESS",
         help="to serve on (default: 127.0.0.1, which only this machine reaches)",
-    )
+    )  # fmt: skip
     add("--password", metavar="TEXT", help="what a browser has to give, under any user name")
     add("--models", metavar="DIR", help="a folder of models of your own, which the page offers, too")
     add("--no-browser", action="store_true", help="only print the address of the page")
@@ -56,8 +54,10 @@ def _web(arguments):
         print(f"srgan: warning: everyone who reaches {arguments.host} can use this page", file=sys.stderr)
         if arguments.password is None:
             print("srgan: warning: it has no password; --password asks for one", file=sys.stderr)
-    if arguments.password is not None and not is_loopback(arguments.host):
-        print("srgan: warning: plain HTTP shows the password and the pictures to the network between", file=sys.stderr)
+        else:
+            print(
+                "srgan: warning: plain HTTP shows the password and the pictures to the network between", file=sys.stderr
+            )
     shown = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(f"srgan: http://{shown}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
     with temporary_folder(prefix="srgan-web-") as folder:

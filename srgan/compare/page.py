@@ -31,9 +31,8 @@ def picture(scene, detail, pixels) -> dict:
     for label, whole in scene.versions().items():
         step = width // whole.shape[1]
         part = whole[top // step : (top + shown_height) // step, left // step : (left + shown_width) // step]
-        versions[label] = _data_uri(
-            Image.fromarray(part), lossless=True, quality=0, method=0
-        )  # quick; 15 % larger than the best
+        # Quick; 15 % larger than the best.
+        versions[label] = _data_uri(Image.fromarray(part), lossless=True, quality=0, method=0)
     thumbnail = Image.fromarray(list(scene.versions().values())[-1])
     thumbnail.thumbnail((192, 192))
     return {"shown": shown, "detail": detail, "thumbnail": _data_uri(thumbnail, quality=80), "versions": versions}

@@ -1,12 +1,15 @@
 """The comparison report: pictures enlarged by models, beside bicubic and the original, as a page, sheets and scores."""
 
 import csv
+import io
 import json
 import math
 import platform
 import sys
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from srgan.compare.predictions import find_predictions, refuse_taken
 from srgan.compare.scenes import BICUBIC, LOW, pipelined, read_scene
 from srgan.compare.scores import WITH_ORIGINAL, WITHOUT_ORIGINAL, mean_scores, protocol
 from srgan.errors import SRGANError, UsageError, printable
-from srgan.files import atomic_path
+from srgan.files import atomic_path, wrap_os_errors, write_text
 from srgan.metrics import pixels as metrics
 from srgan.pictures.sheets import panel_at, sheet
 
@@ -75,7 +78,7 @@ def compare(
     labels = [BICUBIC, *(method.label for method in methods)]
     refuse_taken(made, labels)
     output = Path(output)
-    with _writing(output):
+    with wrap_os_errors(output):
         (output / "sheets").mkdir(parents=True, exist_ok=True)
     names = dict(zip(paths, _names(paths), strict=True))
     pixels = page.pixels_each(len(paths), len(methods) + len(made) + (1 if low else 2))
@@ -83,16 +86,15 @@ def compare(
     def finish(scene):
         scores, detail = scene.scores(), detail_box(scene)
         target = output / "sheets" / f"{names[scene.path]}.png"
-        with _writing(target), atomic_path(target) as temporary:
+        with wrap_os_errors(target), atomic_path(target) as temporary:
             draw_sheet(scene, scores, detail).save(temporary, compress_level=3)
         height, width = scene.versions()[BICUBIC].shape[:2]
         facts = {"name": names[scene.path], "path": str(scene.path), "width": width, "height": height, "scores": scores}
         return facts, page.picture(scene, detail, pixels)
 
     pictures, skipped, embedded = [], [], []
-    for path, outcome in pipelined(
-        paths, lambda path: read_scene(path, scale, methods, made, low=low, damage=damage), finish
-    ):
+    scene_of = partial(read_scene, scale=scale, methods=methods, predictions=made, low=low, damage=damage)
+    for path, outcome in pipelined(paths, scene_of, finish):
         if isinstance(outcome, SRGANError):
             skipped.append({"path": str(path), "reason": str(outcome)})
             tqdm.write(f"srgan: skipped {printable(str(outcome))}", file=sys.stderr)
@@ -104,9 +106,7 @@ def compare(
 
     kinds = WITHOUT_ORIGINAL if low else WITH_ORIGINAL
     report = {
-        "blur": blur,
-        "noise": noise,
-        "jpeg": jpeg,
+        **asdict(damage),
         "protocol": protocol(scale, low, damage),
         "versions": installed_versions(),
         "models": [{"name": m.label, "path": str(m.path), "sha256": m.sha256, "engine": m.engine} for m in methods],
@@ -115,9 +115,11 @@ def compare(
         "pictures": pictures,
         "skipped": skipped,
     }
-    _write(output / "scores.json", json.dumps(_finite(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    _write_csv(output / "scores.csv", report, kinds)
-    _write(output / "index.html", page.page(_finite(report), embedded, kinds))
+    write_text(
+        output / "scores.json", json.dumps(_finite(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    write_text(output / "scores.csv", _as_csv(report, kinds))
+    write_text(output / "index.html", page.page(_finite(report), embedded, kinds))
     return report
 
 
@@ -133,8 +135,8 @@ def detail_box(scene, size=120):
     difference = sum(np.abs(metrics.luma(pixels) - bicubic) for pixels in others)
     rows, columns = scene.low.shape[:2]
     blocks = np.reshape(difference, (rows, scale, columns, scale)).sum((1, 3))
-    sums = np.pad(blocks, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     high, wide = (min(size // scale, side) for side in (rows, columns))
+    sums = np.pad(blocks, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     windows = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
     top, left = np.unravel_index(windows.argmax(), windows.shape)
     return int(top) * scale, int(left) * scale, high * scale, wide * scale
@@ -184,10 +186,8 @@ def installed_versions() -> dict[str, str]:
     """The versions of what makes the figures, as far as installed."""
     found = {"srgan": __version__, "python": platform.python_version()}
     for package in ("numpy", "pillow", "keras", "tensorflow", "jax", "openvino"):
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -200,35 +200,19 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@contextmanager
-def _writing(path):
-    try:
-        yield
-    except OSError as error:
-        raise SRGANError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def _write(path, text):
-    with _writing(path), atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _write_csv(path, report, kinds):
+def _as_csv(report, kinds):
     models = {model["name"]: [model["sha256"], model["engine"]] for model in report["models"]}
     rows = [(picture["name"], picture["path"], picture["scores"]) for picture in report["pictures"]]
     conditions = {
         **{f"{name} version": value for name, value in report["versions"].items()},
         "protocol": "; ".join(f"{key}: {value}" for key, value in report["protocol"].items()),
     }
-    with (
-        _writing(path),
-        atomic_path(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["picture", "path", "method", *kinds, "sha256", "engine", *conditions])
-        for name, source, scores in [*rows, ("mean", "", report["means"])]:
-            for label, figures in scores.items():
-                writer.writerow(
-                    [name, source, label, *figures.values(), *models.get(label, ["", ""]), *conditions.values()]
-                )
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["picture", "path", "method", *kinds, "sha256", "engine", *conditions])
+    for name, source, scores in [*rows, ("mean", "", report["means"])]:
+        for label, figures in scores.items():
+            writer.writerow(
+                [name, source, label, *figures.values(), *models.get(label, ["", ""]), *conditions.values()]
+            )
+    return text.getvalue()
