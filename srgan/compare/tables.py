@@ -31,6 +31,14 @@ class Table:
             return {}
         return {f"{label} (published)": sets[group] for label, sets in PUBLISHED.items() if group in sets}
 
+    def texts(self, group: str, key: str, form: str, best: str) -> dict[str, str]:
+        """A score of a group by method, also as published: in `form`, the best of those measured here in that of `best`."""
+        metric = KINDS[key]
+        values: dict[str, float | None] = {label: row[key] for label, row in self.groups[group].items()}
+        forms = {label: best if metric.is_best(value, values.values()) else form for label, value in values.items()}
+        values |= {label: row.get(key) for label, row in self.published(group).items()}
+        return {label: forms.get(label, form).format(metric.text(value)) for label, value in values.items()}
+
 
 def tables_of(evaluation: Evaluation) -> list[Table]:
     """The tables of an evaluation: of its sets, and of its clips."""
@@ -59,14 +67,10 @@ def as_text(table: Table, width: int = 80) -> str:
     """
     parts = []
     for group, rows in table.groups.items():
-        published = table.published(group)
-        names = ["", *(_cut(name, width // 2) for name in [*rows, *published])]
+        names = ["", *(_cut(name, width // 2) for name in [*rows, *table.published(group)])]
         columns = []
         for key in next(iter(rows.values())):
-            metric, values = KINDS[key], [row[key] for row in rows.values()]
-            cells = [metric.text(value) + ("*" if metric.is_best(value, values) else " ") for value in values]
-            cells += [metric.text(row.get(key)) + " " for row in published.values()]
-            columns.append([f"{metric.heading} ", *cells])
+            columns.append([f"{KINDS[key].heading} ", *table.texts(group, key, "{} ", "{}*").values()])
         first = max(map(len, names))
         parts += [group] if group else []
         for block in _fitting(columns, width - first):
@@ -101,12 +105,10 @@ def as_markdown(table: Table) -> str:
     lines = [[table.kind, "Score", *labels, *published]]
     lines.append(["---", "---", *["---:"] * (len(labels) + len(published))])
     for group, rows in table.groups.items():
-        known = table.published(group)
         for key in rows[labels[0]]:
-            metric, values = KINDS[key], [rows[label][key] for label in labels]
-            cells = [f"**{metric.text(v)}**" if metric.is_best(v, values) else metric.text(v) for v in values]
-            cells += [metric.text(known.get(label, {}).get(key)) for label in published]
-            lines.append([group, metric.heading, *cells])
+            texts = table.texts(group, key, "{}", "**{}**")
+            cells = [texts.get(label, KINDS[key].text(None)) for label in [*labels, *published]]
+            lines.append([group, KINDS[key].heading, *cells])
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
@@ -120,14 +122,11 @@ def as_latex(table: Table) -> str:
         r"\toprule",
         " & ".join([table.kind, "Method", *heads]) + r" \\",
     ]
-    for group, rows in table.groups.items():
+    for group in table.groups:
         lines.append(r"\midrule")
-        for label, row in [*rows.items(), *table.published(group).items()]:
-            cells = []
-            for key in keys:
-                metric, text = KINDS[key], KINDS[key].text(row.get(key)).replace("–", "--").replace("∞", r"$\infty$")
-                best = label in rows and metric.is_best(row[key], [each[key] for each in rows.values()])
-                cells.append(rf"\textbf{{{text}}}" if best else text)
+        columns = [table.texts(group, key, "{}", r"\textbf{{{}}}") for key in keys]
+        for label in columns[0]:
+            cells = [texts[label].replace("–", "--").replace("∞", r"$\infty$") for texts in columns]
             lines.append(" & ".join([_escaped(group), _escaped(label), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
