@@ -29,11 +29,10 @@ class Damage:
     jpeg: int | None = None
 
     def __post_init__(self):
-        for name, most in (("blur", 20), ("noise", 255)):
-            if not 0 <= getattr(self, name) <= most:
-                raise UsageError(f"{name}: {getattr(self, name)} is not between 0 and {most}")
-        if self.jpeg is not None and not 1 <= self.jpeg <= 100:
-            raise UsageError(f"jpeg: {self.jpeg} is not between 1 and 100")
+        for name, least, most in (("blur", 0, 20), ("noise", 0, 255), ("jpeg", 1, 100)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise UsageError(f"{name}: {value} is not between {least} and {most}")
 
     def __bool__(self):
         return self != Damage()
@@ -50,11 +49,7 @@ class Damage:
 
     def __str__(self):
         """What is done, in words that go on a sentence: ", then ..."; nothing where nothing is done."""
-        done = []
-        if self.blur:
-            done.append(f", then blurred by a Gaussian of {self.blur:g} pixels (Pillow's)")
-        if self.noise:
-            done.append(f", then with Gaussian noise of {self.noise:g} levels in each channel")
-        if self.jpeg is not None:
-            done.append(f", then as JPEG of quality {self.jpeg} (libjpeg's, 4:2:0)")
-        return "".join(done)
+        blur = f", then blurred by a Gaussian of {self.blur:g} pixels (Pillow's)" if self.blur else ""
+        noise = f", then with Gaussian noise of {self.noise:g} levels in each channel" if self.noise else ""
+        jpeg = "" if self.jpeg is None else f", then as JPEG of quality {self.jpeg} (libjpeg's, 4:2:0)"
+        return blur + noise + jpeg

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -34,7 +35,6 @@ class Evaluation:
     sets: dict[str, dict[str, dict[str, float]]]
     clips: dict[str, dict[str, dict[str, float]]]
     methods: list[Method]
-    predictions: list[str]
     scale: int
     damage: Damage
     failed: int
@@ -101,8 +101,7 @@ def evaluate(
     )
     if clips and not of_clips:
         raise SRGANError("none of the clips could be measured")
-    labels = [prediction.label for prediction in made]
-    return Evaluation(of_sets, of_clips, methods, labels, scale, damage, failed + bad)
+    return Evaluation(of_sets, of_clips, methods, scale, damage, failed + bad)
 
 
 def _by_name(option, pairs):
@@ -133,10 +132,7 @@ def measure_sets(sets, predictions, methods, scale, damage=UNDAMAGED) -> tuple[d
     for name, paths in sets.items():
         folders = [each.path / name if (each.path / name).is_dir() else each.path for each in predictions]
         made = [Prediction(each.label, folder) for each, folder in zip(predictions, folders)]
-
-        def scene_of(path, made=made):
-            return read_scene(path, scale, methods, made, damage=damage)
-
+        scene_of = partial(read_scene, scale=scale, methods=methods, predictions=made, damage=damage)
         pictures = []
         for _, outcome in pipelined(paths, scene_of, score_picture):
             if isinstance(outcome, SRGANError):

@@ -19,14 +19,7 @@ from srgan.compare.predictions import read_prediction
 from srgan.compare.scores import WITH_ORIGINAL, scores_with_original, scores_without_original
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.interrupts import cleaned_up
-from srgan.pictures import (
-    crop_to_multiple,
-    downscale,
-    on_white,
-    read_rgb,
-    resize_bicubic,
-    to_8_bits,
-)
+from srgan.pictures import crop_to_multiple, downscale, on_white, read_rgb, resize_bicubic, to_8_bits
 from srgan.pictures.arrays import is_flat
 from srgan.progress import Bar
 
@@ -46,29 +39,23 @@ class Scene:
 
     def scores(self, keys=tuple(WITH_ORIGINAL)) -> dict[str, dict[str, float]]:
         """The scores of each method, by its label: `keys` of WITH_ORIGINAL if there is an original, else WITHOUT_ORIGINAL."""
-        if self.original is None:
-            return {
-                label: scores_without_original(self.low, pixels, self.scale) for label, pixels in self.enlarged.items()
-            }
-        return {
-            label: scores_with_original(self.original, pixels, self.scale, keys)
-            for label, pixels in self.enlarged.items()
-        }
+
+        def scores_of(pixels):
+            if self.original is None:
+                return scores_without_original(self.low, pixels, self.scale)
+            return scores_with_original(self.original, pixels, self.scale, keys)
+
+        return {label: scores_of(pixels) for label, pixels in self.enlarged.items()}
 
     def versions(self) -> dict[str, np.ndarray]:
         """Every version by its label, from low to original."""
         return {LOW: self.low, **self.enlarged, **({} if self.original is None else {ORIGINAL: self.original})}
 
 
-def low_resolution(original, scale, damage=UNDAMAGED):
-    """The low resolution of `original`, sides multiples of `scale`: by bicubic, then with `damage` done to it."""
-    return damage(downscale(original, scale))
-
-
 def read_scene(path, scale, methods=(), predictions=(), *, low=False, damage=UNDAMAGED) -> Scene:
-    """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its `low_resolution`.
+    """Read the picture at `path` and enlarge it by bicubic and `methods`: itself if `low`, else its low resolution.
 
-    `predictions` (of `srgan.compare.predictions`) are versions that another program made of it.
+    The low resolution is made by bicubic, then `damage` is done to it. `predictions` (of `srgan.compare.predictions`) are versions that another program made of it.
 
     Raises:
         SRGANError: a file cannot be read, there is no prediction, or the picture is too small to be scored.
@@ -78,7 +65,7 @@ def read_scene(path, scale, methods=(), predictions=(), *, low=False, damage=UND
     if min(height, width) < 3 * (1 if low else scale):
         raise SRGANError(f"{path}: {width}x{height} pixels are too few, nothing is left inside the border")
     original = None if low else crop_to_multiple(given, scale)
-    small = given if low else low_resolution(original, scale, damage)
+    small = given if original is None else damage(downscale(original, scale))
     height, width = small.shape[:2]
     enlarged = {BICUBIC: resize_bicubic(small, width * scale, height * scale)}
     size = height * scale, width * scale
@@ -119,7 +106,7 @@ def read_clip(path, scale, methods=(), *, start=None, count=None, reduce=1, dama
 
     # One pass over the clip feeds all: `tee` holds what the one that looks furthest ahead has taken already.
     original, source = itertools.tee(originals())
-    small, *lows = itertools.tee((low_resolution(pixels, scale, damage) for pixels in source), len(methods) + 1)
+    small, *lows = itertools.tee((damage(downscale(pixels, scale)) for pixels in source), len(methods) + 1)
     results = [method.upscale.clip(low) for method, low in zip(methods, lows, strict=True)]
     for pixels, low, *enlarged in zip(original, small, *results, strict=True):
         bicubic = {BICUBIC: resize_bicubic(low, width, height)}
