@@ -7,6 +7,10 @@ import secrets
 import socket
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocketClose
+
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
@@ -40,20 +44,16 @@ class Guard:
             return await self._app(scope, receive, _with_headers(send))
         if scope["type"] == "websocket":
             await receive()
-            return await send({"type": "websocket.close", "code": 1008})  # before it is accepted: a 403
+            return await WebSocketClose(1008)(scope, receive, send)  # before it is accepted: a 403
         status, text = refusal
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        if status == 401:
-            headers.append((b"www-authenticate", b'Basic realm="srgan-web"'))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": text.encode()})
+        headers = {"connection": "close"} | ({"www-authenticate": 'Basic realm="srgan-web"'} if status == 401 else {})
+        await PlainTextResponse(text, status, headers)(scope, receive, send)
 
     def _refusal(self, scope):
         """Status and text of the refusal, or None."""
-        pairs = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]]
-        headers = dict(pairs)
+        headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if sum(key == "host" for key, _ in pairs) != 1 or not self._is_served(host):
+        if len(headers.getlist("host")) != 1 or not self._is_served(host):
             return 403, "srgan-web: this address is not served here"
         reads = scope["type"] == "http" and scope["method"] in _READING
         # A browser names the page that asks, but where that only reads from its own server.
@@ -96,8 +96,8 @@ def _address(name):
 def _with_headers(send):
     async def sent(message):
         if message["type"] == "http.response.start":
-            more = [(key.encode(), value.encode()) for key, value in _HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", []), *more]}
+            message = {"headers": [], **message}
+            MutableHeaders(scope=message).update(_HEADERS)
         await send(message)
 
     return sent

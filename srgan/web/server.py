@@ -1,7 +1,6 @@
 """The addresses of the server: the page, uploads, results, and the viewer of before and after."""
 
 import contextlib
-import io
 import os
 import secrets
 import time
@@ -9,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from nicegui import app, ui
 from starlette.requests import ClientDisconnect, Request
@@ -134,7 +134,8 @@ _ANSWERS = {
 
 def _zipped(jobs: list[Job]) -> Iterator[bytes]:
     """A ZIP of the results, part by part. Pictures and clips are compressed already, and stored as they are."""
-    buffer, names = _Parts(), set[str]()
+    buffer: Any = _Parts()
+    names = set[str]()
     with zipfile.ZipFile(buffer, "w") as archive:
         for job in jobs:
             stem, suffix = os.path.splitext(job.download_name)
@@ -151,20 +152,17 @@ def _zipped(jobs: list[Job]) -> Iterator[bytes]:
     yield buffer.take()
 
 
-class _Parts(io.RawIOBase):
-    """Keeps what is written until it is taken; not seekable, so that a ZIP is written front to back."""
-
-    def __init__(self):
-        super().__init__()
-        self._written = bytearray()
-
-    def writable(self):
-        return True
+class _Parts(list):
+    """Keeps what is written until it is taken; it cannot seek, so that a ZIP is written front to back."""
 
     def write(self, data):
-        self._written += data
+        self.append(data)
         return len(data)
 
+    def flush(self):
+        pass
+
     def take(self):
-        taken, self._written = bytes(self._written), bytearray()
+        taken = b"".join(self)
+        self.clear()
         return taken
