@@ -16,8 +16,8 @@ from srgan.models import is_shipped
 from srgan.web.jobs import Job, Jobs, adjustable, allowed
 
 _HERE = Path(__file__).parent
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "AVIF": ".avif", "JPEG XL": ".jxl"}
-_FORMATS: dict = {None: "the same", **{suffix: name for name, suffix in _SUFFIXES.items()}}
+_FORMATS = {None: "the same", ".jpg": "JPEG", ".png": "PNG", ".webp": "WebP", ".tif": "TIFF"}
+_FORMATS |= {".avif": "AVIF", ".jxl": "JPEG XL"}
 _SCALES = {None: "usually x4", 2: "x2", 3: "x3", 4: "x4", 8: "x8"}
 _KEPT = "try { return JSON.parse(localStorage.srgan) } catch { return {} }"
 _KEEP = "try { localStorage.srgan = %s } catch {}"
@@ -143,10 +143,8 @@ def _show_jobs(jobs: Jobs, options: dict, model: ui.select, left: ui.label) -> N
         elif action == "Again":
             try:
                 jobs.again(job, options)
-            except SRGANError as error:
-                ui.notify(f"{job.name}: {error}")
-            except OSError as error:  # such as a full disk
-                ui.notify(f"{job.name}: {error.strerror}")
+            except (SRGANError, OSError) as error:  # such as a full disk
+                ui.notify(f"{job.name}: {getattr(error, 'strerror', error)}")
         elif action == "Start anyway":
             jobs.confirm(job)
         elif action in ("Cancel", "Remove"):

@@ -34,41 +34,23 @@ _LIMITS = {"scale": (1, 32), "strength": (0, 1), "denoise": (0, 1), "quality": (
 
 @dataclass
 class Job:
-    """One dropped file and what becomes of it.
+    """One dropped file and what becomes of it."""
 
-    Attributes:
-        key: names the job in addresses; cannot be guessed.
-        name: of the file, without folders.
-        options: model, scale, strength, denoise, format and quality.
-        folder: private to the job; the file lies in it under its name, the result in its folder `large`.
-        is_clip: whether it is a video file.
-        is_model: whether it is a model, which is tried and becomes a choice.
-        state: "arriving", "waiting", "working", "asking", "done", "failed" or "cancelled".
-        message: why it failed, or "".
-        notes: what the job said on its way, such as metadata that the format has no place for.
-        progress: how many tiles or frames are done, and of how many; None: not known.
-        begun: the time (monotonic, seconds) of the first progress, and how far it was then; None before.
-        bytes: size of the file, once it has arrived.
-        expected: seconds that it takes, by its speed at first; 0: not known.
-        removed: runs until the removed job is gone for good; None: it is not removed.
-        result: scale, sizes, bytes, and the files that a browser shows, once it is done.
-    """
-
-    key: str
-    name: str
-    options: dict[str, Any]
-    folder: Path
-    is_clip: bool
-    is_model: bool = False
-    state: str = "arriving"
-    message: str = ""
-    notes: list[str] = field(default_factory=list)
-    progress: tuple[int, int | None] | None = None
-    begun: tuple[float, int] | None = None
-    bytes: int = 0
-    expected: float = 0.0
-    removed: threading.Timer | None = None
-    result: dict = field(default_factory=dict)
+    key: str  # names the job in addresses; cannot be guessed
+    name: str  # of the file, without folders
+    options: dict[str, Any]  # model, scale, strength, denoise, format and quality
+    folder: Path  # private to the job; the file lies in it under its name, the result in its folder `large`
+    is_clip: bool  # whether it is a video file
+    is_model: bool = False  # whether it is a model, which is tried and becomes a choice
+    state: str = "arriving"  # then "waiting", "working" and "done", or "asking", "failed", "cancelled"
+    message: str = ""  # why it failed
+    notes: list[str] = field(default_factory=list)  # what it said on its way, such as of metadata that is left out
+    progress: tuple[int, int | None] | None = None  # how many tiles or frames are done, of how many; None: not known
+    begun: tuple[float, int] | None = None  # time (monotonic, seconds) of the first progress, and how far it was then
+    bytes: int = 0  # size of the file, once it has arrived
+    expected: float = 0.0  # seconds that it takes, by its speed at first; 0: not known
+    removed: threading.Timer | None = None  # runs until the removed job is gone for good; None: it is not removed
+    result: dict = field(default_factory=dict)  # once it is done: scale, sizes, bytes, the files that a browser shows
 
     @property
     def source(self) -> Path:
