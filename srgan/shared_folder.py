@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -197,19 +197,14 @@ def _opened(url):
         raise SRGANError(f"{url}: needs a package that is not there ({error}){what_to_do}") from error
 
 
-class _wrapped:
+@contextmanager
+def _wrapped(url):
     """Makes SRGANErrors, which name the URL, of what file systems raise."""
-
-    def __init__(self, url):
-        self._url = url
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        if error is None or isinstance(error, (SRGANError, ImportError)) or not isinstance(error, Exception):
-            return
-        what = (
-            "is not there" if isinstance(error, FileNotFoundError) else (str(error).splitlines() or [kind.__name__])[0]
-        )
-        raise SRGANError(f"{self._url}: {what}") from error
+    try:
+        yield
+    except (SRGANError, ImportError):
+        raise
+    except FileNotFoundError as error:
+        raise SRGANError(f"{url}: is not there") from error
+    except Exception as error:
+        raise SRGANError(f"{url}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
