@@ -25,21 +25,14 @@ ALPHA: Literal["matroska_block_additional"] = "matroska_block_additional"  # PyA
 
 
 class Packet(NamedTuple):
-    """An encoded frame.
-
-    Attributes:
-        data: its bytes.
-        dts, pts, duration: when it is decoded, and when and how long it is shown, in ticks.
-        is_key: whether it is a key frame.
-        alpha: its transparency, where the codec keeps that beside it (as Matroska's BlockAdditional), else empty.
-    """
+    """An encoded frame; times are in ticks."""
 
     data: bytes
-    dts: int
-    pts: int
-    duration: int
-    is_key: bool
-    alpha: bytes = b""
+    dts: int  # when it is decoded
+    pts: int  # when it is shown
+    duration: int  # how long
+    is_key: bool  # whether it is a key frame
+    alpha: bytes = b""  # its transparency, where the codec keeps that beside it (as Matroska's BlockAdditional)
 
 
 def alpha_of(packet: av.Packet) -> bytes:

@@ -21,33 +21,21 @@ _NEAR = 2  # seconds by which sound may begin before the pictures of its part, a
 
 
 class Part(NamedTuple):
-    """What lies between two jumps.
+    """What lies between two jumps; times are in seconds as the file says them."""
 
-    Attributes:
-        position: of its first packet in the file, in bytes.
-        begin, end: when its first frame is shown, and its last one ends, in seconds as the file says them.
-        shift: seconds to add.
-    """
-
-    position: int
-    begin: Fraction
-    end: Fraction
-    shift: Fraction = Fraction(0)
+    position: int  # of its first packet in the file, in bytes
+    begin: Fraction  # when its first frame is shown
+    end: Fraction  # when its last one ends
+    shift: Fraction = Fraction(0)  # seconds to add
 
 
 class Break(NamedTuple):
-    """Where the time of a stream of sound jumps.
+    """Where the time of a stream of sound jumps; times are in seconds as the file says them."""
 
-    Attributes:
-        position: of the first packet after it in the file, in bytes.
-        before, after: when its next sound was to be heard, and when it is, in seconds as the file says them.
-        shown: when the last frame before it in the file is shown.
-    """
-
-    position: int
-    before: Fraction
-    after: Fraction
-    shown: Fraction
+    position: int  # of the first packet after it in the file, in bytes
+    before: Fraction  # when its next sound was to be heard
+    after: Fraction  # when it is
+    shown: Fraction  # when the last frame before it in the file is shown
 
 
 class Timeline:

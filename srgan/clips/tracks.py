@@ -12,22 +12,15 @@ from srgan.clips.track_conversion import Converter, set_up
 from srgan.clips.video_file import VideoFile
 
 # What described the old file or its coding.
-STALE_TAGS = {
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "encoder",
-    "duration",
-    "rotate",
-    "alpha_mode",
-    "vendor_id",
-}
+STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "rotate"}
+STALE_TAGS |= {"alpha_mode", "vendor_id"}
 _COVERS = {  # as Matroska names them
     "mjpeg": ("cover.jpg", "image/jpeg"),
     "png": ("cover.png", "image/png"),
     "gif": ("cover.gif", "image/gif"),
     "tiff": ("cover.tif", "image/tiff"),
 }
+_STATISTICS = ("BPS", "NUMBER_OF_", "_STAT", "DURATION")  # begins of tags that mkvmerge writes
 # Languages that Apple's list, of which .mov takes its codes, has by the other one of their two codes of ISO 639-2.
 _APPLE_LANGUAGES = {
     **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "hye": "arm", "kat": "geo"},
@@ -41,15 +34,10 @@ _UNKNOWN = 2**32 - 1  # FFmpeg's time of a subtitle that stands until the next o
 
 
 class Track(NamedTuple):
-    """One of the source's other tracks that goes into the new container.
+    """One of the source's other tracks that goes into the new container."""
 
-    Attributes:
-        source_index: of the source's stream.
-        codec: the encoder that it is converted by; empty: its packets are copied.
-    """
-
-    source_index: int
-    codec: str = ""
+    source_index: int  # of the source's stream
+    codec: str = ""  # the encoder that it is converted by; empty: its packets are copied
 
 
 def name_of(stream: Any) -> str:
@@ -84,10 +72,8 @@ def add_track(container: Any, clip: VideoFile, source: Any, track: Track) -> Any
 def carry_over(stream: Any, new: Any, is_copy: bool = False) -> None:
     """Give a new stream the language, title and disposition (default, forced and so on) of `stream`."""
     about = {key: value for key, value in stream.metadata.items() if key.lower() not in STALE_TAGS}
-    if not is_copy:  # the statistics that mkvmerge writes
-        about = {
-            key: value for key, value in about.items() if not key.startswith(("BPS", "NUMBER_OF_", "_STAT", "DURATION"))
-        }
+    if not is_copy:
+        about = {key: value for key, value in about.items() if not key.startswith(_STATISTICS)}
     if new.container.format.name == "mov" and "language" in about:
         about["language"] = _APPLE_LANGUAGES.get(about["language"], about["language"])
     new.metadata.update(about)
