@@ -8,19 +8,19 @@ import struct
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+_SETTINGS: dict[str, tuple] = {  # of the encoders: their setting, its keys, and the units of places and of luminance
+    "libx264": ("x264-params", "mastering-display", "cll", 50000, 10000),
+    "libx265": ("x265-params", "master-display", "max-cll", 50000, 10000),
+    "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
+}
+
 
 class HDR(NamedTuple):
-    """What a clip says of its mastering display and its light.
+    """What a clip says of its mastering display and its light, as far as it does; luminance is in cd/m²."""
 
-    Attributes:
-        primaries: x and y of red, green, blue and white (CIE 1931), or none.
-        luminance: the display's smallest and largest, in cd/m², or none.
-        light: the largest light level of a pixel, and of a frame on average, in cd/m², or none.
-    """
-
-    primaries: tuple[Fraction, ...] = ()
-    luminance: tuple[Fraction, ...] = ()
-    light: tuple[int, ...] = ()
+    primaries: tuple[Fraction, ...] = ()  # x and y of red, green, blue and white (CIE 1931)
+    luminance: tuple[Fraction, ...] = ()  # the display's smallest and largest
+    light: tuple[int, ...] = ()  # the largest level of a pixel, and of a frame on average
 
 
 def read_hdr(frame: Any) -> HDR:
@@ -55,22 +55,12 @@ def hdr_settings(hdr: HDR, codec: str) -> dict[str, str] | None:
     """The settings by which an encoder writes the metadata; None: it does not."""
     if not any(hdr):
         return {}
-    parts, display = [], hdr.primaries and hdr.luminance
-    if codec in ("libx264", "libx265"):
-        if display:
-            parts.append(
-                f"{'master-display' if codec == 'libx265' else 'mastering-display'}={_display(hdr, 50000, 10000)}"
-            )
-        if hdr.light:
-            parts.append(f"{'max-cll' if codec == 'libx265' else 'cll'}={hdr.light[0]},{hdr.light[1]}")
-        return {f"{codec[3:]}-params": ":".join(parts)}
-    if codec == "libsvtav1":
-        if display:
-            parts.append(f"mastering-display={_display(hdr)}")
-        if hdr.light:
-            parts.append(f"content-light={hdr.light[0]},{hdr.light[1]}")
-        return {"svtav1-params": ":".join(parts)}
-    return None
+    if codec not in _SETTINGS:
+        return None
+    setting, display, light, *units = _SETTINGS[codec]
+    parts = [f"{display}={_display(hdr, *units)}"] if hdr.primaries and hdr.luminance else []
+    parts += [f"{light}={hdr.light[0]},{hdr.light[1]}"] if hdr.light else []
+    return {setting: ":".join(parts)}
 
 
 def _display(hdr, unit=0, light_unit=0):
