@@ -1,19 +1,15 @@
 """Deinterlacing by FFmpeg's bwdif: one whole frame for each frame of two fields."""
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-from srgan.clips.ffmpeg import av
+from srgan.clips.ffmpeg import av, filtered
 from srgan.clips.frame import Frame
 
 
 def deinterlace(
-    frames: Iterable[Frame],
-    mode: str = "auto",
-    parity: str = "auto",
-    on_interlaced: Callable[[], None] = lambda: None,
+    frames: Iterable[Frame], mode: str = "auto", parity: str = "auto", on_interlaced: Callable[[], None] = lambda: None
 ) -> Iterator[Frame]:
     """Yield each frame with its picture deinterlaced; times, and which frames are damaged, stay as they are.
 
@@ -53,14 +49,10 @@ def _bwdif(picture, mode, parity):
 
 def _filtered(graph, waiting, picture):
     """Give the filter a picture, None at the end, and yield the frames whose pictures it has ready."""
-    if graph is not None:
-        graph.push(picture)
-        with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
-            while True:
-                result = graph.pull()
-                while waiting[0].picture is None:
-                    yield waiting.popleft()
-                yield waiting.popleft()._replace(picture=result)
+    for result in filtered(graph, picture, graph) if graph is not None else ():
+        while waiting[0].picture is None:
+            yield waiting.popleft()
+        yield waiting.popleft()._replace(picture=result)
     if picture is None:
         while waiting:
             yield waiting.popleft()

@@ -1,7 +1,6 @@
 """Choosing the encoder of a clip's result, its pixel format and its settings; turning pixels into its frames."""
 
 import os
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 
 from srgan.clips.colour import FULL, PICTURE_COLOUR, SWSCALE_FLAGS, SWSCALE_MATRIX, Colour
 from srgan.clips.ffmpeg import FFmpegError, VideoReformatter, av, one_line, usual_priority
+from srgan.clips.frame import Notice, unheard
 from srgan.clips.hdr import hdr_settings
 from srgan.errors import SRGANError, UsageError
 from srgan.pictures.arrays import resize
@@ -92,7 +92,7 @@ def choose_encoding(
     suffix: str,
     codec: str | None = None,
     crf: float | None = None,
-    notice: Callable[[str], None] = lambda line: None,
+    notice: Notice = unheard,
 ) -> "Encoding":
     """How a clip's result of that size is encoded in a file with that suffix.
 
@@ -115,7 +115,10 @@ def choose_encoding(
             f"codec: {name!r} is no video encoder of this FFmpeg; libx264, libx265, libvpx-vp9 and libsvtav1 are usual"
         )
     options = dict(SETTINGS.get(name, {}))
-    for key, value in _hdr_settings(clip, name, notice).items():
+    hdr = hdr_settings(clip.hdr, name)
+    if hdr is None:
+        notice(f"{clip.path}: {name} drops what it says of HDR10's mastering display and light; libx265 keeps it")
+    for key, value in (hdr or {}).items():
         options[key] = f"{options[key]}:{value}" if key in options else value
     if suffix != ".gif" and (crf is not None or name in QUALITY):
         options["crf"] = f"{QUALITY[name] if crf is None else crf:g}"
@@ -167,13 +170,6 @@ def muxer(suffix: str) -> str:
 def has_alpha(pixel_format: str) -> bool:
     """Whether frames of a pixel format have transparency."""
     return any(component.is_alpha for component in av.VideoFormat(pixel_format).components)
-
-
-def _hdr_settings(clip, codec, notice):
-    settings = hdr_settings(clip.hdr, codec)
-    if settings is None:
-        notice(f"{clip.path}: {codec} drops what it says of HDR10's mastering display and light; libx265 keeps it")
-    return settings or {}
 
 
 def _pixel_formats(clip, taken):

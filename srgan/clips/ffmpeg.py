@@ -9,27 +9,14 @@ from typing import Any
 
 from srgan.errors import SRGANError, is_out_of_space
 
-try:
+try:  # the other modules take PyAV from here, so that its absence is always reported in one line
     import av
     from av.error import FFmpegError
     from av.sidedata.sidedata import Type as SideDataType
-    from av.video.reformatter import VideoReformatter
+    from av.video.reformatter import VideoReformatter as VideoReformatter
 except ImportError as error:
     raise SRGANError(f"clips need PyAV, which cannot be imported ({error}): pip install av") from error
 
-# The other modules take PyAV from here, so that its absence is always reported in one line.
-__all__ = [
-    "FFmpegError",
-    "VideoReformatter",
-    "av",
-    "decoder_of",
-    "describe",
-    "fraction",
-    "one_line",
-    "packets_until_error",
-    "usual_priority",
-    "wrap_write_errors",
-]
 _OUTPUT_CORRUPT = 1 << 3  # a decoder's flag: give damaged frames, too, and say that they are
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the transparency
 
@@ -97,10 +84,26 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
 
 
+def decoded_frames(container: Any, stream: Any) -> Iterator:
+    """Yield the frames of a video stream of an open file, without what cannot be decoded."""
+    decoder = decoder_of(stream)
+    for packet in packets_until_error(container, stream):
+        with contextlib.suppress(FFmpegError):
+            yield from decoder.decode(packet)
+
+
 def packets_until_error(container: Any, *streams: Any) -> Iterator:
     """Yield the packets of some streams of an open file, up to where it is cut off."""
     with contextlib.suppress(FFmpegError):
         yield from container.demux(*streams)
+
+
+def filtered(source: Any, frame: Any, sink: Any) -> Iterator:
+    """Give the source of a filter graph a frame, None at the end, and yield the frames that the sink has ready."""
+    source.push(frame)
+    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+        while True:
+            yield sink.pull()
 
 
 @contextlib.contextmanager

@@ -1,23 +1,22 @@
-"""One frame of a clip, and what is shown in place of a damaged one."""
+"""One frame of a clip, and what is shown in place of a damaged one; and who hears of what is not as it should be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+
+Notice = Callable[[str], None]  # takes a line on anything that a user should know
+
+
+def unheard(line: str) -> None:
+    """A `Notice` where nobody wants to know."""
 
 
 class Frame(NamedTuple):
-    """A frame of a clip.
+    """A frame of a clip; times are in ticks of the clip's time base."""
 
-    Attributes:
-        pts: when it is shown, in ticks of the clip's time base from the clip's begin.
-        duration: in ticks; 0: not known.
-        picture: what the clip's `pixels` makes an array of; None: damaged, until `repeat_for_damaged` fills it in.
-        damaged: whether its own picture could not be decoded.
-    """
-
-    pts: int
-    duration: int
-    picture: Any
-    damaged: bool = False
+    pts: int  # when it is shown, from the clip's begin on
+    duration: int  # 0: not known
+    picture: Any  # what the clip's `pixels` makes an array of; None: damaged, until `repeat_for_damaged` fills it in
+    damaged: bool = False  # whether its own picture could not be decoded
 
 
 def repeat_for_damaged(frames: Iterable[Frame]) -> Iterator[Frame]:

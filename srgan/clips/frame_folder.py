@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 
 from srgan import pictures
 from srgan.clips.colour import PICTURE_COLOUR
-from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.clips.frame import Frame, Notice, repeat_for_damaged, unheard
 from srgan.clips.hdr import HDR
 from srgan.errors import SRGANError
 
@@ -21,12 +21,7 @@ _NUMBERED = re.compile(r"(.*?)(-?)(\d+)(\D*)")
 class FrameFolder:
     """A clip whose frames are the pictures of a folder, in the order of their names, numbers by their value.
 
-    Args:
-        path: the folder.
-        rate: frames a second.
-        start, end: seconds that bound the frames, or None.
-        notice: called with a line on anything that a user should know.
-        in_srgb: convert the pictures to sRGB; else each has the colours of its profile.
+    The arguments are those of `srgan.clips.reading.open_clip`.
 
     Raises:
         SRGANError: there are no frames in that time, or none can be read.
@@ -38,15 +33,7 @@ class FrameFolder:
     subsampling = "420"
     hdr = HDR()
 
-    def __init__(
-        self,
-        path,
-        rate,
-        start=None,
-        end=None,
-        notice: Callable[[str], None] = lambda line: None,
-        in_srgb: bool = True,
-    ):
+    def __init__(self, path, rate, start=None, end=None, notice: Notice = unheard, in_srgb: bool = True):
         self.path, self._in_srgb = Path(path), in_srgb
         self.rate = Fraction(rate).limit_denominator(1001)
         self.time_base = 1 / self.rate

@@ -1,12 +1,15 @@
 """Animated GIFs, joined from segments: one palette for all frames, made of all of them, so that colours do not flicker."""
 
 import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from srgan.clips.ffmpeg import av
+from srgan.clips.ffmpeg import av, filtered
 from srgan.clips.segments import Segments
 
 _BASE = Fraction(1, 100)  # seconds a tick of a GIF
@@ -30,19 +33,21 @@ def join_animation(path: Path, segments: Segments, source: Path) -> None:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = encoding.width, encoding.height, "pal8"
         context.time_base = stream.time_base = _BASE
-        last, waiting = None, None
-        for frame in segments.decoded("bgra"):
-            time = round(int(frame.pts or 0) * encoding.time_base / _BASE)
-            if last is not None and time - last < _SHORTEST:
-                continue
+        painted = (each for frame in chain(_frames(segments), [None]) for each in filtered(frames, frame, sink))
+        packets: Any = (packet for frame in painted for packet in stream.encode(frame))
+        for packet, following in pairwise(chain(packets, [None])):
+            packet.duration = following.pts - packet.pts if following else max(end - packet.pts, _SHORTEST)
+            out.mux_one(packet)
+
+
+def _frames(segments: Segments) -> Iterator[av.VideoFrame]:
+    """Yield the frames with their times in a GIF, without those that it would show for too short a time."""
+    last = None
+    for frame in segments.decoded("bgra"):
+        time = round(int(frame.pts or 0) * segments.encoding.time_base / _BASE)
+        if last is None or time - last >= _SHORTEST:
             frame.pts, frame.time_base, last = time, _BASE, time
-            frames.push(frame)
-            waiting = _mux(out, stream, sink, waiting)
-        frames.push(None)
-        waiting = _mux(out, stream, sink, waiting)
-        if waiting is not None:
-            waiting.duration = max(end - waiting.pts, _SHORTEST)
-            out.mux_one(waiting)
+            yield frame
 
 
 def _palette(segments):
@@ -76,18 +81,6 @@ def _painter(palette, encoding):
 def _add_frames(graph, encoding, base):
     size = {"width": encoding.width, "height": encoding.height, "time_base": base}
     return graph.add_buffer(format=av.VideoFormat("bgra"), name="frames", **size)
-
-
-def _mux(out, stream, sink, waiting):
-    """Write the frames that are ready, but for the last, which is returned: its duration is known with the next."""
-    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
-        while True:
-            for packet in stream.encode(sink.pull()):
-                if waiting is not None:
-                    waiting.duration = packet.pts - waiting.pts
-                    out.mux_one(waiting)
-                waiting = packet
-    return waiting
 
 
 def _loops(path):

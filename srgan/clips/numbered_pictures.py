@@ -9,7 +9,7 @@ import numpy as np
 
 from srgan import pictures
 from srgan.clips.ffmpeg import wrap_write_errors
-from srgan.clips.frame import Frame
+from srgan.clips.frame import Frame, Notice, unheard
 from srgan.pictures import Picture
 
 
@@ -25,12 +25,7 @@ class PictureWriter:
     """
 
     def __init__(
-        self,
-        pattern: Path,
-        folder: Path,
-        notice: Callable[[str], None] = lambda line: None,
-        palettes: bool = False,
-        **options,
+        self, pattern: Path, folder: Path, notice: Notice = unheard, palettes: bool = False, **options
     ) -> None:
         self.pattern, self.folder, self.options, self._palettes = Path(pattern), folder, options, palettes
         self._notice = notice

@@ -17,10 +17,9 @@ A clip is a `VideoFile` or a `FrameFolder`. Both have the same attributes:
 and two methods: `frames()`, which yields every `Frame` from the first on, and `pixels(frame)`, which gives the picture.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
-from srgan.clips.frame import Frame
+from srgan.clips.frame import Frame, Notice, unheard
 from srgan.clips.frame_folder import FrameFolder, frame_files
 from srgan.clips.video_file import VideoFile
 
@@ -32,14 +31,14 @@ def open_clip(
     rate: float,
     start: float | None = None,
     end: float | None = None,
-    notice: Callable[[str], None] = lambda line: None,
+    notice: Notice = unheard,
     deinterlace: str = "auto",
     in_srgb: bool = True,
 ) -> VideoFile | FrameFolder:
     """Open a video file, or a folder whose pictures are shown at `rate` frames a second.
 
     Args:
-        start, end: seconds that bound the frames: from start on, and before end; None: all.
+        start, end: seconds from the clip's begin that bound the frames: from start on, and before end; None: all.
         notice: called with a line on anything that a user should know.
         deinterlace: "auto" (frames that are marked as interlaced), "on" (all) or "off"; of a video file.
         in_srgb: convert the pictures of a folder to sRGB; else each has the colours of its profile.

@@ -6,9 +6,9 @@ small file is written of one picture and the first packets of each track, and re
 
 import contextlib
 import io
+import os
 import re
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,13 @@ from srgan.clips.ffmpeg import (
     FFmpegError,
     VideoReformatter,
     av,
-    decoder_of,
+    decoded_frames,
     describe,
     fraction,
     one_line,
-    packets_until_error,
     wrap_write_errors,
 )
+from srgan.clips.frame import Notice, unheard
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import VideoFile
 from srgan.clips.segments import Packet, alpha_of
@@ -42,7 +42,7 @@ _LATE_PCM = ("pcm_f", "pcm_s24", "pcm_s32")
 _PROBLEMS = (FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError, OverflowError)
 
 
-def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None], has_range: bool = True) -> Encoding:
+def fit_container(encoding: Encoding, suffix: str, notice: Notice, has_range: bool = True) -> Encoding:
     """The encoding, with square pixels, without transparency or in the other range where the file would not show that.
 
     Args:
@@ -65,7 +65,7 @@ def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]
     with av.open(file) as container:
         stream = container.streams.video[0]
         aspect = fraction(stream.sample_aspect_ratio) or 1
-        frame = _first_frame(container, stream)
+        frame = next(decoded_frames(container, stream), None)
     if frame and encoding.alpha and not _shows_transparency(frame):
         notice(LAID_ON_WHITE.format(encoding.codec))
         return fit_container(encoding.without_alpha(), suffix, notice)
@@ -83,14 +83,6 @@ def fit_container(encoding: Encoding, suffix: str, notice: Callable[[str], None]
     return fit_container(square, suffix, notice)
 
 
-def _first_frame(container, stream):
-    decoder = decoder_of(stream)
-    for packet in packets_until_error(container, stream):
-        for frame in decoder.decode(packet):
-            return frame
-    return None
-
-
 def _shows_transparency(frame):
     if not has_alpha(frame.format.name):
         return False
@@ -99,7 +91,7 @@ def _shows_transparency(frame):
 
 
 def choose_tracks(
-    clip: VideoFile, target: Path, encoding: Encoding, notice: Callable[[str], None] = lambda line: None
+    clip: VideoFile, target: Path, encoding: Encoding, notice: Notice = unheard
 ) -> tuple[list[Track], bool]:
     """Which of the other tracks the container can hold, and whether it can hold the timecode.
 
@@ -164,7 +156,7 @@ def choose_tracks(
             if lost := _lost_marks(suffix, encoding, picture, clip, track, samples):
                 notice(f"{target}: {names[index]} loses what a {suffix} file has no place for: {lost}")
     with wrap_write_errors(target):
-        write_container(_Discard(), suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
+        write_container(os.devnull, suffix, encoding, picture, clip, chosen, keep_timecode=has_timecode)
     return chosen, has_timecode
 
 
@@ -195,17 +187,14 @@ def _picture(encoding):
 def _samples(clip, tracks):
     """The first packets of each track, by it, as `track_packets` gives them."""
     samples, waiting = defaultdict(list), {track.source_index: track for track in tracks}
-    if waiting:
-        with clip.open() as source:
-            for time, packet in track_packets(clip, source, dict.fromkeys(tracks)):
-                index = packet.stream.index
-                if index in waiting:
-                    track = waiting[index]
-                    samples[track].append((time, packet))
-                    if len(samples[track]) == _SAMPLE:
-                        del waiting[index]
-                        if not waiting:
-                            break
+    with clip.open() as source:
+        for time, packet in track_packets(clip, source, dict.fromkeys(tracks)):
+            if track := waiting.get(packet.stream.index):
+                samples[track].append((time, packet))
+                if len(samples[track]) == _SAMPLE:
+                    del waiting[track.source_index]
+            if not waiting:
+                break
     return samples
 
 
@@ -290,29 +279,3 @@ def _copy(packet, stream):
         copy.set_sidedata(data)
     copy.stream = stream
     return copy
-
-
-class _Discard(io.RawIOBase):
-    """A file that keeps nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self._position = self._size = 0
-
-    def writable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def write(self, data):
-        self._position += len(data)
-        self._size = max(self._size, self._position)
-        return len(data)
-
-    def seek(self, offset, whence=io.SEEK_SET):
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self):
-        return self._position

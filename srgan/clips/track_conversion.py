@@ -5,23 +5,15 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from srgan.clips.ffmpeg import FFmpegError, av, fraction
+from srgan.clips.ffmpeg import FFmpegError, av, filtered, fraction
 
 _SOUND = {".webm": "libopus"}  # the others: AAC
 _TEXT = {".webm": "webvtt", ".mkv": "subrip"}  # the others: mov_text
 _NAMES = {"libopus": "Opus", "aac": "AAC", "webvtt": "WebVTT", "subrip": "SubRip"}
 _BIT_RATE = {"aac": 96_000, "libopus": 80_000}  # a channel: hardly anyone hears a difference
 _RATES = {"libopus": (48000,), "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)}
-_LAYOUTS = {
-    1: "mono",
-    2: "stereo",
-    3: "3.0",
-    4: "4.0",
-    5: "5.0",
-    6: "5.1",
-    7: "7.1",
-    8: "7.1",
-}  # by the number of channels
+# By the number of channels.
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.1", 8: "7.1"}
 _OPUS_LAYOUTS = _LAYOUTS | {4: "quad", 7: "6.1"}
 _GLOBAL_HEADER = 1 << 22
 
@@ -123,8 +115,5 @@ class Converter:
         yield from self._filtered(frame)
 
     def _filtered(self, frame):
-        if self._graph:
-            self._graph.push(frame)
-            with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
-                while True:
-                    yield from self._context.encode(self._graph.pull())
+        for each in filtered(self._graph, frame, self._graph) if self._graph else ():
+            yield from self._context.encode(each)

@@ -4,7 +4,7 @@ import contextlib
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from srgan.clips.ffmpeg import (
     FFmpegError,
     VideoReformatter,
     av,
+    decoded_frames,
     decoder_of,
     describe,
     fraction,
     one_line,
     packets_until_error,
 )
-from srgan.clips.frame import Frame, repeat_for_damaged
+from srgan.clips.frame import Frame, Notice, repeat_for_damaged, unheard
 from srgan.clips.hdr import needed_dolby_vision, read_hdr
 from srgan.clips.mp4_length import shown_length
 from srgan.clips.timeline import find_timeline, may_jump
@@ -48,13 +49,7 @@ _LOST = {  # by PyAV's name of a frame's side data
 
 
 class VideoFile:
-    """A clip in a file that FFmpeg reads.
-
-    Args:
-        path: the file.
-        start, end: seconds from the clip's begin that bound the frames: from start on, and before end; None: all.
-        notice: called with a line on anything that a user should know.
-        deinterlace: "auto" (frames that are marked as interlaced), "on" (all) or "off".
+    """A clip in a file that FFmpeg reads. The arguments are those of `srgan.clips.reading.open_clip`.
 
     Raises:
         SRGANError: it cannot be read, has no frames, or its colours are coded in a way that nothing here converts.
@@ -65,7 +60,7 @@ class VideoFile:
         path: str | Path,
         start: float | None = None,
         end: float | None = None,
-        notice: Callable[[str], None] = lambda line: None,
+        notice: Notice = unheard,
         deinterlace: str = "auto",
     ):
         self.path = Path(path)
@@ -107,7 +102,9 @@ class VideoFile:
             )
         with self.open() as container:  # again: all of it may have been read
             stream = self.video_stream(container)
-            first = self._first_frame(container, stream)
+            first = next(decoded_frames(container, stream), None)
+            if first is None:
+                raise SRGANError(f"{path}: no frame of it can be decoded")
             description = describe(container)
             self._fields = deinterlace, "auto"
             parity = _PARITY.get(getattr(stream.codec_context, "field_order", 0))  # from PyAV 18 on
@@ -154,14 +151,6 @@ class VideoFile:
         if stream is None or stream.codec_context is None:
             raise SRGANError(f"{self.path}: has no video stream that can be decoded")
         return stream
-
-    def _first_frame(self, container, stream):
-        decoder = decoder_of(stream)
-        for packet in packets_until_error(container, stream):
-            with contextlib.suppress(FFmpegError):
-                for frame in decoder.decode(packet):
-                    return frame
-        raise SRGANError(f"{self.path}: no frame of it can be decoded")
 
     def _first_time(self):
         """When the first frame is shown, in seconds as the file says them."""

@@ -1,11 +1,11 @@
 """Writing a clip as a file: segments that survive a kill, joined at the end with the other tracks."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from srgan.clips.encoding import Encoding
 from srgan.clips.ffmpeg import wrap_write_errors
+from srgan.clips.frame import Notice, unheard
 from srgan.clips.gif import join_animation
 from srgan.clips.muxing import write_container
 from srgan.clips.reading import FrameFolder, VideoFile
@@ -26,12 +26,7 @@ class VideoWriter(Segments):
     """
 
     def __init__(
-        self,
-        clip: VideoFile | FrameFolder,
-        target: Path,
-        folder: Path,
-        encoding: Encoding,
-        notice: Callable[[str], None] = lambda line: None,
+        self, clip: VideoFile | FrameFolder, target: Path, folder: Path, encoding: Encoding, notice: Notice = unheard
     ):
         super().__init__(Path(target), folder, encoding)
         self.clip, self._suffix = clip, self.target.suffix.lower()
