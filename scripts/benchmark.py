@@ -120,11 +120,8 @@ def upscale(arguments):
     times = in_turns(works, 3 * rounds)
     line("b  network, 192x192", f"{lr[0, ..., 0].size / times['ours'] / 1e6:.3f} MP/s")
     if "torch" in times:
-        line(
-            "b  the same in PyTorch, float32, takes",
-            f"{times['torch'] / times['ours']:.1f} times as long",
-            "at least 2",
-        )
+        ratio = times["torch"] / times["ours"]
+        line("b  the same in PyTorch, float32, takes", f"{ratio:.1f} times as long", "at least 2")
     else:
         line("b  the same in PyTorch", "skipped: no torch")
     rate = operations_per_pixel() * lr[0, ..., 0].size / times["ours"]
@@ -150,11 +147,8 @@ def upscale(arguments):
     }
     in_turns(works, 1)
     times = in_turns(works, 2 * rounds)
-    line(
-        "c  100 small files to files, over their network times",
-        f"{times['files'] / times['network'] - 1:+.1%}",
-        "below +10 %",
-    )
+    overhead = times["files"] / times["network"] - 1
+    line("c  100 small files to files, over their network times", f"{overhead:+.1%}", "below +10 %")
 
     # (d) Cost a pixel, and memory. A small picture is computed after every fourth tile: a host that slows down under load
     # would otherwise make the large ones look dearer.
@@ -165,22 +159,11 @@ def upscale(arguments):
         runs.setdefault(size, []).append(json.loads(out))
     for (width, height), figures in runs.items():
         cost, writing, memory = map(statistics.median, zip(*figures))
-        line(
-            f"d  {width} x {height}: cost a pixel over that of 224 x 224, one tile",
-            f"{cost:.2f}",
-            f"{memory / 2**30:.2f} GiB over its output array, written in {writing:.1f} s",
-        )
+        more = f"{memory / 2**30:.2f} GiB over its output array, written in {writing:.1f} s"
+        line(f"d  {width} x {height}: cost a pixel over that of 224 x 224, one tile", f"{cost:.2f}", more)
     if arguments.large:
         line("   memory for 4000 x 3000 over its output array", f"{memory / 2**30:.2f} GiB", "under 3 GiB")
 
-
-MAKE_SMALL_MODEL = """
-import sys
-from srgan.runtime import load_keras
-load_keras()
-from srgan.networks.generators import srresnet
-srresnet(filters=4, blocks=1).save(sys.argv[1])
-"""
 
 IN_STRIPS = """
 import os, sys
@@ -201,7 +184,7 @@ def large(arguments):
 
     folder = scratch_folder()
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    child(MAKE_SMALL_MODEL, folder / "small.keras")
+    child(MAKE_MODEL, folder / "small.keras", json.dumps({"filters": 4, "blocks": 1}))
     for width, height in [(2000, 1500), (4000, 3000), (7500, 5000)][: arguments.sizes]:
         Image.fromarray(photograph()).resize((width, height)).save(folder / "large.jpg")
         for suffix in ("png", "jpg", "tif"):
@@ -286,11 +269,8 @@ def train(arguments):
         line("batches, one thread", f"{1 / seconds['batch']:.0f} batches/s")
         ratio = seconds["pixel"] / seconds["batch"]
         line("batches come faster than the faster stage needs them", f"{ratio:.0f} times", "at least 10")
-    times = {
-        count: statistics.median(float(child(OPEN_STORE, store)[0]) for _ in range(5))
-        for count, store in stores.items()
-    }
-    line("opening a store and its first batch, 118,000 pictures over 800", f"{times[118_000] / times[800]:.2f} times")
+    few, many = (statistics.median(float(child(OPEN_STORE, each)[0]) for _ in range(5)) for each in stores.values())
+    line("opening a store and its first batch, 118,000 pictures over 800", f"{many / few:.2f} times")
 
 
 def main():

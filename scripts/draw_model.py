@@ -10,7 +10,9 @@ lays the result out. The same description goes into the PNG's text.
 
 import argparse
 import json
+import math
 import sys
+from itertools import groupby
 from pathlib import Path
 
 from common.one_line import errors_in_one_line
@@ -44,10 +46,7 @@ def bar_height(block, largest):
     """Taller at a larger picture; a dense layer, which has no size, is the least."""
     if not block.scale:
         return LOWEST
-    halvings = 0
-    while block.scale * 2**halvings < largest:
-        halvings += 1
-    return max(LOWEST, TALLEST - STEP * halvings)
+    return max(LOWEST, TALLEST - STEP * math.ceil(math.log2(largest / block.scale)))
 
 
 def starts_stack(block, before):
@@ -95,7 +94,7 @@ class Row:
         """Settle the left edge of each block."""
         self.start = left + self.head
         self.x, x = [], self.start
-        for (gaps, fixed), _ in zip(self.spaces(), self.network.blocks, strict=False):
+        for gaps, fixed in self.spaces()[:-1]:
             x += gaps * self.gap + fixed
             self.x.append(x)
             x += BAR
@@ -185,16 +184,12 @@ def draw_labels(canvas, row, middle):
 
 def draw_sizes(canvas, row, y):
     """A bracket with the picture's size below each run of blocks of one size."""
-    blocks = row.network.blocks
-    first = 0
-    for index, block in enumerate(blocks):
-        if index + 1 < len(blocks) and blocks[index + 1].scale == block.scale:
-            continue
-        if block.scale:
-            left, right = row.x[first] + 2, row.x[index] + BAR - 2
+    for scale, run in groupby(zip(row.x, row.network.blocks, strict=True), key=lambda pair: pair[1].scale):
+        places, blocks = zip(*run, strict=True)
+        if scale:
+            left, right = places[0] + 2, places[-1] + BAR - 2
             canvas.line(left, y - 10, left, y, right, y, right, y - 10, colour=BRACKET, width=2)
-            canvas.text((left + right) / 2, y + 24, size_text(row.network, block), 24, SOFT)
-        first = index + 1
+            canvas.text((left + right) / 2, y + 24, size_text(row.network, blocks[-1]), 24, SOFT)
 
 
 def draw_picture(canvas, left, middle, side, pixels, caption):

@@ -8,6 +8,7 @@ fewer. The tests do 300 of these.
 """
 
 import argparse
+import contextlib
 import io
 import multiprocessing
 import random
@@ -86,14 +87,12 @@ def seeds() -> dict[str, bytes]:
             path = Path(folder) / name
             write_picture(Picture(deep), path, kind=kind)
             found[name] = path.read_bytes()
-    try:
+    with contextlib.suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return found
-    heif = pillow_heif.from_pillow(image)
-    file = io.BytesIO()
-    heif.save(file, quality=90)
-    found["heic"] = file.getvalue()
+
+        file = io.BytesIO()
+        pillow_heif.from_pillow(image).save(file, quality=90)
+        found["heic"] = file.getvalue()
     return found
 
 
@@ -101,24 +100,8 @@ def _bmp_of_16_bits(colour):
     """A BMP whose header says by masks where its 5 bits of each colour and one of alpha are."""
     red, green, blue = np.moveaxis(colour[::-1].astype("<u2") >> 3, -1, 0)
     pixels = (red << 10 | green << 5 | blue | 0x8000).tobytes()
-    info = struct.pack(
-        "<IiiHHIIiiII4I",
-        108,
-        colour.shape[1],
-        len(colour),
-        1,
-        16,
-        3,
-        len(pixels),
-        0,
-        0,
-        0,
-        0,
-        0x7C00,
-        0x3E0,
-        31,
-        0x8000,
-    )
+    size, masks = colour.shape[1::-1], (0x7C00, 0x3E0, 31, 0x8000)
+    info = struct.pack("<IiiHHIIiiII4I", 108, *size, 1, 16, 3, len(pixels), 0, 0, 0, 0, *masks)
     return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + info.ljust(108, b"\0") + pixels
 
 
@@ -154,11 +137,8 @@ def check(data: bytes, whole: np.ndarray, suffix: str) -> str:
     try:
         picture = read_picture(data, max_pixels=MOST_PIXELS)
     except SRGANError as error:
-        return (
-            "fault: the reason has several lines or none"
-            if "\n" in str(error) or "picture ()" in str(error)
-            else "refused"
-        )
+        is_line = "\n" not in str(error) and "picture ()" not in str(error)
+        return "refused" if is_line else "fault: the reason has several lines or none"
     answer = "read"
     if (share := _black(picture.pixels, whole)) > _BLACK:
         others = [pixels for pixels in map(_attempt, _second_decoders(data)) if pixels is not None]
@@ -181,11 +161,12 @@ def check(data: bytes, whole: np.ndarray, suffix: str) -> str:
 
 def _black(pixels, whole):
     """The share of pixels that are seen as black beyond that of the undamaged picture."""
-    shares = []
-    for values in (pixels, whole):
+
+    def share(values):
         colours = 1 if values.shape[2] < 3 else 3
-        shares.append(((values[..., :colours] == 0).all(-1) & (values[..., colours:] > 0).all(-1)).mean())
-    return shares[0] - shares[1]
+        return ((values[..., :colours] == 0).all(-1) & (values[..., colours:] > 0).all(-1)).mean()
+
+    return share(pixels) - share(whole)
 
 
 def _second_decoders(data):

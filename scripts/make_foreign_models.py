@@ -6,6 +6,7 @@ Every network has random weights, drawn so large that each layer matters. Beside
 `NAME.npz` with a picture (`lr`, (h, w, 3) in [0, 1]) and the original's result in float32 (`sr`).
 """
 
+import re
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -35,32 +36,21 @@ def small(network, gain=0.5, seed=0):
     return network.eval()
 
 
-def picture(height, width):
-    generator = np.random.default_rng(3)
-    return generator.random((height, width, 3), np.float32)
-
-
-def result(network, lr):
-    with torch.no_grad():
-        return network(torch.from_numpy(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
-
-
 def save(name, saved, network, size=(9, 8), legacy=False):
     FOLDER.mkdir(parents=True, exist_ok=True)
-    lr = picture(*size)
+    lr = np.random.default_rng(3).random((*size, 3), np.float32)
     if name.endswith(".safetensors"):
         safetensors.torch.save_file({key: values.contiguous() for key, values in saved.items()}, FOLDER / name)
     else:
         torch.save(saved, FOLDER / name, _use_new_zipfile_serialization=not legacy)
-    sr = result(network, lr)
+    with torch.no_grad():
+        sr = network(torch.from_numpy(lr).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
     np.savez_compressed((FOLDER / name).with_suffix(".npz"), lr=lr, sr=sr.astype(np.float32))
     print(f"{name}: {(FOLDER / name).stat().st_size} bytes, {lr.shape} to {sr.shape}, {sr.min():.2f} to {sr.max():.2f}")
 
 
 def rrdb_names(state, style):
     """An ESRGAN's state dict in the names of its first version (spandrel's own), of the authors', or of BasicSR."""
-    import re
-
     blocks = 1 + max(int(key.split(".")[3]) for key in state if ".RDB1." in key)
     tail = sorted({int(key.split(".")[1]) for key in state if key.count(".") == 2})[1:]
     named = {"basicsr": "conv_up{}", "authors": "upconv{}"}[style]
@@ -70,11 +60,8 @@ def rrdb_names(state, style):
     for key, values in state.items():
         kind = key.split(".")[-1]
         if match := re.match(r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", key):
-            block, part, conv = match.groups()
-            key = {
-                "basicsr": f"body.{block}.rdb{part}.conv{conv}",
-                "authors": f"RRDB_trunk.{block}.RDB{part}.conv{conv}",
-            }[style]
+            form = {"basicsr": "body.{}.rdb{}.conv{}", "authors": "RRDB_trunk.{}.RDB{}.conv{}"}[style]
+            key = form.format(*match.groups())
         elif key.startswith(f"model.1.sub.{blocks}."):
             key = {"basicsr": "conv_body", "authors": "trunk_conv"}[style]
         else:
@@ -104,9 +91,8 @@ def rrdb():
     save("rrdb-authors-half.pth", halved, model.half().float())
     for scale, unshuffle in ((2, 2), (1, 4)):
         wide = network(scale, unshuffle)
-        named = OrderedDict(
-            (f"module.{key}", values) for key, values in rrdb_names(wide.state_dict(), "basicsr").items()
-        )
+        names = rrdb_names(wide.state_dict(), "basicsr")
+        named = OrderedDict((f"module.{key}", values) for key, values in names.items())
         save(f"rrdb-unshuffle-x{scale}.pth", {"state_dict": named, "epoch": 7}, wide, (8, 12), legacy=scale == 1)
 
 
@@ -158,9 +144,8 @@ def onnx():
         rows, columns = (1, 2) if form == "nhwc" else (2, 3)
         axes = {} if form == "fixed" else {rows: "height", columns: "width"}
         path = FOLDER / f"{form}.onnx"
-        torch.onnx.export(
-            model, (x,), path, input_names=["any"], output_names=["thing"], dynamic_axes={"any": axes}, dynamo=False
-        )
+        names = {"input_names": ["any"], "output_names": ["thing"], "dynamic_axes": {"any": axes}}
+        torch.onnx.export(model, (x,), path, **names, dynamo=False)
         print(f"{path.name}: {path.stat().st_size} bytes")
 
 
@@ -237,19 +222,16 @@ def span():
 
 
 def realplksr():
-    for scale, by_pixel, ending in (
-        *((2, True, ""), (4, False, "")),
-        *((1, True, "dysample-"), (2, True, "dysample-"), (3, True, "dysample-"), (4, False, "dysample-")),
-    ):
-        options = {"dim": 8, "n_blocks": 2, "kernel_size": 5, "upscaling_factor": scale, "layer_norm": by_pixel}
-        options["dysample"] = bool(ending)
+    for scale, dysample in ((2, False), (4, False), (1, True), (2, True), (3, True), (4, True)):
+        options = {"dim": 8, "n_blocks": 2, "kernel_size": 5, "upscaling_factor": scale, "layer_norm": scale < 4}
+        options["dysample"] = dysample
         model = RealPLKSR(**options).eval()
         names = [name for name, _ in model.named_parameters() if ".norm." in name or "layer_norm" in name]
         model = small(model, gain=0.8)
         for name in names:  # gains around 1, as learnt
             if name.endswith("weight"):
                 model.get_parameter(name).data += 1
-        save(f"realplksr-{ending}x{scale}.safetensors", model.state_dict(), model, (12, 11))
+        save(f"realplksr-{'dysample-' * dysample}x{scale}.safetensors", model.state_dict(), model, (12, 11))
 
 
 if __name__ == "__main__":

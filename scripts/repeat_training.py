@@ -18,25 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
 SMALL = [
-    f"data.pictures={SAMPLE / 'train'}",
-    "data.annotations=null",
-    "data.count=null",
-    f"data.validation_pictures={SAMPLE / 'val'}",
-    "data.validation_annotations=null",
-    "data.validation_count=2",
-    "data.size=96",
-    "network.filters=8",
-    "network.blocks=2",
-    "network.discriminator_filters=8",
-    "batches.size=2",
-    "batches.crop=32",
-    "batches.steps_per_epoch=5",
-    "samples=0",
-    "deterministic=true",
-    "pixel.epochs=3",
-    "gan.epochs=3",
-    "gan.schedule=constant",
-    "gan.drops=[]",
+    *(f"data.pictures={SAMPLE / 'train'}", "data.annotations=null", "data.count=null", "data.size=96"),
+    *(f"data.validation_pictures={SAMPLE / 'val'}", "data.validation_annotations=null", "data.validation_count=2"),
+    *("network.filters=8", "network.blocks=2", "network.discriminator_filters=8"),
+    *("batches.size=2", "batches.crop=32", "batches.steps_per_epoch=5", "samples=0", "deterministic=true"),
+    *("pixel.epochs=3", "gan.epochs=3", "gan.schedule=constant", "gan.drops=[]"),
 ]
 
 

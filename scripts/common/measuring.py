@@ -11,14 +11,14 @@ from pathlib import Path
 
 UPSCALE = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
-# The paper's generator with random weights.
+# The paper's generator, or one that options in JSON say, with random weights.
 MAKE_MODEL = """
 import json, sys
 import numpy as np
 from srgan.runtime import load_keras
 keras = load_keras()
 from srgan.networks.generators import srresnet
-generator = srresnet()
+generator = srresnet(**json.loads(sys.argv[2]) if sys.argv[2:] else {})
 random = np.random.default_rng(0)
 for variable in generator.variables:
     if "variance" in variable.path:

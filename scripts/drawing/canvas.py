@@ -1,5 +1,7 @@
 """Drawing with Pillow and smooth edges. Lengths are in pixels of the picture that comes out."""
 
+from functools import cache
+
 from PIL import Image, ImageDraw, ImageFont
 
 SMOOTH = 3  # everything is drawn so many times as large
@@ -51,10 +53,6 @@ class Canvas:
         return self.image.reduce(SMOOTH)
 
 
-_fonts = {}
-
-
+@cache
 def font(size):
-    if size not in _fonts:
-        _fonts[size] = ImageFont.load_default(size * SMOOTH)
-    return _fonts[size]
+    return ImageFont.load_default(size * SMOOTH)

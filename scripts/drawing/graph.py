@@ -121,23 +121,18 @@ def read(model):
                 via.append(step)
                 size = step.scale
             skips.append(Skip(position[source.name], position[layer.name], tuple(via)))
-    return Network(
-        tuple(blocks),
-        tuple(skips),
-        size=model.input_shape[1],
-        patches=len(model.output_shape) == 4,
-        parameters=model.count_params(),
-    )
+    facts = {"size": model.input_shape[1], "patches": len(model.output_shape) == 4, "parameters": model.count_params()}
+    return Network(tuple(blocks), tuple(skips), **facts)
 
 
 def innermost(network):
     """The skips that hold no other skip, in the order of the row."""
-    around = [
-        skip
-        for skip in network.skips
-        if not any(skip.start <= other.start and other.end <= skip.end for other in network.skips if other is not skip)
-    ]
-    return sorted(around, key=lambda skip: skip.start)
+
+    def holds(skip, other):
+        return skip is not other and skip.start <= other.start and other.end <= skip.end
+
+    found = [skip for skip in network.skips if not any(holds(skip, other) for other in network.skips)]
+    return sorted(found, key=lambda skip: skip.start)
 
 
 def fold(network):
@@ -149,22 +144,16 @@ def fold(network):
             runs[-1][0].append(skip)
         else:
             runs.append(([skip], held))
-    gone = {
-        index for skips, _ in runs for again in skips[1:] for index in range(again.start + 1, again.end + 1)
-    }  # positions in the row
+    gone = {index for skips, _ in runs for again in skips[1:] for index in range(again.start + 1, again.end + 1)}
     # A position that goes is taken by the last one kept before it: the end of the block that stands for it.
     new, kept = {-1: -1}, -1
     for index in range(len(network.blocks)):
         kept += index not in gone
         new[index] = kept
-    return replace(
-        network,
-        blocks=tuple(block for index, block in enumerate(network.blocks) if index not in gone),
-        skips=tuple(
-            replace(skip, start=new[skip.start], end=new[skip.end]) for skip in network.skips if skip.end not in gone
-        ),
-        repeats=tuple((new[skips[0].start] + 1, new[skips[0].end], len(skips)) for skips, _ in runs),
-    )
+    blocks = (block for index, block in enumerate(network.blocks) if index not in gone)
+    moved = (replace(skip, start=new[skip.start], end=new[skip.end]) for skip in network.skips if skip.end not in gone)
+    repeats = ((new[skips[0].start] + 1, new[skips[0].end], len(skips)) for skips, _ in runs)
+    return replace(network, blocks=tuple(blocks), skips=tuple(moved), repeats=tuple(repeats))
 
 
 def describe(network):
