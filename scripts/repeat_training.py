@@ -9,11 +9,12 @@ loss on VGG19:
 
 import argparse
 import hashlib
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from common.measuring import TRAIN, child
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
@@ -49,11 +50,7 @@ def _weights(config, changes):
     import h5py
 
     with tempfile.TemporaryDirectory() as folder:
-        code = "import sys; from srgan.cli.train import main; sys.exit(main(sys.argv[1:]))"
-        command = [sys.executable, "-c", code, "--config", config, "--output", f"{folder}/run", "--set", *changes]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(done.stderr)
+        child(TRAIN, "--config", config, "--output", f"{folder}/run", "--set", *changes)
         digest = hashlib.sha256()
         with h5py.File(max(Path(folder, "run", "checkpoint").glob("*.h5")), "r") as file:
             file.visititems(

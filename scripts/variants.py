@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common.measuring import TRAIN
 from common.one_line import errors_in_one_line
 
 from srgan.compare.evaluate import SCORES, find_clip, measure_clips
@@ -30,7 +31,6 @@ from srgan.files import atomic_path
 from srgan.pictures.arrays import downscale
 from srgan.runtime import load_keras
 
-TRAIN = "import sys; from srgan.cli.train import main; sys.exit(main(sys.argv[1:]))"
 SHOWN = ("psnr_y", "ssim_y", "lpips")
 FRAME_BY_FRAME = "frame by frame"
 SHIPPED_FRAMES = ("srresnet", "srgan")  # shipped models of pictures

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+TRAIN = "import sys; from srgan.cli.train import main; sys.exit(main(sys.argv[1:]))"
 UPSCALE = "from srgan.cli.upscale import main; raise SystemExit(main())"
 
 # The paper's generator, or one that options in JSON say, with random weights.
