@@ -33,19 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         from srgan.compare.report import compare
         from srgan.compare.tables import Table
 
-        report = compare(
-            arguments.pictures,
-            arguments.output,
-            arguments.model,
-            predictions=arguments.prediction_dir,
-            recursive=arguments.recursive,
-            scale=arguments.scale,
-            low=arguments.low,
-            blur=arguments.blur,
-            noise=arguments.noise,
-            jpeg=arguments.jpeg,
-            **upscaler_options(arguments),
-        )
+        options = {name: getattr(arguments, name) for name in ("recursive", "scale", "low", "blur", "noise", "jpeg")}
+        options |= {"predictions": arguments.prediction_dir, **upscaler_options(arguments)}
+        report = compare(arguments.pictures, arguments.output, arguments.model, **options)
         put_tables(arguments, [Table({"": report["means"]})])
         if "-" not in (arguments.csv, arguments.markdown, arguments.latex):
             skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""

@@ -51,20 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         from srgan.compare.evaluate import evaluate
         from srgan.compare.tables import notes_of, tables_of
 
-        evaluation = evaluate(
-            arguments.model or [],
-            arguments.data,
-            arguments.clips,
-            arguments.prediction_dir,
-            scale=arguments.scale,
-            damage=Damage(arguments.blur, arguments.noise, arguments.jpeg),
-            recursive=arguments.recursive,
-            frames=arguments.frames,
-            reduce=arguments.reduce,
-            strip=arguments.strip,
-            crop=arguments.crop,
-            **upscaler_options(arguments),
-        )
+        names = "scale", "recursive", "frames", "reduce", "strip", "crop"
+        options = {name: getattr(arguments, name) for name in names} | upscaler_options(arguments)
+        damage = Damage(arguments.blur, arguments.noise, arguments.jpeg)
+        measured = arguments.model or [], arguments.data, arguments.clips, arguments.prediction_dir
+        evaluation = evaluate(*measured, damage=damage, **options)
         put_tables(arguments, tables_of(evaluation), notes_of(evaluation))
         return 1 if evaluation.failed else 0
 
