@@ -26,15 +26,13 @@ def vgg19_features(layers: dict[str, float], *, weights: str | Path | None = Non
         SRGANError: the weights are missing or belong to another network.
     """
     names = list(layers)
+    if weights is not None and weights != "random" and not Path(weights).is_file():
+        raise SRGANError(f"{weights}: no such file of VGG19 weights (gan.vgg19)")
+    source = None if weights == "random" else str(weights or "imagenet")
     try:
-        if weights is not None and weights != "random" and not Path(weights).is_file():
-            raise SRGANError(f"{weights}: no such file of VGG19 weights (gan.vgg19)")
-        source = None if weights == "random" else str(weights or "imagenet")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that do not fit, layer by layer; the error says it once
             vgg19 = keras.applications.VGG19(include_top=False, weights=source)
-    except SRGANError:
-        raise
     except Exception as error:  # Keras raises bare Exception for a failed download and ValueError for a misfit
         origin = weights or "VGG19's ImageNet weights"
         reason = str(error).strip().splitlines()[0]

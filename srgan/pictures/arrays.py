@@ -6,7 +6,7 @@ width, 3) in [0, 1]. The conversions between the two are here. Picture files are
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
@@ -62,6 +62,12 @@ def with_straight_alpha(pixels: np.ndarray) -> np.ndarray:
     """(h, w, 2 or 4) of uint8 or uint16 whose colours were multiplied by alpha, with these divided by it again."""
     alpha = pixels[..., -1:]
     return np.concatenate([unpremultiplied(pixels[..., :-1], alpha), alpha], axis=2)
+
+
+def with_colours(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(h, w, 1 to 4) with what `change` makes of the colours, (h, w, 1 or 3), and alpha as it is."""
+    colour, alpha = np.split(pixels, [1 if pixels.shape[2] < 3 else 3], axis=2)
+    return np.concatenate([change(colour), alpha], axis=2)
 
 
 def gray_as_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -58,6 +58,14 @@ def output_format(suffix: str, width: int, height: int) -> str:
     return kind
 
 
+def refuse_more_pixels(name: object, width: int, height: int, most: int | None, unit: str = "million pixels") -> None:
+    """Raise SRGANError if the picture or clip of that name and size has more than `most` pixels."""
+    if most and width * height > most:
+        raise SRGANError(
+            f"{name}: {width} x {height} are more than {most / 1e6:g} {unit}; raise --max-pixels if you trust it"
+        )
+
+
 # Files of cameras' sensors, which hold no picture until they are developed. DNG can hold one and is looked into.
 _RAW = {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef"}
 _RAW |= {".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}

@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from importlib.util import find_spec
 from math import ceil, floor
 
@@ -43,7 +44,9 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
             )
         decoded.orientation = image.getexif().get(ORIENTATION, 1)  # as the file says beside EXIF, in irot and imir
     if quiet != data:
-        decoded.exif = or_none(lambda: _exif_of_avif(data)) or or_none(lambda: _exif_by_pillow(data))
+        # The latter of sequences, which libvips does not open.
+        by_pillow = partial(Image.open, io.BytesIO(data), formats=["AVIF"])
+        decoded.exif = or_none(lambda: _exif_of_avif(data)) or or_none(lambda: by_pillow().info["exif"])
     decoded.colour = {} if decoded.icc else _nclx(data)
     left, upper, right, lower = shown_of_avif(data, image.width, image.height)
     decoded.pixels = decoded.pixels[upper:lower, left:right]
@@ -55,12 +58,6 @@ def _exif_of_avif(data):
 
     with own_messages():
         return pyvips.Image.new_from_buffer(data, "").get("exif-data")
-
-
-def _exif_by_pillow(data):
-    """Of sequences, which libvips does not open."""
-    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
-        return image.info["exif"]
 
 
 def shown_of_avif(data: bytes, width: int, height: int) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srgan.pictures.arrays import full_range, with_straight_alpha
+from srgan.pictures.arrays import full_range, with_colours, with_straight_alpha
 from srgan.pictures.boxes import boxes
 from srgan.pictures.metadata import Decoded, or_none
 from srgan.pictures.pillow import decode_with_pillow
@@ -68,8 +68,7 @@ def encode_jxl(pixels: np.ndarray, quality: int, lossless: bool, exif: bytes | N
 
     distance = 0.1 + (100 - quality) * 0.09 if quality >= 30 else 53 / 3000 * quality**2 - 23 / 20 * quality + 25
     if pixels.dtype == np.uint16:
-        channels = 1 if pixels.shape[2] < 3 else 3
-        pixels = np.concatenate([srgb_to_linear(pixels[..., :channels]), pixels[..., channels:]], axis=2)
+        pixels = with_colours(pixels, srgb_to_linear)
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     data = imagecodecs.jpegxl_encode(pixels, **({"lossless": True} if lossless else {"distance": distance}))
     if not data.startswith(CONTAINER):

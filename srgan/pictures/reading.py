@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from srgan.errors import SRGANError, is_out_of_memory
 from srgan.memory import require_memory
 from srgan.pictures import libvips
-from srgan.pictures.arrays import on_white, to_8_bits
+from srgan.pictures.arrays import on_white, to_8_bits, with_colours
 from srgan.pictures.bmp import decode_bmp
 from srgan.pictures.dds import decode_dds
-from srgan.pictures.formats import content_format, refuse_raw
+from srgan.pictures.formats import content_format, refuse_more_pixels, refuse_raw
 from srgan.pictures.high_bit_depth import decode_avif, decode_heif, decode_pnm, shown_of_avif
 from srgan.pictures.jpeg_2000 import decode_jpeg_2000
 from srgan.pictures.jxl import decode_jxl
@@ -53,11 +54,7 @@ def read_picture(source: str | os.PathLike | bytes, *, max_pixels: int | None = 
         raise SRGANError(f"{name}: is empty")
 
     def refuse_large(width, height):
-        if max_pixels and width * height > max_pixels:
-            raise SRGANError(
-                f"{name}: {width} x {height} are more than {max_pixels / 1e6:g} million pixels; "
-                "raise --max-pixels if you trust it"
-            )
+        refuse_more_pixels(name, width, height, max_pixels)
         try:
             require_memory(_DECODING * width * height, f"{width} x {height} pixels")
         except SRGANError as error:
@@ -148,8 +145,7 @@ def in_srgb(picture: Picture) -> Picture:
     """A picture with its colours in sRGB and without a profile; they are as before where the profile is damaged."""
     if not picture.icc:
         return picture
-    colour, alpha = np.split(picture.pixels, [1 if picture.pixels.shape[2] < 3 else 3], axis=2)
-    pixels = np.concatenate([_in_srgb(colour, picture.icc), alpha], axis=2)
+    pixels = with_colours(picture.pixels, partial(_in_srgb, icc=picture.icc))
     return replace(picture, pixels=pixels, icc=None, colour={}, palette=None)
 
 

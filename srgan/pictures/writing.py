@@ -14,7 +14,7 @@ from PIL import Image
 from srgan.errors import SRGANError
 from srgan.files import atomic_path, temporary_folder
 from srgan.pictures import libvips
-from srgan.pictures.arrays import gray_as_rgb, on_white, palette_indices, to_8_bits
+from srgan.pictures.arrays import gray_as_rgb, on_white, palette_indices, to_8_bits, with_colours
 from srgan.pictures.exif import Exif, add_to_tiff
 from srgan.pictures.formats import IN_SRGB, WITHOUT_ALPHA, WITHOUT_IPTC, WITHOUT_METADATA, output_format
 from srgan.pictures.jpeg import IPTC, LARGEST_SEGMENT, fit_exif, iptc_segment, split_xmp, with_metadata
@@ -139,7 +139,8 @@ def _pillow_options(picture):
 def _write_pillow(picture, kind, path, quality, lossless):
     pixels = to_8_bits(picture.pixels)
     if picture.icc and kind in IN_SRGB:
-        picture, pixels = replace(picture, icc=None), _in_srgb(pixels, picture.icc)
+        pixels = with_colours(pixels, partial(profile_to_srgb, icc=picture.icc))
+        picture = replace(picture, icc=None)
     if kind in WITHOUT_ALPHA and pixels.shape[2] in (2, 4):
         pixels = on_white(pixels)
     picture = replace(picture, pixels=pixels, palette=None)
@@ -196,15 +197,10 @@ def _as_os_error(error):
     return OSError(" ".join(str(error).split()))
 
 
-def _in_srgb(pixels, icc):
-    channels = 1 if pixels.shape[2] < 3 else 3
-    return np.concatenate([profile_to_srgb(pixels[..., :channels], icc), pixels[..., channels:]], axis=2)
-
-
 def _write_jxl(picture, path, quality, lossless):
     """JPEG XL in sRGB: imagecodecs writes no profile."""
     pixels, metadata = picture.pixels, metadata_of(picture)
-    pixels = _in_srgb(pixels, picture.icc) if picture.icc else pixels
+    pixels = with_colours(pixels, partial(profile_to_srgb, icc=picture.icc)) if picture.icc else pixels
     Path(path).write_bytes(encode_jxl(pixels, quality, lossless, metadata["exif"], metadata["xmp"]))
 
 

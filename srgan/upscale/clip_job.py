@@ -20,6 +20,7 @@ from srgan.clips.formats import RATE, WRITABLE
 from srgan.errors import SRGANError, UsageError
 from srgan.files import copy_time
 from srgan.interrupts import cleaned_up
+from srgan.pictures.formats import refuse_more_pixels
 from srgan.progress import Bar
 from srgan.upscale.clip_planning import first_file
 from srgan.upscale.picture_job import MAX_PIXELS
@@ -151,11 +152,7 @@ def upscale_clip(
     suffix = target.suffix.lower()
     is_video = suffix in WRITABLE
     clip = open_clip(source, rate, start, end, _log.warning, deinterlace, in_srgb=is_video)
-    if max_pixels and clip.width * clip.height > max_pixels:
-        raise SRGANError(
-            f"{source}: {clip.width} x {clip.height} are more than {max_pixels / 1e6:g} million pixels a frame; "
-            "raise --max-pixels if you trust it"
-        )
+    refuse_more_pixels(source, clip.width, clip.height, max_pixels, "million pixels a frame")
     upscaler = make_upscaler()
     encoding = None
     if is_video:

@@ -27,6 +27,7 @@ from srgan.memory import free_memory, require_memory
 from srgan.pictures import Picture, RawPixels, Strips
 from srgan.pictures.arrays import gray_as_rgb
 from srgan.pictures.exif import FLIPS
+from srgan.pictures.formats import refuse_more_pixels
 from srgan.pictures.metadata import as_gray, upright
 from srgan.pictures.strips import decode, open_strips
 from srgan.upscale.engines.description import Tiling
@@ -93,11 +94,7 @@ def open_large(path, suffix: str, get_upscaler: Callable, max_pixels: int | None
         except NotInStrips as error:
             reasons.append(error)
             return False
-        if max_pixels and width * height > max_pixels:
-            raise SRGANError(
-                f"{path}: {width} x {height} are more than {max_pixels / 1e6:g} million pixels; "
-                "raise --max-pixels if you trust it"
-            )
+        refuse_more_pixels(path, width, height, max_pixels)
         return True
 
     strips = open_strips(path, is_wanted)

@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 from srgan.errors import SRGANError, UsageError
@@ -86,12 +87,10 @@ def without_copies(pictures: list[Path], others: list[Path]) -> list[Path]:
     sizes = {}
     for other in others:
         sizes.setdefault(other.stat().st_size, []).append(other)
-    digests = {}
 
+    @lru_cache(None)
     def digest(path):
-        if path not in digests:
-            digests[path] = hashlib.sha256(path.read_bytes()).digest()
-        return digests[path]
+        return hashlib.sha256(path.read_bytes()).digest()
 
     def copied(path):
         same_size = sizes.get(path.stat().st_size, ())
@@ -144,20 +143,17 @@ def _present(folder, names):
 
     Where no name is the same, one counts that differs in capitals or in how its accents are written.
     """
-    entries, alike = {}, {}
 
+    @lru_cache(None)  # a listing for each folder: looking up 118,000 names takes longer
     def names_in(place):
-        if place not in entries:  # a listing for each folder: looking up 118,000 names takes longer
-            try:
-                entries[place] = {entry.name for entry in os.scandir(place)}
-            except OSError:
-                entries[place] = set()
-        return entries[place]
+        try:
+            return {entry.name for entry in os.scandir(place)}
+        except OSError:
+            return set()
 
+    @lru_cache(None)
     def alike_in(place):
-        if place not in alike:
-            alike[place] = {_alike(name): name for name in names_in(place)}
-        return alike[place]
+        return {_alike(name): name for name in names_in(place)}
 
     found = {}
     for name in names:

@@ -29,7 +29,7 @@ from srgan.upscale.engines.description import Description, describe, description
 if TYPE_CHECKING:
     import openvino
 
-_KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "failed": SRGANError, "usage": UsageError}
+_KINDS = {"inconvertible": Inconvertible, "memory": MemoryError, "usage": UsageError, "failed": SRGANError}
 
 
 def convert(path: str | Path, options: Options = DEFAULTS) -> "openvino.Model":
@@ -143,8 +143,7 @@ def main(path: str, target: str, options: str = "[null, null]") -> int:
         save_openvino(_convert(Path(path), Options(*json.loads(options))), Path(target))
         return 0
     except (Inconvertible, SRGANError) as error:
-        kinds = (("inconvertible", Inconvertible), ("usage", UsageError), ("failed", SRGANError))
-        kind, message = next(kind for kind, of in kinds if isinstance(error, of)), str(error)
+        kind, message = next(kind for kind, of in _KINDS.items() if isinstance(error, of)), str(error)
     except Exception as error:
         kind = "memory" if is_out_of_memory(error) else "inconvertible"
         message = " ".join(str(error).split())[:300] or type(error).__name__

@@ -39,7 +39,10 @@ def export(model: str | Path | None, output: Path, name: str | None = None) -> s
         SRGANError: there is no such model, it cannot be had in that format, or what was written computes something else.
         UsageError: `output` fits no format, or holds something else.
     """
-    name = name or _format_of(output)
+    name = name or next((key for key, known in FORMATS.items() if known.suffix == output.suffix.lower()), None)
+    if name is None:
+        endings = ", ".join(known.suffix for known in FORMATS.values() if known.suffix)
+        raise UsageError(f"{output}: ends in none of {endings} (and a SavedModel in nothing): pass --format")
     chosen = FORMATS[name]
     _check_output(output, chosen.suffix)
     model = find_model(model)
@@ -67,14 +70,6 @@ def export(model: str | Path | None, output: Path, name: str | None = None) -> s
             )
     what = "pictures" if generator.inputs[0].ndim == 4 else "frames"
     return f"{output}: {name}, for {what} of any size; differs from Keras by at most {difference:.1g} levels of 255"
-
-
-def _format_of(output):
-    for name, candidate in FORMATS.items():
-        if output.suffix.lower() == candidate.suffix:
-            return name
-    endings = ", ".join(candidate.suffix for candidate in FORMATS.values() if candidate.suffix)
-    raise UsageError(f"{output}: ends in none of {endings} (and a SavedModel in nothing): pass --format")
 
 
 def _check_output(output, suffix):
