@@ -123,11 +123,9 @@ class BranchedConv2D(keras.layers.Conv2D):
         kernel, bias = (ops.cast(value, self.compute_dtype) for value in (self.kernel, self.bias))
         return ops.conv(inputs, kernel, padding="same") + bias
 
-    def save_own_variables(self, store):
-        keras.layers.Layer.save_own_variables(self, store)  # Conv2D's knows of kernel and bias only
-
-    def load_own_variables(self, store):
-        keras.layers.Layer.load_own_variables(self, store)
+    # Conv2D's know of kernel and bias only.
+    save_own_variables = keras.layers.Layer.save_own_variables
+    load_own_variables = keras.layers.Layer.load_own_variables
 
     def get_config(self):
         config = super().get_config()

@@ -22,7 +22,7 @@ from srgan.train.checkpoint import STAGES, State
 from srgan.train.curves import draw_curves
 from srgan.train.distribution import all_machines_or_none, gather, is_first_machine, machine
 from srgan.train.log import Log, read_log
-from srgan.train.validation import bicubic_one, middle_frame, upscale_one, validation_psnr_y, validation_scores
+from srgan.train.validation import bicubic_one, bicubic_psnr_y, middle_frame, upscale_one, validation_scores
 
 STEPS_SHOWN = 100  # between the losses that TensorBoard gets within an epoch
 
@@ -116,7 +116,7 @@ class AfterEpoch(keras.callbacks.Callback):
 
     @cached_property
     def _bicubic(self):
-        return validation_psnr_y(self.validation, lambda lr: bicubic_one(lr, self.validation.size))
+        return bicubic_psnr_y(self.validation)
 
     def _best(self, epoch, scores):
         """The best score so far and its epoch: by LPIPS where it was computed, else by PSNR-Y."""

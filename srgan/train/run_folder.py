@@ -19,7 +19,7 @@ from srgan.files import atomic_path, set_aside
 from srgan.interrupts import cleaned_up
 from srgan.train.checkpoint import STAGES, Checkpoint, State
 from srgan.train.data.prepare import Store
-from srgan.train.validation import bicubic_one, validation_psnr_y
+from srgan.train.validation import bicubic_psnr_y
 
 # What may change from one start of a run to the next. Digests tell whether moved pictures are the same.
 CHANGEABLE = (
@@ -175,11 +175,7 @@ def refuse_other_pictures(output: Path, stores: dict[str, Store]) -> None:
 def describe_start(config: Config, output: Path, devices: list[str], stores: dict[str, Store], examples: tuple) -> None:
     """Print what is about to happen, and add an entry for this start to environment.json."""
     starts = _starts(output)
-    if starts:
-        bicubic = starts[0]["bicubic_psnr_y"]
-    else:
-        validation = examples[1]
-        bicubic = validation_psnr_y(validation, lambda lr: bicubic_one(lr, validation.size))
+    bicubic = starts[0]["bicubic_psnr_y"] if starts else bicubic_psnr_y(examples[1])
     versions = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -34,6 +34,11 @@ def validation_scores(store, upscale, perceptual) -> dict[str, float]:
     return {name: score for name, score in scores.items() if not np.isnan(score)}
 
 
+def bicubic_psnr_y(store: Store) -> float:
+    """The mean PSNR-Y in dB of bicubic interpolation over a store or windows."""
+    return validation_psnr_y(store, lambda lr: bicubic_one(lr, store.size))
+
+
 def upscale_one(generator: "keras.Model", lr: np.ndarray) -> np.ndarray:
     """One small picture through a Keras generator, untiled: uint8 (h, w, 3) to uint8 (scale h, scale w, 3).
 
