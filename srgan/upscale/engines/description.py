@@ -67,6 +67,7 @@ def describe(generator: "keras.Model") -> Description:
     from srgan.networks.dysample import DySample
     from srgan.networks.files import scale_of
     from srgan.networks.over_time import frames_of, is_recurrent
+    from srgan.networks.realplksr import PartialConv2D
     from srgan.networks.recurrent import Blend, DownscaleResidual, LocalDisagreement, MemoryDifference, MemoryFeatures
 
     probe = 64  # pixels
@@ -80,6 +81,7 @@ def describe(generator: "keras.Model") -> Description:
         *(ours.FoldFrames, ours.MergeFrames, ours.MiddleFrame, ours.PixelUnshuffle),
         *(MemoryFeatures, MemoryDifference, Blend),
     )
+    largest = 0
     reach: dict[int, float] = {}
     scale: dict[int, float] = {}
     for layer, output, shape in zip(generator.operations, outputs, shapes):
@@ -102,9 +104,15 @@ def describe(generator: "keras.Model") -> Description:
                 here = 0 if isinstance(layer, on_each_pixel) else np.inf
         reach[id(output)] = max([reach.get(source, np.inf) for source in sources], default=0) + here
         scale[id(output)] = shape[-3] / probe
+        # How many times its output a layer counts for in the memory that a picture takes, as measured.
+        times = 1
+        if isinstance(layer, DySample):  # four corners of each sub-pixel and each group, with their places, in float32
+            times = 3 * layer.groups
+        elif isinstance(layer, PartialConv2D):  # what comes in, the part, the rest and both of them together
+            times = 3
+        largest = max(largest, np.prod(shape) * times)
     farthest = max(reach.get(id(output), np.inf) for output in generator.outputs)  # not found: from a layer used twice
     field = int(np.ceil(farthest)) if np.isfinite(farthest) else None
-    largest = max(np.prod(shape) * _memory_of(layer) for layer, shape in zip(generator.operations, shapes))
     return Description(
         scale=scale_of(generator),
         receptive_field=field,
@@ -114,16 +122,3 @@ def describe(generator: "keras.Model") -> Description:
         multiple=max(1, round(1 / min(scale.values()))),
         overlap=overlap_for(field),
     )
-
-
-def _memory_of(layer):
-    """How many times the size of its output a layer counts for in the memory that a picture takes, as measured."""
-    from srgan.networks.dysample import DySample
-    from srgan.networks.realplksr import PartialConv2D
-
-    match layer:
-        case DySample():  # four corners of each sub-pixel and each group, with their places, in float32
-            return 3 * layer.groups
-        case PartialConv2D():  # what comes in, the part, the rest and both of them together
-            return 3
-    return 1

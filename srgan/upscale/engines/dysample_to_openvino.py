@@ -1,5 +1,7 @@
 """`srgan.networks.dysample.DySample` as operations of OpenVINO, channels first."""
 
+import functools
+
 import numpy as np
 import openvino as ov
 from keras import ops
@@ -53,9 +55,7 @@ def dysample(layer, features: ov.Node, picture: ov.Node) -> ov.Node:
         each_group(mixed, 3), grid, {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
     )
     sampled = opset.reshape(sampled, np.array([-1, 3 * groups, 0, 0]), special_zero=True)
-    result = None
-    for part in opset.split(sampled, np.array(1), groups).outputs():
-        result = part if result is None else opset.add(result, part)
+    result = functools.reduce(opset.add, opset.split(sampled, np.array(1), groups).outputs())
     return opset.add(result, weight(layer.end_bias).reshape(1, -1, 1, 1))
 
 
@@ -64,7 +64,7 @@ def _mixed(picture, kernel, sub_pixels):
     factors = kernel.reshape(3, sub_pixels, -1).sum(1)  # (3, results)
     channels = opset.split(picture, np.array(1), 3).outputs()
     parts = [opset.multiply(values, row.reshape(1, -1, 1, 1)) for values, row in zip(channels, factors)]
-    return opset.add(opset.add(parts[0], parts[1]), parts[2])
+    return functools.reduce(opset.add, parts)
 
 
 def _positions(offsets, axis, scale):

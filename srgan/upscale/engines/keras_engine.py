@@ -108,15 +108,13 @@ class KerasEngine:
                 results = self._generator.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
             except Exception as error:  # each backend has its own
                 raise translate_backend_error(error) from error
-        if not isinstance(results, (list, tuple)):
-            return self._cut(results, sizes[0], self.description.scale)
-        # A recurrent generator's: the picture, and the memory, which has the size of the input.
-        scales = self.description.scale, 1
-        return tuple(self._cut(result, *each) for result, each in zip(results, zip(sizes, scales)))
-
-    def _cut(self, result, size, scale):
-        result = np.asarray(result, np.float32)
-        return result[..., : scale * size[0], : scale * size[1], :] if self._pads else result
+        results = results if isinstance(results, (list, tuple)) else [results]
+        # A recurrent generator's are the picture, and the memory, which has the size of the input.
+        found = []
+        for result, (height, width), scale in zip(results, sizes, (self.description.scale, 1)):
+            result = np.asarray(result, np.float32)
+            found.append(result[..., : scale * height, : scale * width, :] if self._pads else result)
+        return tuple(found) if len(found) > 1 else found[0]
 
 
 def _mix(generators, shares):
