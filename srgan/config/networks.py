@@ -171,9 +171,8 @@ NETWORKS |= {"msrresnet": MSRResNet, "edsr": EDSR, "realplksr": RealPLKSR}
 
 def _generator(network):
     """The name that decides which keys a network section has."""
-    if isinstance(network, dict):
-        return network.get("generator", "srresnet")
-    return getattr(network, "generator", None)
+    is_tree = isinstance(network, dict)
+    return network.get("generator", "srresnet") if is_tree else getattr(network, "generator", None)
 
 
 AnyNetwork = Annotated[

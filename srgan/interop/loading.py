@@ -21,9 +21,8 @@ def load_generator(path: str | Path, options: Options = DEFAULTS) -> "keras.Mode
     """A generator as a Keras model, uncompiled.
 
     Args:
-        path: a `.keras` file as srgan-train writes it, a run folder, the name of a shipped model or of one's own (see
-            `srgan.models.find_model`), or a .pth, .pt or .safetensors file of a network that is known here (see
-            docs/other-models.md). Which kind a file is, is told by its content.
+        path: as for `srgan.models.find_model`, of a `.keras` file as srgan-train writes it, or of a .pth, .pt or .safetensors
+            file of a network that is known here (see docs/other-models.md). Which kind it is, is told by its content.
         options: for other people's: what their files do not say.
 
     Returns:

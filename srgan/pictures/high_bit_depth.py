@@ -5,7 +5,6 @@ import re
 import struct
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from importlib.util import find_spec
 from math import ceil, floor
 
@@ -44,9 +43,9 @@ def decode_avif(data: bytes, kind: str, refuse_large: Callable[[int, int], None]
             )
         decoded.orientation = image.getexif().get(ORIENTATION, 1)  # as the file says beside EXIF, in irot and imir
     if quiet != data:
-        # The latter of sequences, which libvips does not open.
-        by_pillow = partial(Image.open, io.BytesIO(data), formats=["AVIF"])
-        decoded.exif = or_none(lambda: _exif_of_avif(data)) or or_none(lambda: by_pillow().info["exif"])
+        decoded.exif = or_none(lambda: _exif_of_avif(data))
+        if not decoded.exif:  # of sequences, which libvips does not open
+            decoded.exif = or_none(lambda: Image.open(io.BytesIO(data), formats=["AVIF"]).info["exif"])
     decoded.colour = {} if decoded.icc else _nclx(data)
     left, upper, right, lower = shown_of_avif(data, image.width, image.height)
     decoded.pixels = decoded.pixels[upper:lower, left:right]

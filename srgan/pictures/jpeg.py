@@ -169,12 +169,9 @@ def with_metadata(path: str | os.PathLike, body: str | os.PathLike, head: bytes)
     with open(body, "rb") as coded, open(path, "wb") as file:
         start = coded.read(2**16)
         file.write(start[:2])
-        for marker, content in segments(head):
-            if marker in _METADATA:
-                file.write(_segment(marker, content))
-        for marker, content in segments(start):
-            if marker not in _METADATA:
-                file.write(_segment(marker, content))
+        kept = [each for each in segments(head) if each[0] in _METADATA]
+        kept += [each for each in segments(start) if each[0] not in _METADATA]
+        file.writelines(_segment(marker, content) for marker, content in kept)
         coded.seek(2 + sum(4 + len(content) for _, content in segments(start)))
         shutil.copyfileobj(coded, file, 2**20)
 
