@@ -54,8 +54,14 @@ def main(argv: list[str] | None = None) -> int:
         names = "scale", "recursive", "frames", "reduce", "strip", "crop"
         options = {name: getattr(arguments, name) for name in names} | upscaler_options(arguments)
         damage = Damage(arguments.blur, arguments.noise, arguments.jpeg)
-        measured = arguments.model or [], arguments.data, arguments.clips, arguments.prediction_dir
-        evaluation = evaluate(*measured, damage=damage, **options)
+        evaluation = evaluate(
+            arguments.model or [],
+            arguments.data,
+            arguments.clips,
+            arguments.prediction_dir,
+            damage=damage,
+            **options,
+        )
         put_tables(arguments, tables_of(evaluation), notes_of(evaluation))
         return 1 if evaluation.failed else 0
 

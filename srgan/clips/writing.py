@@ -46,8 +46,16 @@ class VideoWriter(Segments):
             if self._suffix == ".gif":
                 join_animation(whole, self, self.clip.path)
             else:
-                video = str(whole), self._suffix, self.encoding, self.packets()
-                write_container(*video, self.clip, self._tracks, keep_timecode=self._has_timecode, fast_start=True)
+                write_container(
+                    str(whole),
+                    self._suffix,
+                    self.encoding,
+                    self.packets(),
+                    self.clip,
+                    self._tracks,
+                    keep_timecode=self._has_timecode,
+                    fast_start=True,
+                )
             with open(whole, "r+b") as file:
                 os.fsync(file.fileno())
             os.replace(whole, self.target.resolve())  # a link may lead to another file system; `folder` is there
