@@ -20,10 +20,10 @@ from srgan.compare.damage import Damage
 from srgan.compare.inputs import find_pictures
 from srgan.metrics.flat_noise import flat_noise
 from srgan.metrics.lpips import lpips
+from srgan.metrics.noise import noise_level
 from srgan.metrics.pixels import psnr_y
 from srgan.pictures.arrays import downscale
 from srgan.pictures.reading import read_rgb
-from srgan.train.data.degradation_photograph import noise_level
 
 DAMAGES = {"clean": Damage(), "JPEG 75": Damage(jpeg=75), "mixed": Damage(blur=0.8, noise=3, jpeg=60)}
 

@@ -7,9 +7,10 @@ from PIL import Image
 
 from srgan.config.data import Photograph
 from srgan.errors import UsageError
+from srgan.metrics.noise import noise_level
 from srgan.pictures import downscale, read_rgb, resize_bicubic
 from srgan.train.data.batches import Batches
-from srgan.train.data.degradation_photograph import camera_noise, degrade_photograph, gaussian_blur, noise_level
+from srgan.train.data.degradation_photograph import camera_noise, degrade_photograph, gaussian_blur
 from srgan.train.data.prepare import prepare
 
 LUMA = np.float32([0.299, 0.587, 0.114])

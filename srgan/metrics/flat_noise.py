@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
+from srgan.metrics.noise import BLOCK, blocks
 from srgan.pictures.arrays import resize_bicubic
 
-_BLOCK = 8  # low-resolution pixels a side of the blocks among which the flat ones are
 _SMOOTHING = 1.5  # low-resolution pixels: the noise must not decide which blocks are flat
 _VISIBLE = 20, 235  # levels: black and white blocks are clipped and have no noise
 _LEAST = 0.05  # levels: bicubic's noise counts as at least so much, or a drawing's would be divided by nothing
@@ -32,14 +32,14 @@ def flat_noise(low: np.ndarray, picture: np.ndarray) -> tuple[float, float]:
     scale = picture.shape[0] // height
     if picture.shape != (scale * height, scale * width, 3):
         raise ValueError(f"{picture.shape} is no enlargement of {low.shape}")
-    smooth = _blocks(_ycc(Image.fromarray(low).filter(ImageFilter.GaussianBlur(_SMOOTHING)))[..., 0], _BLOCK)
-    brightness, variation = smooth.mean((2, 3)), smooth.std((2, 3))
+    smooth = blocks(_ycc(Image.fromarray(low).filter(ImageFilter.GaussianBlur(_SMOOTHING)))[..., 0], BLOCK)
+    brightness, variation = smooth.mean(0), smooth.std(0)
     visible = (brightness > _VISIBLE[0]) & (brightness < _VISIBLE[1])
     if not visible.any():
         return float("nan"), float("nan")
     flattest = visible & (variation <= np.quantile(variation[visible], 0.1))
     bicubic = resize_bicubic(low, scale * width, scale * height)
-    noise, reference = (_noise(pixels, scale * _BLOCK, flattest) for pixels in (picture, bicubic))
+    noise, reference = (_noise(pixels, scale * BLOCK, flattest) for pixels in (picture, bicubic))
     luma, chroma = np.divide(noise, np.maximum(reference, _LEAST))
     return float(luma), float(chroma)
 
@@ -48,14 +48,8 @@ def _noise(pixels, side, chosen):
     """The mean deviation of what is left of luma and of Cb without their local mean, over the `chosen` blocks."""
     planes = np.moveaxis(_ycc(Image.fromarray(pixels)), -1, 0)[:2]
     details = (plane - ndimage.uniform_filter(plane, 5, mode="mirror") for plane in planes)
-    return [_blocks(detail, side).std((2, 3))[chosen].mean() for detail in details]
+    return [blocks(detail, side).std(0)[chosen].mean() for detail in details]
 
 
 def _ycc(image):
     return np.asarray(image.convert("YCbCr"), np.float64)
-
-
-def _blocks(plane, side):
-    """(rows, columns, side, side): the whole blocks of a plane."""
-    rows, columns = (length // side for length in plane.shape)
-    return plane[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import Image
 
+LUMA = 0.299, 0.587, 0.114  # shares of red, green and blue (BT.601, as in JPEG)
+
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Clip a float array in [0, 1] and round it to uint8 [0, 255]: the one place where this is done."""

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-_WEIGHTS = 0.299, 0.587, 0.114  # BT.601, as in JPEG
+from srgan.pictures.arrays import LUMA
 
 
 def to_luma(rgb: np.ndarray) -> list[np.ndarray]:
     """RGB, float32 (h, w, 3) in [0, 1], as luma in [0, 1] and two colour differences in [-1, 1], (h, w, 1) each."""
     red, green, blue = (rgb[..., [channel]] for channel in range(3))
-    y = _WEIGHTS[0] * red + _WEIGHTS[1] * green + _WEIGHTS[2] * blue
+    y = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return [y.astype(np.float32), blue - y, red - y]
 
 
 def from_luma(y: np.ndarray, blue: np.ndarray, red: np.ndarray) -> np.ndarray:
     """The way back, to (h, w, 3)."""
     red, blue = red + y, blue + y
-    green = (y - _WEIGHTS[0] * red - _WEIGHTS[2] * blue) / _WEIGHTS[1]
+    green = (y - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return np.concatenate([red, green, blue], axis=-1)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from srgan.config.data import Photograph
-from srgan.pictures.arrays import through_jpeg, to_float, to_uint8
+from srgan.pictures.arrays import LUMA, through_jpeg, to_float, to_uint8
 
 # From luma and the differences of blue and red (BT.601, as in JPEG) to RGB, one row a channel.
 _FROM_YCC = np.float32([[1, 0, 1.402], [1, -0.344, -0.714], [1, 1.772, 0]])
@@ -74,7 +74,7 @@ def camera_noise(planes: np.ndarray, level: float, ranges: Photograph, random: n
     blue, red = (chroma * _field(height, width, chroma_smoothing, random) for _ in range(2))
     noise = np.stack([luma, blue, red], axis=-1) @ _FROM_YCC.T
     if random.random() < ranges.photon:
-        light = planes @ np.float32([0.299, 0.587, 0.114])
+        light = planes @ np.float32(LUMA)
         noise = noise * np.sqrt(np.clip(light, 0.02, 1))[..., None] * np.float32(1.5)
     return (noise * np.float32(level / 255)).astype(np.float32)
 
@@ -147,26 +147,3 @@ def _compressed(planes, quality, ranges, random):
         with Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     return through_jpeg(pixels, quality, random.random() < ranges.subsampled)
-
-
-def noise_level(pixels: np.ndarray) -> float:
-    """How much noise the flat parts of a picture have: a standard deviation in levels of 255, luma.
-
-    The response to the kernel of Immerkaer ("Fast noise variance estimation", 1996), to which white noise of a
-    deviation of 1 level answers with 1, in the tenth of the 8 x 8 blocks whose luma varies least.
-
-    Args:
-        pixels: uint8 (h, w, 3), at least 16 pixels a side.
-    """
-    luma = pixels.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
-    second = luma[:, 2:] - 2 * luma[:, 1:-1] + luma[:, :-2]
-    residual = (second[2:] - 2 * second[1:-1] + second[:-2]) / 6
-    variation, noise = (_blocks(plane, 8).std(axis=1) for plane in (luma[1:-1, 1:-1], residual))
-    flattest = variation <= np.quantile(variation, 0.1)
-    return float(noise[flattest].mean())
-
-
-def _blocks(plane, side):
-    height, width = (length // side * side for length in plane.shape)
-    blocks = plane[:height, :width].reshape(height // side, side, width // side, side)
-    return blocks.swapaxes(1, 2).reshape(-1, side * side)

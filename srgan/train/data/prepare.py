@@ -30,10 +30,10 @@ from filelock import FileLock
 
 from srgan.errors import SRGANError
 from srgan.interrupts import cleaned_up
+from srgan.metrics.noise import noise_level
 from srgan.pictures import read_rgb, size_of
 from srgan.pictures.arrays import downscale, is_flat, resize_bicubic
 from srgan.progress import Bar
-from srgan.train.data.degradation_photograph import noise_level
 from srgan.train.data.pairs import pair_squares
 
 _log = logging.getLogger("srgan")
