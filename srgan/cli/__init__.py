@@ -77,6 +77,14 @@ def _parser(name, description, epilog=None):
     return parser
 
 
+def _auto_or_number(text):
+    """auto as None, 0.7 as a number."""
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number from 0 to 1") from None
+
+
 def _run(work: Callable[[], int | None], at_once: bool = False) -> int:
     """Run `work()` and return the exit status: its own or 0, or that of the error it raised, said in one line.
 

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from srgan.cli import _auto_or_number
+
 
 def add_models(add: Callable, what: str = "") -> None:
     """The options that say what is measured."""
@@ -16,8 +18,10 @@ def add_models(add: Callable, what: str = "") -> None:
     )  # fmt: skip
     add("--pixel-model", metavar="MODEL", help="what that blends with (default: the model's pixel-trained sister)")
     add(
-        "--denoise", type=float, metavar="0..1", help="how much noise goes, with models that can be told (default: 0.5)"
-    )
+        "--denoise", type=_auto_or_number, metavar="auto|0..1",
+        help="how much noise goes, with models that can be told: auto (the default) goes by the noise of each picture and is "
+        "0.5 for clips; 0.5 is the model as trained",
+    )  # fmt: skip
     add(
         "--prediction-dir", nargs="+", action="extend", default=[], metavar="[NAME=]PATH",
         help="pictures that another program made, named as the originals, with or without something behind: baby.png, "

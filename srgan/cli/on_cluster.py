@@ -47,7 +47,7 @@ def upscale_folder(arguments, suffix: str | None, settings: dict, options: dict)
 
     def tell(task, status):
         counts[status] += 1
-        facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
+        facts = {"error": task.error, "sizes": task.sizes, "denoise": task.denoise, "seconds": round(task.seconds, 3)}
         tell_file(task.source, task.target, status, number=counts.total(), **facts, **telling)
 
     def on_done(task):

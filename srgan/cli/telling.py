@@ -28,6 +28,7 @@ def tell_file(
     as_json=False,
     error=None,
     sizes=None,
+    denoise=None,
     seconds=None,
     model=None,
     out=None,
@@ -39,17 +40,20 @@ def tell_file(
         number, total: which file it is of how many; 0: not counted.
         error: why it failed, or None.
         sizes: width and height before and after, or None.
+        denoise: how much of its noise went, or None.
         seconds: that reading, computing and writing took, or None.
         model: a path, or None.
         out: where the object is printed; None: standard output.
     """
     if verbose and status != "failed":  # which is said anyway
         what = "" if status == "done" else f" ({status})"
+        what += "" if denoise is None else f", --denoise {denoise:g}"
         _log.info("%s%s -> %s%s", f"{number}/{total} " if total else "", source, target, what)
     if as_json:
         before, after = sizes or (None, None)
         facts = {"source": str(source), "target": str(target), "status": status, "error": error and str(error)}
-        facts |= {"source_size": before, "target_size": after, "model": model and str(model), "seconds": seconds}
+        facts |= {"source_size": before, "target_size": after, "model": model and str(model), "denoise": denoise}
+        facts["seconds"] = seconds
         print(json.dumps(facts), file=out, flush=True)
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from functools import cache
 
-from srgan.cli import _log_to_stderr, _parser, _run
+from srgan.cli import _auto_or_number, _log_to_stderr, _parser, _run
 from srgan.errors import UsageError
 from srgan.interrupts import end_on_signals
 from srgan.models import SHIPPED, default_notice, find_model, list_models
@@ -79,9 +79,10 @@ def _upscale_parser():
     )
     add(
         "--denoise",
-        type=float,
-        metavar="0..1",
-        help="how much of the noise and of JPEG's traces goes (default: 0.5, as the model was trained); not of all models",
+        type=_auto_or_number,
+        metavar="auto|0..1",
+        help="how much of the noise and of JPEG's traces goes, not of all models: auto (the default) goes by the noise of each "
+        "picture and is 0.5 for clips; 0.5 is the model as trained",
     )
     add("-r", "--recursive", action="store_true", help="take the folders in a folder, too")
     add("--skip-existing", action="store_true", help="leave alone what is there already: goes on with a stopped run")
@@ -216,7 +217,7 @@ def _upscale(arguments):
         telling["model"] = find_model(arguments.model)
 
     def on_picture(task, status, number, total):
-        facts = {"error": task.error, "sizes": task.sizes, "seconds": round(task.seconds, 3)}
+        facts = {"error": task.error, "sizes": task.sizes, "denoise": task.denoise, "seconds": round(task.seconds, 3)}
         tell_file(task.source, task.target, status, number=number, total=total, **facts, **telling)
 
     def on_clip(source, target, status, error):

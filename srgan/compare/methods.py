@@ -47,7 +47,7 @@ def load_methods(models: Iterable[str | Path] | None = None, **options: Any) -> 
         path = find_model(place)
         settings = {"precision": "float32"} | options | ({} if strength is None else {"strength": strength})
         upscaler = Upscaler(model=path, **settings)
-        blend, denoise = settings.get("strength", 1.0), settings.get("denoise")
+        blend, denoise = settings.get("strength", 1.0), upscaler.denoise
         mixed = (f"@{blend:g}" if blend < 1 else "") + ("" if denoise is None else f" denoise {denoise:g}")
         label = unique(name or _label(path) + mixed, labels)
         sha256, engine = hashlib.sha256(path.read_bytes()).hexdigest(), upscaler.engine

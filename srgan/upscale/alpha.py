@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from srgan.pictures.arrays import fill_transparent
 from srgan.upscale.pixel_values import levels_of
 
 ALPHAS = ("auto", "data", "network")
@@ -25,3 +26,10 @@ def hidden_colour(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
     if not len(hidden):
         return np.zeros(colour.shape[2], colour.dtype)
     return hidden[0] if (hidden == hidden[0]).all() else None
+
+
+def seen_colour(frame) -> np.ndarray:
+    """The colours of a frame, (h, w, 1 or 3), those that can be seen in place of those that are transparent."""
+    if frame.shape[-1] in (1, 3) or not frame[..., -1].any():
+        return frame[..., : 1 if frame.shape[-1] < 3 else 3]
+    return fill_transparent(frame[..., :-1], frame[..., -1])

@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,7 @@ def upscale_large(
     *,
     on_tile: Callable = lambda done, total: None,
     **options,
-) -> Picture:
+) -> tuple[Picture, float | None]:
     """Upscale a picture in strips and write it. What an earlier call with the same arguments finished is not done again.
 
     Args:
@@ -122,7 +121,7 @@ def upscale_large(
         options: for `srgan.pictures.write_picture`.
 
     Returns:
-        What was written; its pixels cannot be read any more.
+        What was written, whose pixels cannot be read any more, and the Upscaler's `denoise`, given or chosen.
 
     Raises:
         SRGANError: it cannot be read, computed or written, or there is too little memory or disk; what is finished stays.
@@ -140,7 +139,8 @@ def upscale_large(
         pixels, is_gray = _decoded(strips, source, folder)
         stack.callback(pixels.close)
         picture = as_gray(strips.picture) if is_gray else strips.picture
-        read = partial(_window, pixels, strips.orientation, is_gray, picture.pixels.shape[2])
+        upright_pixels = _Upright(pixels, strips, is_gray, picture.pixels.shape[2])
+        upscaler = upscaler.for_picture(upright_pixels)
         first = _for_format(picture.pixels, kind)
         width, height = upscaler.size(*strips.size)
         result = RawPixels(folder / "result", (height, width, first.shape[2]), first.dtype)
@@ -164,12 +164,14 @@ def upscale_large(
                 write(part, place / f"part{target.suffix}")
                 return (time.perf_counter() - start) * result.nbytes / part.nbytes
 
-        _compute(read, result, strips.size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile)
+        _compute(
+            upright_pixels, result, strips.size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile
+        )
         written = folder / f"encoded{target.suffix}"
         write(result, written)  # whose pixels are read part by part, as an array's are
         os.replace(written, target)
     work_folder.remove_work_folders(target)
-    return replace(picture, pixels=result, palette=None)  # type: ignore[arg-type]
+    return replace(picture, pixels=result, palette=None), upscaler.denoise  # type: ignore[arg-type]
 
 
 def _require_disk(strips, upscaler, target, kind, folder, pyramid):
@@ -211,19 +213,25 @@ def _decoded(strips, source, folder):
     return RawPixels(place, shape, dtype), is_gray
 
 
-def _window(pixels, orientation, is_gray, channels, box):
-    """A part of the upright picture."""
-    height, width = pixels.shape[1::-1] if orientation >= 5 else pixels.shape[:2]
-    rows, columns = box.slices()
-    flips = FLIPS.get(orientation, ())
-    rows = slice(height - rows.stop, height - rows.start) if 0 in flips else rows
-    columns = slice(width - columns.stop, width - columns.start) if 1 in flips else columns
-    part = upright(pixels[(columns, rows) if orientation >= 5 else (rows, columns)], orientation)
-    if is_gray:
-        part = np.ascontiguousarray(part[..., [0] if part.shape[2] == 3 else [0, 3]])
-    if part.shape[2] < channels:  # its profile is for RGB
-        part = gray_as_rgb(part)
-    return part
+class _Upright:
+    """The upright picture, of which parts are read as `pixels[top:bottom, left:right]`."""
+
+    def __init__(self, pixels, strips, is_gray, channels):
+        self._pixels, self._orientation, self._is_gray = pixels, strips.orientation, is_gray
+        self.shape = *strips.size[::-1], channels
+
+    def __getitem__(self, key):
+        (rows, columns), (height, width, channels) = key, self.shape
+        flips = FLIPS.get(self._orientation, ())
+        rows = slice(height - rows.stop, height - rows.start) if 0 in flips else rows
+        columns = slice(width - columns.stop, width - columns.start) if 1 in flips else columns
+        stored = (columns, rows) if self._orientation >= 5 else (rows, columns)
+        part = upright(self._pixels[stored], self._orientation)
+        if self._is_gray:
+            part = np.ascontiguousarray(part[..., [0] if part.shape[2] == 3 else [0, 3]])
+        if part.shape[2] < channels:  # its profile is for RGB
+            part = gray_as_rgb(part)
+        return part
 
 
 def _for_format(part, kind):
@@ -234,7 +242,7 @@ def _for_format(part, kind):
     return part
 
 
-def _compute(read, result, size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile):
+def _compute(pixels, result, size, side, upscaler, kind, folder, target, disk, seconds_to_encode, on_tile):
     """Fill `result`, from the first row of tiles on that is not finished."""
     description, (width, height) = upscaler.engine.description, size
     padded = (-(-length // description.multiple) * description.multiple for length in size)
@@ -250,9 +258,9 @@ def _compute(read, result, size, side, upscaler, kind, folder, target, disk, sec
         return
     if begun:
         _log.info("%s: goes on after %d of %d rows", target, begun, result.shape[0])
-    upscaler.window(read(left[0][0]))  # prepares buffers of that size
+    upscaler.window(pixels[left[0][0].slices()])  # prepares buffers of that size
     start = time.perf_counter()
-    large = _for_format(upscaler.window(read(left[0][0])), kind)
+    large = _for_format(upscaler.window(pixels[left[0][0].slices()]), kind)
     seconds = (time.perf_counter() - start) * len(left)
     minutes = (seconds + seconds_to_encode(large)) / 60
     _log.info(
@@ -266,7 +274,7 @@ def _compute(read, result, size, side, upscaler, kind, folder, target, disk, sec
         numbers = itertools.count(len(boxes) - len(left) + 1)
         for _, strip in itertools.groupby(left, lambda boxed: boxed[1].top):
             for window, core in strip:
-                large = upscaler.window(read(window))
+                large = upscaler.window(pixels[window.slices()])
                 inner = large[core.within(window).times(description.scale).slices()]
                 result[core.times(description.scale).slices()] = _for_format(inner, kind)
                 on_tile(next(numbers), len(boxes))

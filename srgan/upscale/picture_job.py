@@ -48,6 +48,7 @@ class Task:
         kind: the format to write.
         error: why it failed, or None. The later stages leave a failed task alone.
         sizes: width and height of the picture and of its result, once they are known.
+        denoise: the Upscaler's, given or chosen by the picture's noise; None: the model itself.
         notes: what is said of it when it is done, such as what its format cannot hold.
         remarks: what is said of it at the end, in one line with all files of which the same is to be said.
         seconds: that the stages have taken so far.
@@ -60,6 +61,7 @@ class Task:
     kind: str = ""
     error: SRGANError | None = None
     sizes: tuple | None = None
+    denoise: float | None = None
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -275,12 +277,14 @@ def _compute(task, upscaler, stream_suffix, on_tile, max_pixels, options):
         try:
             files = Path(task.source), Path(task.target)
             _make_folder(files[1])
-            task.picture = large_job.upscale_large(task.strips, *files, task.kind, upscaler, on_tile=on_tile, **options)
+            large = partial(large_job.upscale_large, on_tile=on_tile, **options)
+            task.picture, task.denoise = large(task.strips, *files, task.kind, upscaler)
             return
         except large_job.NotInStrips as reason:
             _log.info("%s: is upscaled in memory: %s", task.source, reason)
             task.strips, task.picture = None, pictures.read_picture(task.source, max_pixels=max_pixels)
-    task.picture = upscaler(task.picture, on_tile=on_tile)
+    upscaler = upscaler.for_picture(task.picture.pixels)
+    task.picture, task.denoise = upscaler(task.picture, on_tile=on_tile), upscaler.denoise
 
 
 @_stage

@@ -1,11 +1,14 @@
 """Which output file is made from which input."""
 
+import numbers
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+
+import numpy as np
 
 from srgan import pictures
 from srgan.errors import SRGANError, UsageError
@@ -209,6 +212,17 @@ def size_of_result(width: int, height: int, scale: float | None, fit: tuple[int,
     """Width and height of a result that is `scale` times as large, or as large as fits into `fit`."""
     factor = min(fit[0] / width, fit[1] / height) if fit else scale or 1
     return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def check_size(scale: float | None, fit: tuple[int, int] | None) -> None:
+    """Raise UsageError unless these say how large a result is."""
+    if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
+        raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
+    if fit is not None:
+        if scale is not None:
+            raise UsageError("fit: is in place of a scale; give one of them")
+        if np.shape(fit) != (2,) or not all(isinstance(side, numbers.Integral) and side > 0 for side in fit):
+            raise UsageError(f"fit: {fit!r} is not a width and a height in pixels")
 
 
 def check_options(quality: int, compression: int) -> None:

@@ -1,10 +1,34 @@
-"""The numbers of pictures: their range, their levels, and whether they are numbers."""
+"""The numbers of pictures: arrays that are pictures, their range, their levels, and whether they are numbers."""
+
+from typing import Any
 
 import numpy as np
 
 from srgan.errors import UsageError
 
 _BEYOND = 0.5  # how far floats may lie outside of [0, 1], as filters leave them; more is another range
+
+
+def as_array(picture: Any) -> np.ndarray:
+    """An array of one of the shapes and types that `srgan.Upscaler` takes; raise UsageError if it is none."""
+    try:
+        array = np.asarray(picture)
+    except ValueError as error:  # of rows of different lengths
+        raise UsageError(f"a picture is an array or a Pillow picture ({error})") from error
+    if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
+        raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
+    if array.dtype.kind + str(array.dtype.itemsize) not in ("u1", "u2", "f2", "f4", "f8"):
+        raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
+    return array
+
+
+def as_pixels(array: np.ndarray) -> np.ndarray:
+    """That array as (h, w, 1 to 4) of uint8, uint16 or float32; raise UsageError if floats have another range."""
+    pixels = array.reshape(*array.shape[:2], -1)
+    if array.dtype.kind == "f":
+        check_range(pixels)
+        pixels = pixels.astype(np.float32)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def check_range(pixels: np.ndarray) -> None:

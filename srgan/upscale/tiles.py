@@ -159,3 +159,10 @@ def split_tile(
         kept = kept.moved(window.left, window.top).intersection(core)
         if kept.width > 0 and kept.height > 0:
             yield part.moved(window.left, window.top), kept
+
+
+def margin(side: int, new_side: int, least: int) -> tuple[int, int]:
+    """How far a picture that repeats is continued, in its own pixels and in the result's, both whole numbers."""
+    step = side // math.gcd(side, new_side)
+    own = step * math.ceil(least / step)
+    return own, own * new_side // side

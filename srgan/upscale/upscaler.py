@@ -1,7 +1,6 @@
 """Upscaling pictures and the frames of clips by an engine, in overlapping tiles."""
 
 import logging
-import math
 import numbers
 import operator
 import os
@@ -16,16 +15,18 @@ from srgan import pictures
 from srgan.clips.cuts import is_cut
 from srgan.errors import SRGANError, UsageError
 from srgan.memory import require_addresses, require_memory
-from srgan.models import absolute, find_model
+from srgan.models import absolute, denoise_ends, find_model
 from srgan.pictures import Picture
-from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard
+from srgan.upscale.alpha import ALPHAS, hardened, hidden_colour, is_hard, seen_colour
+from srgan.upscale.denoising import Slices, choose_denoise
+from srgan.upscale.engines.blending import DENOISE
 from srgan.upscale.engines.description import Tiling
 from srgan.upscale.engines.loading import load_engine
 from srgan.upscale.frame_windows import scenes, windows
 from srgan.upscale.luma import from_luma, to_luma
-from srgan.upscale.picture_planning import size_of_result
-from srgan.upscale.pixel_values import are_numbers, check_range, levels_of, quantised
-from srgan.upscale.tiles import TileSize, affordable_tile, smallest_tile, split_tile, tiles, tiles_of_one_size
+from srgan.upscale.picture_planning import check_size, size_of_result
+from srgan.upscale.pixel_values import are_numbers, as_array, as_pixels, levels_of, quantised
+from srgan.upscale.tiles import TileSize, affordable_tile, margin, smallest_tile, split_tile, tiles, tiles_of_one_size
 
 _log = logging.getLogger("srgan")
 
@@ -35,8 +36,10 @@ class Upscaler:
 
     Args:
         model: the path of a `.keras` file or the name of a shipped model; None: the default of those.
-        engine, precision, pixel_model, strength, denoise, activation, value_range, device, threads: see `srgan.upscale.engines.load_engine`. Pictures
+        engine, precision, pixel_model, strength, activation, value_range, device, threads: see `srgan.upscale.engines.load_engine`. Pictures
             of 16 bits and of floats are always computed in float32, because bfloat16 has fewer levels.
+        denoise: how much noise goes, in [0, 1], with models that have ends of less noise and more; 0.5 is the model itself.
+            None or "auto": of each picture as its noise asks for, see `choose_denoise`; of clips 0.5.
         tile: the side of the largest piece that is computed at once, in input pixels; None: by the memory that is free.
         scale: how many times as wide and high the result is; None: as the model makes it. Another than the model's is
             reached by resizing its result (bicubic, antialiased).
@@ -78,22 +81,17 @@ class Upscaler:
         threads=None,
     ):
         model, pixel_model = absolute(model), absolute(pixel_model)
+        denoise = None if denoise == "auto" else denoise
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         if overlap is not None and not (isinstance(overlap, numbers.Integral) and 0 <= overlap <= 256):
             raise UsageError(f"overlap: {overlap!r} is not a whole number of pixels from 0 to 256")
         if tile is not None and not isinstance(tile, numbers.Integral):
             raise UsageError(f"tile: {tile!r} is not a whole number of pixels")
-        if scale is not None and not (isinstance(scale, numbers.Real) and 0 < scale <= 32):
-            raise UsageError(f"scale: {scale!r} is not a number above 0 and at most 32")
-        if fit is not None:
-            if scale is not None:
-                raise UsageError("fit: is in place of a scale; give one of them")
-            if np.shape(fit) != (2,) or not all(isinstance(side, numbers.Integral) and side > 0 for side in fit):
-                raise UsageError(f"fit: {fit!r} is not a width and a height in pixels")
+        check_size(scale, fit)
         if alpha not in ALPHAS:
             raise UsageError(f"alpha: {alpha!r} is none of {', '.join(ALPHAS)}")
         self.alpha, self.wrap, self.palette = alpha, wrap, palette
-        self.activation, self.value_range = activation, value_range
+        self.activation, self.value_range, self.denoise = activation, value_range, denoise
         require_addresses()
         self.engine = load_engine(
             model, engine=engine, precision=precision, pixel_model=pixel_model, strength=strength, denoise=denoise,
@@ -113,6 +111,8 @@ class Upscaler:
                 f"tile: {tile} is below {smallest_tile(self.overlap)} pixels, what tiles of this model need at least"
             )
         self.tile = tile
+        self._chooses = denoise is None and denoise_ends(next(iter(self.engine.weights))) is not None
+        self._by_denoise: dict[float, Upscaler] = {}
         self._exact_engine = None
         self._lock = threading.Lock()
 
@@ -141,7 +141,7 @@ class Upscaler:
             UsageError: it is no picture, of another type, or floats of another range.
         """
         if isinstance(picture, Picture):
-            pixels, _ = self._upscale([picture.pixels] * self.engine.description.frames, on_tile=on_tile)
+            pixels = self._upscale_picture(picture.pixels, on_tile)
             if self.palette and picture.palette is not None:
                 return replace(picture, pixels=pictures.nearest_in_palette(pixels, picture.palette))
             return replace(picture, pixels=pixels, palette=None)
@@ -149,21 +149,22 @@ class Upscaler:
             return pictures.to_pillow(self(pictures.from_pillow(picture), on_tile=on_tile))
         if isinstance(picture, (str, bytes, os.PathLike)):
             raise UsageError("a picture is an array or a Pillow picture, not a file's name; open the file first")
-        try:
-            array = np.asarray(picture)
-        except ValueError as error:  # of rows of different lengths
-            raise UsageError(f"a picture is an array or a Pillow picture ({error})") from error
-        if array.ndim not in (2, 3) or array.ndim == 3 and not 1 <= array.shape[2] <= 4 or not array.size:
-            raise UsageError(f"a picture has the shape (h, w) or (h, w, 1 to 4), not {array.shape}")
-        if array.dtype.kind + str(array.dtype.itemsize) not in ("u1", "u2", "f2", "f4", "f8"):
-            raise UsageError(f"a picture is of uint8, uint16 or floats, not {array.dtype}")
-        pixels = array.reshape(*array.shape[:2], -1)
-        if array.dtype.kind == "f":
-            check_range(pixels)
-            pixels = pixels.astype(np.float32)
-        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        result, _ = self._upscale([pixels] * self.engine.description.frames, on_tile=on_tile)
+        array = as_array(picture)
+        result = self._upscale_picture(as_pixels(array), on_tile)
         return result.reshape(*result.shape[:2], *array.shape[2:]).astype(array.dtype, copy=False)
+
+    def for_picture(self, pixels: np.ndarray | Slices) -> "Upscaler":
+        """The Upscaler for a picture: this one, or where `denoise` is "auto", one of the value that `choose_denoise` gives."""
+        value = choose_denoise(pixels, self.alpha != "data") if self._chooses else DENOISE
+        if value == DENOISE:
+            return self
+        settings = self._arguments | {"denoise": value}
+        if self.engine.name == "OpenVINO":
+            settings["device"] = self.engine.device  # which is chosen once
+        with self._lock:
+            if value not in self._by_denoise:
+                self._by_denoise[value] = Upscaler(**settings)
+            return self._by_denoise[value]
 
     def clip(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Upscale the frames of a clip, each when it is asked for.
@@ -213,7 +214,7 @@ class Upscaler:
             if index >= skip:
                 memory = memory if scene == last else None
                 if memory is not None and window[0] is not previous:
-                    memory = move_memory(memory, _seen(previous), _seen(window[0]))
+                    memory = move_memory(memory, seen_colour(previous), seen_colour(window[0]))
                 if description.memory or not before or any(map(operator.is_not, window, before)):
                     result, memory = self._upscale(window, memory, tile)
                     before = window
@@ -229,6 +230,10 @@ class Upscaler:
         height, width = (side * self.engine.description.scale for side in pixels.shape[:2])
         tile = TileSize(max(pixels.shape[:2]))
         return self._upscale_whole([pixels], None, tile, lambda done, total: None, width, height)[0]
+
+    def _upscale_picture(self, pixels, on_tile):
+        frames = [pixels] * self.engine.description.frames
+        return self.for_picture(pixels)._upscale(frames, on_tile=on_tile)[0]
 
     def _upscale(self, frames, memory=None, tile=None, on_tile=lambda done, total: None):
         """The middle one of so many frames as the engine takes upscaled, and what is remembered with it, else None."""
@@ -250,7 +255,7 @@ class Upscaler:
         if not self.wrap:
             return self._upscale_whole(frames, memory, tile, on_tile, new_width, new_height)
         least = self.overlap + 6
-        (x, new_x), (y, new_y) = _margin(width, new_width, least), _margin(height, new_height, least)
+        (x, new_x), (y, new_y) = margin(width, new_width, least), margin(height, new_height, least)
         frames = [np.pad(frame, [(y, y), (x, x), (0, 0)], "wrap") for frame in frames]
         memory = None if memory is None else np.pad(memory, [(y, y), (x, x), (0, 0)], "wrap")
         size = new_width + 2 * new_x, new_height + 2 * new_y
@@ -264,7 +269,7 @@ class Upscaler:
             colour, memory = self._upscale_colour(frames, memory, tile, on_tile)
             return _resized(colour, new_width, new_height), memory
         colours, alpha = [frame[..., :-1] for frame in frames], frames[len(frames) // 2][..., -1:]
-        seen = colours if self.alpha == "data" else list(map(_seen, frames))
+        seen = colours if self.alpha == "data" else list(map(seen_colour, frames))
         colour, remembered = self._upscale_colour(seen, memory, tile, on_tile)
         result = np.empty((new_height, new_width, channels), colour.dtype)
         result[..., :-1] = _resized(colour, new_width, new_height)
@@ -382,17 +387,3 @@ def _resized(pixels, width, height):
     """Bicubic to a size; floats are clipped to [0, 1] again."""
     pixels = pictures.resize(pixels, width, height)
     return np.clip(pixels, 0.0, 1.0) if pixels.dtype.kind == "f" else pixels
-
-
-def _seen(frame):
-    """The colours of a frame, (h, w, 1 or 3), those that can be seen in place of those that are transparent."""
-    if frame.shape[-1] in (1, 3) or not frame[..., -1].any():
-        return frame[..., : 1 if frame.shape[-1] < 3 else 3]
-    return pictures.fill_transparent(frame[..., :-1], frame[..., -1])
-
-
-def _margin(side, new_side, least):
-    """How far a picture that repeats is continued, in its own pixels and in the result's, both whole numbers."""
-    step = side // math.gcd(side, new_side)
-    margin = step * math.ceil(least / step)
-    return margin, margin * new_side // side

@@ -47,6 +47,7 @@ def resume_key(source: Path, upscaler, encoding, options: list) -> str:
         "source": _identity(source),
         "model": [(hashlib.sha256(path.read_bytes()).hexdigest(), share) for path, share in engine.weights.items()],
         "engine": [engine.name, engine.device, engine.precision, upscaler.scale, upscaler.tile, upscaler.overlap],
+        "denoise": upscaler.denoise,  # of which auto has the same weights as 0.5
         "unsaid": [upscaler.activation, upscaler.value_range],
         "fit": upscaler.fit,
         "alpha": [upscaler.alpha, upscaler.wrap, upscaler.palette],
