@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,27 @@ def test_a_model_of_ones_own_is_converted_and_computes_what_keras_does(own, smal
     done = light("upscale", small, tmp_path / "large.png", "--model", path, env=cache)
     assert done.returncode == 0 and "converting" not in done.stderr  # it is kept
     assert Image.open(tmp_path / "large.png").size == (160, 128)
+
+
+def test_a_picture_is_denoised_as_its_noise_asks_for(own, small, tmp_path):
+    for name in ("own", "own-denoise0", "own-denoise1"):
+        shutil.copy(own[0], tmp_path / f"{name}.keras")
+    told = []
+    for denoise in ("auto", "0.25"):
+        done = light(
+            "upscale",
+            small,
+            tmp_path / f"{denoise}.png",
+            "--model",
+            tmp_path / "own.keras",
+            "--json",
+            "--denoise",
+            denoise,
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(json.loads(done.stdout)["denoise"])
+    assert told == [0.25, 0.25]
+    assert (tmp_path / "auto.png").read_bytes() == (tmp_path / "0.25.png").read_bytes()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")

@@ -322,14 +322,29 @@ def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, ser
     assert page.find(".slider .soft").text == "Not with this model."
     page.choose("Kind of picture (model)", "mine,")
     page.wait(noise.is_displayed)
+    box = page.find("[aria-label='As each picture needs']")
     detail.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+
+    def large(name, denoise):
+        source = save(tmp_path / f"{name}.png")
+        page.send(source)
+        page.wait_until(source.name, "→")
+        options = ["--model", models / "mine.keras", "--strength", 0.9, "--denoise", denoise]
+        by_command(source, tmp_path / "large.png", *options)
+        assert server.answer(page.address(source.name))[1] == (tmp_path / "large.png").read_bytes()
+
+    def kept():
+        return page.driver.execute_script("return JSON.parse(localStorage.srgan).denoise")
+
+    assert box.get_attribute("aria-checked") == "true"
+    large("first", "auto")
     noise.send_keys(Keys.HOME)
-    time.sleep(0.3)
-    source = save(tmp_path / "view.png")
-    page.send(source)
-    page.wait_until("view.png", "→")
-    by_command(source, tmp_path / "large.png", "--model", models / "mine.keras", "--strength", 0.9, "--denoise", 0)
-    assert server.answer(page.address("view.png"))[1] == (tmp_path / "large.png").read_bytes()
+    page.wait(lambda: box.get_attribute("aria-checked") == "false" and kept() == 0)
+    box.click()
+    page.wait(lambda: box.get_attribute("aria-checked") == "true" and kept() is None)
+    box.click()  # the slider is where it was
+    page.wait(lambda: kept() == 0)
+    large("second", 0)
 
 
 def test_a_dropped_model_is_a_choice_until_it_is_removed(page, server, models, tmp_path):
@@ -738,7 +753,7 @@ def test_the_page_works_by_keyboard(patient_page, tmp_path):
         f"{what} {name}.png" for name in ("three", "two", "one") for what in ("Download", "Compare", "Again", "Remove")
     ]
     choices = ["Kind of picture (model)", "Enlarged by", "File format", "Quality of JPEGs"]
-    options = [*choices, "Invented detail", "Noise removed"]
+    options = [*choices, "Invented detail", "Noise removed", "As each picture needs"]
     all_of_them = ["Remove all", "Download all (ZIP)"]
     shown = ["Download three.png", "Before and after of three.png"]
     assert reached == ["Choose files", "Choose a folder", *options, *all_of_them, *rows, *shown]

@@ -14,7 +14,7 @@ from srgan.compare.methods import load_methods
 from srgan.compare.scenes import read_scene
 from srgan.metrics.flat_noise import flat_noise
 from srgan.metrics.pixels import lattice, psnr_y
-from srgan.models import SHIPPED, WEIGHTS
+from srgan.models import SHIPPED, WEIGHTS, denoise_ends
 from srgan.pictures.arrays import downscale
 from srgan.pictures.reading import read_rgb
 from srgan.upscale.engines.loading import load_engine
@@ -43,7 +43,8 @@ def check_card(name, row, folder, count, engine):
     card = (WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
     found = re.search(rf"\| {row} \| ([\d.]+) dB \| ([\d.]+) \| ([\d.]+) \|", card)
     psnr_y, ssim_y, lpips = map(float, found.groups())
-    methods, scale = load_methods([name], engine=engine)
+    as_trained = {"denoise": 0.5} if denoise_ends(WEIGHTS / f"{name}.keras") else {}
+    methods, scale = load_methods([name], engine=engine, **as_trained)
     label = methods[0].label
     scores = [read_scene(path, scale, methods).scores()[label] for path in find_pictures([folder])]
     assert len(scores) == count

@@ -74,7 +74,7 @@ def _show_options(options, jobs):
     quality = ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality")
     quality.props('outlined hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
     strength, hint = _slider("Invented detail", options, "strength", 1.0)
-    denoise, more = _slider("Noise removed", options, "denoise", 0.5)
+    denoise, more = _slider("Noise removed", options, "denoise", 0.5, auto="As each picture needs")
     more.set_text("More is smoother.")
 
     def adjust(name):
@@ -99,12 +99,21 @@ def _choice(choices, label, options, key):
     return ui.select(choices, label=label).bind_value(options, key).props("outlined options-dense")
 
 
-def _slider(label, options, key, usual):
-    """A slider from less to more that begins at `usual`, and the line below it."""
+def _slider(label, options, key, usual, auto=None):
+    """A slider from less to more that begins at `usual`, and the line below it; `auto` is what a box says that stands for None."""
 
     def take(event):
         slider.props["value"] = event.args
         options[key] = float(event.args)
+        if auto:
+            box.set_value(False)
+
+    def leave(event):
+        """Whether the slider is left alone, once the box says so."""
+        if event.value:
+            options[key] = None
+        elif options[key] is None:
+            options[key] = float(slider.props["value"])
 
     with ui.element("div").classes("slider"):
         ui.label(label)
@@ -114,6 +123,9 @@ def _slider(label, options, key, usual):
         with ui.element("div").classes("ends"):
             ui.label("less")
             ui.label("more")
+        if auto:
+            box = ui.checkbox(auto, value=options[key] is None, on_change=leave).props(f'dense aria-label="{auto}"')
+            box.tooltip("By its own noise; clips get the middle")
         note = ui.label().classes("soft")
     return slider, note
 

@@ -50,8 +50,8 @@ def load_engine(
         pixel_model: a generator of the same shape, to interpolate the weights with (Wang et al., arXiv 1809.00219,
             section 3.4); only with `strength` below 1.
         strength: the weight of `model` in that, in [0, 1].
-        denoise: how much noise goes, in [0, 1]: 0.5 is the model itself, which is blended with the nearer of its two
-            fine-tuned ends; only with models that have them. See `srgan.upscale.engines.blending`.
+        denoise: how much noise goes, in [0, 1]: 0.5 is the model itself, as None is, which is blended with the nearer of its
+            two fine-tuned ends; only with models that have them. See `srgan.upscale.engines.blending`.
         activation: what files of other people do not say: "relu" or "leaky_relu"; None: as its authors published it.
         value_range: likewise, the largest value that the network takes: 1 or 255; None: as published, or measured.
         device: of OpenVINO: "CPU", "GPU", "GPU.1", "NPU"; None: the CPU, or a GPU that computes a tile faster. What fails
