@@ -322,7 +322,7 @@ def test_a_model_with_sisters_has_less_and_more_of_detail_and_of_noise(page, ser
     assert page.find(".slider .soft").text == "Not with this model."
     page.choose("Kind of picture (model)", "mine,")
     page.wait(noise.is_displayed)
-    box = page.find("[aria-label='As each picture needs']")
+    box = page.find("[aria-label='Automatic']")
     detail.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
 
     def large(name, denoise):
@@ -753,7 +753,7 @@ def test_the_page_works_by_keyboard(patient_page, tmp_path):
         f"{what} {name}.png" for name in ("three", "two", "one") for what in ("Download", "Compare", "Again", "Remove")
     ]
     choices = ["Kind of picture (model)", "Enlarged by", "File format", "Quality of JPEGs"]
-    options = [*choices, "Invented detail", "Noise removed", "As each picture needs"]
+    options = [*choices, "Invented detail", "Noise removed", "Automatic"]
     all_of_them = ["Remove all", "Download all (ZIP)"]
     shown = ["Download three.png", "Before and after of three.png"]
     assert reached == ["Choose files", "Choose a folder", *options, *all_of_them, *rows, *shown]

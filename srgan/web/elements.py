@@ -74,7 +74,7 @@ def _show_options(options, jobs):
     quality = ui.number("Quality of JPEGs", min=1, max=100, precision=0).bind_value(options, "quality")
     quality.props('outlined hint="Less: smaller files"').tooltip("1 to 100, of WebP and AVIF, too")
     strength, hint = _slider("Invented detail", options, "strength", 1.0)
-    denoise, more = _slider("Noise removed", options, "denoise", 0.5, auto="As each picture needs")
+    denoise, more = _slider("Noise removed", options, "denoise", 0.5, auto="Automatic")
     more.set_text("More is smoother.")
 
     def adjust(name):
@@ -125,7 +125,7 @@ def _slider(label, options, key, usual, auto=None):
             ui.label("more")
         if auto:
             box = ui.checkbox(auto, value=options[key] is None, on_change=leave).props(f'dense aria-label="{auto}"')
-            box.tooltip("By its own noise; clips get the middle")
+            box.tooltip("By each picture's own noise; clips get the middle")
         note = ui.label().classes("soft")
     return slider, note
 
