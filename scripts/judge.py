@@ -35,13 +35,18 @@ def main(argv=None):
     parser.add_argument("models", nargs="+", help="shipped models' names, run folders or files")
     parser.add_argument("--noisy", type=int, default=14, help="crops with the most noise (default: 14)")
     parser.add_argument("--reduced", type=int, default=16, help="the last so many are reduced (default: 16)")
+    parser.add_argument("--denoise", type=float, help="of models that have ends (default: by each picture's noise)")
     arguments = parser.parse_args(argv)
     photographs = [read_rgb(path) for path in find_pictures([arguments.photographs])]
     noisy = sorted((_middle(each, 160) for each in photographs), key=noise_level)[-arguments.noisy :]
     reduced = [_middle(each, 320) for each in photographs[-arguments.reduced :]]
     print("model".ljust(32), "flat noise ", *(f"{name:>14}" for name in DAMAGES))
     for name in arguments.models:
-        print(name[-32:].ljust(32), *_judge(Upscaler(name, precision="float32"), noisy, reduced), flush=True)
+        print(
+            name[-32:].ljust(32),
+            *_judge(Upscaler(name, precision="float32", denoise=arguments.denoise), noisy, reduced),
+            flush=True,
+        )
 
 
 def _judge(upscaler, noisy, reduced):

@@ -10,13 +10,8 @@ from srgan.upscale.engines.blending import DENOISE
 from srgan.upscale.pixel_values import levels_of
 
 # Chosen by the photographs of scripts/judge.py, for the weights of srgan-photo; other weights may ask for others.
-VALUES = (
-    0.25,
-    0.4,
-    0.55,
-    0.7,
-    0.85,
-)  # few, so that few blends are ever compiled; the first without noise, the last with much
+# Few, so that few blends are ever compiled; the first for pictures without noise, the last for those with much.
+VALUES = 0.25, 0.4, 0.55, 0.7, 0.85
 _SCORES = 0.4, 1.2  # to which these two belong
 _VISIBLE = 20, 235  # levels of luma: darker and brighter blocks are clipped and have no noise
 _LEAST = 8  # visible blocks; where fewer are, all are measured
