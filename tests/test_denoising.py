@@ -1,7 +1,6 @@
 """`--denoise auto`: the noise that a picture has decides, the same however it is read and computed."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -161,7 +160,7 @@ def test_numbers_are_taken_without_a_look_at_the_picture(ends, monkeypatch):
 
 @pytest.mark.parametrize(("kind", "orientation"), [("noisy", 6), ("clean", 1), ("gray", 1), ("deep", 1)])
 def test_strips_have_the_value_of_the_whole(kind, orientation, ends, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", "srgan")
     pixels = clean(160, 200) if kind == "clean" else noisy(clean(160, 200))
     if kind == "deep":
         tifffile.imwrite(source := tmp_path / "deep.tif", pixels.astype(np.uint16) * 257, photometric="rgb")

@@ -111,7 +111,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_pixels_and_metadata_are_those_of_the_ordinary_way(name, upscaler, tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "srgan")
     source = tmp_path / name
     KINDS[name](source)
     for suffix in (".png", ".tif", ".jpg") if name in _ALL_FORMATS else (".png",):
@@ -233,7 +233,7 @@ def test_stopped_and_started_again_it_goes_on_to_the_same_file(number, model, up
 
 def test_the_time_that_is_said_has_that_of_encoding(upscaler, tmp_path, monkeypatch, caplog):
     """A clock goes on by a minute for each picture that is encoded, of which a tile is first."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "srgan")
     clock, write = [0], large_job.pictures.write_picture
 
     def slowly(picture, *arguments, **options):
