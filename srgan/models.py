@@ -158,7 +158,9 @@ def pixel_trained(path: Path, name: str | None = None) -> Path:
     raise UsageError(f"{path}: strength below 1 needs the pixel-trained model that belongs to it: pass --pixel-model")
 
 
-def denoise_ends(path: Path) -> tuple[Path, Path] | None:
-    """The generators beside `path` that take less noise and more than it: NAME-denoise0.keras and NAME-denoise1.keras."""
+def denoise_ends(path: Path) -> tuple[Path | None, Path] | None:
+    """The generators beside `path` that take less noise and more than it: NAME-denoise0.keras, which may be missing, and
+    NAME-denoise1.keras.
+    """
     less, more = (path.with_name(f"{path.stem}-denoise{end}.keras") for end in (0, 1))
-    return (less, more) if less.is_file() and more.is_file() else None
+    return (less if less.is_file() else None, more) if more.is_file() else None

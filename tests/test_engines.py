@@ -378,6 +378,17 @@ def test_denoise_blends_with_the_nearer_end(tmp_path, lr):
             np.testing.assert_allclose(load_engine(files[0], **options)(lr), expected, atol=1e-4)
 
 
+def test_without_an_end_of_less_noise_it_is_moved_away_from_that_of_more(tmp_path):
+    from srgan.upscale.engines.blending import blend
+
+    model, more = (
+        make_model(tmp_path / f"{name}.keras", seed=seed) for seed, name in enumerate(("mine", "mine-denoise1"))
+    )
+    assert blend(model, denoise=1) == {model: 0, more: 1}
+    shares = blend(model, denoise=0.25, strength=1)
+    assert sum(shares.values()) == pytest.approx(1) and shares[more] == pytest.approx(-0.25 / 1.3)
+
+
 def test_denoise_needs_ends(model, tmp_path):
     with pytest.raises(UsageError, match="denoise: 2 is not between 0 and 1"):
         load_engine(model, denoise=2)

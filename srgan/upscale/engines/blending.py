@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 UNLIKE = "are not built alike, so that their weights cannot be interpolated"
 DENOISE = 0.5  # where a generator itself stands between its ends
+# How far beyond the generator, seen from the end of more noise, that of less lies where it has no file: as srgan-photo's
+# was chosen (docs/training-notes.md), whose own files would take 7 MB.
+_BEYOND = 0.5 / 1.3
 
 
 def blend(
@@ -21,8 +24,8 @@ def blend(
 ) -> dict[Path, float]:
     """The share of each file, `path` first; they add up to 1.
 
-    `denoise` mixes the generator with the nearer of its ends, and `strength` mixes what comes of that with the pixel-trained
-    model: every share of the first is multiplied by `strength`.
+    `denoise` mixes the generator with the nearer of its ends, or moves it away from the other where it has no nearer one, and
+    `strength` mixes what comes of that with the pixel-trained model: every share of the first is multiplied by `strength`.
 
     Raises:
         UsageError: a number is not in [0, 1], or there is no pixel-trained model or are no ends.
@@ -37,9 +40,12 @@ def blend(
             able = [name for name, file in shipped_models().items() if denoise_ends(file)]
             others = f"; these have: {', '.join(able)}" if able else ""
             raise UsageError(f"{path.stem}: has no ends of more and less noise that --denoise could blend with{others}")
-        nearer, distance = ends[denoise > DENOISE], abs(denoise - DENOISE) / DENOISE
+        less, more = ends
+        end, distance = (more if denoise > DENOISE else less), abs(denoise - DENOISE) / DENOISE
+        if end is None:
+            end, distance = more, -_BEYOND * distance
         if distance:
-            shares = {path: strength * (1 - distance), nearer: strength * distance}
+            shares = {path: strength * (1 - distance), end: strength * distance}
     if strength < 1:
         pixel_path = pixel_trained(path, pixel_model)
         shares[pixel_path] = shares.get(pixel_path, 0) + 1 - strength
