@@ -104,16 +104,8 @@ def test_a_picture_is_denoised_as_its_noise_asks_for(own, small, tmp_path):
         shutil.copy(own[0], tmp_path / f"{name}.keras")
     told = []
     for denoise in ("auto", "0.25"):
-        done = light(
-            "upscale",
-            small,
-            tmp_path / f"{denoise}.png",
-            "--model",
-            tmp_path / "own.keras",
-            "--json",
-            "--denoise",
-            denoise,
-        )
+        options = ["--model", tmp_path / "own.keras", "--json", "--denoise", denoise]
+        done = light("upscale", small, tmp_path / f"{denoise}.png", *options)
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout)["denoise"])
     assert told == [0.25, 0.25]

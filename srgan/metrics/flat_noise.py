@@ -4,11 +4,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from srgan.metrics.noise import BLOCK, blocks
+from srgan.metrics.noise import BLOCK, VISIBLE, blocks
 from srgan.pictures.arrays import resize_bicubic
 
 _SMOOTHING = 1.5  # low-resolution pixels: the noise must not decide which blocks are flat
-_VISIBLE = 20, 235  # levels: black and white blocks are clipped and have no noise
 _LEAST = 0.05  # levels: bicubic's noise counts as at least so much, or a drawing's would be divided by nothing
 
 
@@ -34,7 +33,7 @@ def flat_noise(low: np.ndarray, picture: np.ndarray) -> tuple[float, float]:
         raise ValueError(f"{picture.shape} is no enlargement of {low.shape}")
     smooth = blocks(_ycc(Image.fromarray(low).filter(ImageFilter.GaussianBlur(_SMOOTHING)))[..., 0], BLOCK)
     brightness, variation = smooth.mean(0), smooth.std(0)
-    visible = (brightness > _VISIBLE[0]) & (brightness < _VISIBLE[1])
+    visible = (brightness > VISIBLE[0]) & (brightness < VISIBLE[1])
     if not visible.any():
         return float("nan"), float("nan")
     flattest = visible & (variation <= np.quantile(variation[visible], 0.1))

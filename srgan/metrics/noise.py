@@ -4,6 +4,7 @@ import numpy as np
 
 from srgan.pictures.arrays import LUMA
 
+VISIBLE = 20, 235  # levels of luma: darker and brighter blocks are clipped and have no noise
 BLOCK = 8  # pixels a side of the blocks among which the flat ones are
 
 

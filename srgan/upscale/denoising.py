@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from srgan.metrics.noise import BLOCK, block_statistics
+from srgan.metrics.noise import BLOCK, VISIBLE, block_statistics
 from srgan.pictures.arrays import LUMA
 from srgan.upscale.engines.blending import DENOISE
 from srgan.upscale.pixel_values import levels_of
@@ -13,7 +13,6 @@ from srgan.upscale.pixel_values import levels_of
 # Few, so that few blends are ever compiled; the first for pictures without noise, the last for those with much.
 VALUES = 0.25, 0.4, 0.55, 0.7, 0.85
 _SCORES = 0.4, 1.2  # to which these two belong
-_VISIBLE = 20, 235  # levels of luma: darker and brighter blocks are clipped and have no noise
 _LEAST = 8  # visible blocks; where fewer are, all are measured
 _FLATTEST = 0.03  # share of the blocks, those whose luma varies least, that are measured
 _TEXTURE = 8, 12  # levels of deviation: between them ever less counts as noise, as nothing is flat
@@ -65,7 +64,7 @@ def _luma(pixels, transparency):
 
 
 def _score(brightness, variation, noise):
-    visible = (brightness > _VISIBLE[0]) & (brightness < _VISIBLE[1])
+    visible = (brightness > VISIBLE[0]) & (brightness < VISIBLE[1])
     if visible.sum() >= _LEAST:
         variation, noise = variation[visible], noise[visible]
     flattest = variation <= np.quantile(variation, _FLATTEST)
