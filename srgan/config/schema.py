@@ -71,6 +71,8 @@ class Config(Section):
             if size < crop + 8 * scale:  # twice what the bicubic kernel sees beside a crop: see srgan.train.data.motion
                 raise ValueError(f"data.size = {size}: must be at least {crop + 8 * scale} for batches.crop = {crop} with "
                                  f"network.fusion: {self.fusion}, which needs room for motion")  # fmt: skip
+            if self.gan.teacher is not None:
+                raise ValueError(f"gan.teacher = {self.gan.teacher!r}: must be null with network.fusion: {self.fusion}")
         for key in ("low_resolution", "validation_low_resolution"):
             if (folder := getattr(self.data, key)) is not None:
                 self._pairs_stay_as_they_are(f"data.{key} = {folder!r}")

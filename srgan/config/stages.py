@@ -66,6 +66,9 @@ class GanStage(Stage):
 
     epochs: Annotated[int, Field(ge=0)] = 10
     """0 leaves the stage out."""
+    teacher: Text | None = None
+    """Model whose enlargement of the low resolution stands for the original in every loss (distillation): a file, a run
+    folder or the name of a shipped model; null: the original itself."""
     pixel_loss: Literal["mse", "l1", "charbonnier"] = "mse"
     """Kind of pixel loss."""
     pixel_weight: NotNegative = 0.0
@@ -85,7 +88,7 @@ class GanStage(Stage):
     adversarial: Literal["vanilla", "relativistic", "hinge", "least_squares"] = "vanilla"
     """Kind of adversarial loss."""
     adversarial_weight: NotNegative = 1e-3
-    """Weight of the adversarial loss."""
+    """Weight of the adversarial loss; 0: no discriminator is trained."""
     discriminator_rate: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of the discriminator, relative to the generator's."""
     initial_discriminator: Text | None = None
@@ -105,6 +108,10 @@ class GanStage(Stage):
 
     @model_validator(mode="after")
     def _losses_fit(self):
+        if self.initial_discriminator and not self.adversarial_weight:
+            raise ValueError(
+                f"initial_discriminator = {self.initial_discriminator!r}: only counts with an adversarial_weight above 0"
+            )
         if self.artifact_weight and not self.average:
             raise ValueError(
                 f"artifact_weight = {self.artifact_weight}: needs an average of the weights, as in average: 0.999"

@@ -17,6 +17,7 @@ from srgan.train.data.windows import WindowBatches
 from srgan.train.distribution import list_devices, machine
 from srgan.train.objective import SRGAN
 from srgan.train.optimizers import OPTIMIZERS, Schedule
+from srgan.train.weights import load_teacher
 
 # The arguments of SRGAN that are keys of the section `gan`.
 _AS_CONFIGURED = (
@@ -65,8 +66,9 @@ def build_model(stage: str, config: Config, generator: keras.Model, features: ke
     else:
         model = SRGAN(
             generator,
-            build_discriminator(config),
+            build_discriminator(config) if options.adversarial_weight else None,
             features,
+            teacher=load_teacher(options.teacher, config.network.scale) if options.teacher else None,
             **{key: getattr(options, key) for key in _AS_CONFIGURED},
             content_layer_weights=options.weighted_layers().values(),
             lattice_weight=options.checkerboard_weight,

@@ -35,6 +35,7 @@ class SRGAN(keras.Model):
         generator: of srgan.networks.generators or srgan.networks.over_time (a recurrent one through `over_frames`).
         discriminator: of srgan.networks.discriminators; None to train the generator by pixels only.
         features: of srgan.networks.vgg19; None for no content loss.
+        teacher: a generator whose pictures stand for the originals in every loss; None: the originals themselves.
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
@@ -57,6 +58,7 @@ class SRGAN(keras.Model):
         discriminator=None,
         features=None,
         *,
+        teacher=None,
         pixel_loss="mse",
         pixel_weight=None,
         content_loss="mse",
@@ -75,6 +77,7 @@ class SRGAN(keras.Model):
     ):
         super().__init__(autocast=False)  # motion would lose its fractions in bfloat16; the networks cast by themselves
         self.generator, self.discriminator, self.features = generator, discriminator, features
+        self.teacher = teacher
         self.kinds = {"pixel": pixel_loss, "content": content_loss, "adversarial": adversarial}
         has_discriminator = discriminator is not None
         self.weights_of = {
@@ -108,6 +111,8 @@ class SRGAN(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         hr, sr = _pictures(_to_unit(y)), _pictures(ops.cast(y_pred, "float32"))
+        if self.teacher is not None:
+            hr = ops.stop_gradient(ops.clip(self.teacher(_to_unit(x), training=False), 0.0, 1.0))
         found = {}
         if self.weights_of["pixel"]:
             found["loss/pixel"] = pixel_loss(self.kinds["pixel"], hr, sr)

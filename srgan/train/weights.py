@@ -12,6 +12,7 @@ from srgan.interop.loading import load_generator
 from srgan.models import find_model
 from srgan.networks.layers import kind_of
 from srgan.networks.over_time import frames_of, is_recurrent, start_from_picture
+from srgan.networks.precision import compute_in
 from srgan.train.checkpoint import Checkpoint
 
 
@@ -23,6 +24,22 @@ def start_from(name: str, generator: keras.Model) -> None:
         start_from_picture(generator, source, path)
     else:
         copy_weights(source, generator, path)
+
+
+def load_teacher(name: str, scale: int) -> keras.Model:
+    """The generator of pictures that `gan.teacher` names, frozen, in the precision that Keras is set to.
+
+    Raises:
+        SRGANError: it is none of single RGB pictures, or it enlarges by another factor than `scale`.
+    """
+    path = find_model(name)
+    teacher = load_generator(path)
+    small, large = (1, 48, 48, 3), (1, 48 * scale, 48 * scale, 3)
+    if not _is_of_pictures(teacher) or teacher.inputs[0].shape[-1] != 3 or teacher(ops.zeros(small)).shape != large:
+        raise SRGANError(f"gan.teacher: {path} is no generator of single RGB pictures x{scale}")
+    teacher.trainable = False
+    compute_in(keras.config.dtype_policy().name.removeprefix("mixed_"), teacher)
+    return teacher
 
 
 def _is_of_pictures(generator):

@@ -65,6 +65,7 @@ class KerasEngine:
     def __init__(self, weights, precision="auto", options=DEFAULTS):
         keras = load_keras()
         from srgan.interop.loading import load_generator
+        from srgan.networks.precision import compute_in
 
         self.weights = weights if isinstance(weights, dict) else {weights: 1.0}
         self._options = options
@@ -85,7 +86,7 @@ class KerasEngine:
         self.precision = fast if precision == "auto" else precision
         self._lock = threading.Lock()
         self._generator.compile()
-        _compute_in(self.precision, self._generator)
+        compute_in(self.precision, self._generator)
 
     @property
     def bytes_per_pixel(self):
@@ -138,42 +139,3 @@ def _padded(values, multiple):
     """
     margins = [(0, -side % multiple) for side in values.shape[-3:-1]]
     return np.pad(values, [(0, 0)] * (values.ndim - 3) + margins + [(0, 0)], "edge")
-
-
-def _compute_in(precision, generator):
-    """Set the layers' precision. Layers after the last weights, on the skip connection, and those that compare or blend a picture
-    with a memory stay in float32: in bfloat16 the picture would lose levels.
-    """
-    from keras import DTypePolicy, layers
-
-    exact = _float32_layers(generator)
-    for layer in generator.layers:
-        if not isinstance(layer, layers.InputLayer):
-            rough = precision == "bfloat16" and layer not in exact
-            layer.dtype_policy = DTypePolicy("mixed_bfloat16" if rough else "float32")
-
-
-def _float32_layers(generator):
-    """The layers that pass pictures on: from the outputs, and from where a memory is compared, back to the last weights.
-
-    A convolution there is one of them if it computes what is added to a picture in the shape of the memory.
-    """
-    from keras import layers, tree
-
-    from srgan.networks.over_time import is_recurrent
-    from srgan.networks.recurrent import COMPARING
-
-    makers = {id(operation.output): operation for operation in generator.operations}
-    comparing = [layer for layer in generator.layers if isinstance(layer, COMPARING)]
-    memory = generator.inputs[1].shape[-1] if is_recurrent(generator) else None
-    exact, before = set(comparing), [*generator.outputs, *tree.flatten([layer.input for layer in comparing])]
-    while before:
-        layer = makers.get(id(before.pop()))
-        if layer not in generator.layers or layer in exact:
-            continue
-        if not layer.weights:
-            exact.add(layer)
-            before += [] if isinstance(layer, layers.InputLayer) else tree.flatten(layer.input)
-        elif isinstance(layer, layers.Conv2D) and layer.filters == memory:
-            exact.add(layer)
-    return exact
