@@ -75,6 +75,7 @@ def upscale(arguments):
     import numpy as np
     from PIL import Image
 
+    from srgan.models import find_model
     from srgan.upscale.engines.loading import load_engine
     from srgan.upscale.picture_job import upscale_files
     from srgan.upscale.upscaler import Upscaler
@@ -109,6 +110,9 @@ def upscale(arguments):
     lr = np.asarray(picture.crop((100, 50, 292, 242)), np.float32)[None] / 255
     convolve, operations = convolution_rate()
     works = {"ours": lambda: engine(lr), "convolution": convolve}
+    if arguments.model is None:
+        fast = load_engine(find_model("srgan-fast"))
+        works["fast"] = lambda: fast(lr)
     if find_spec("torch"):
         import torch
 
@@ -124,6 +128,8 @@ def upscale(arguments):
         line("b  the same in PyTorch, float32, takes", f"{ratio:.1f} times as long", "at least 2")
     else:
         line("b  the same in PyTorch", "skipped: no torch")
+    if "fast" in times:
+        line("b  srgan-fast is faster than srresnet", f"{times['ours'] / times['fast']:.1f} times", "at least 4")
     rate = operations_per_pixel() * lr[0, ..., 0].size / times["ours"]
     share = rate / (operations / times["convolution"])
     line("b  of the rate of bfloat16 convolutions of 256 channels", f"{share:.0%}", "at least 45 %")

@@ -1,6 +1,7 @@
-"""Draw crops of photographs, enlarged as they are, at several values of --strength or --denoise, beside bicubic.
+"""Draw crops of photographs, enlarged as they are, by several models or values of --strength or --denoise, beside bicubic.
 
 python scripts/draw_options.py docs/strength.jpg strength 0 0.5 0.8 1 --crops photo.jpg@186,140,78,56 other.jpg@65,225,78,56
+python scripts/draw_options.py docs/photo.jpg model srresnet srgan-photo --crops photo.jpg@186,140,78,56
 """
 
 import argparse
@@ -19,15 +20,21 @@ from srgan.upscale import Upscaler
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("option", choices=["strength", "denoise"])
-    parser.add_argument("values", type=float, nargs="+", metavar="0..1")
-    parser.add_argument("--model", default="srgan-photo")
+    parser.add_argument("option", choices=["model", "strength", "denoise"])
+    parser.add_argument("values", nargs="+", metavar="VALUE")
+    parser.add_argument(
+        "--model", default="srgan-photo", help="of which strength or denoise is shown (default: srgan-photo)"
+    )
     parser.add_argument("--crops", nargs="+", required=True, metavar="FILE@LEFT,TOP,WIDTH,HEIGHT")
     arguments = parser.parse_args(argv)
-    upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in arguments.values]
+    if arguments.option == "model":
+        upscalers, labels = list(map(Upscaler, arguments.values)), arguments.values
+    else:
+        values = map(float, arguments.values)
+        upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in values]
+        labels = [f"--{arguments.option} {value}" for value in arguments.values]
     rows = [_row(crop, upscalers) for crop in arguments.crops]
-    labels = ["bicubic", *(f"--{arguments.option} {value:g}" for value in arguments.values)]
-    sheet(rows, labels).save(arguments.output, quality=88)
+    sheet(rows, ["bicubic", *labels]).save(arguments.output, quality=88)
 
 
 def _row(crop, upscalers):

@@ -40,6 +40,13 @@ def test_the_notice_of_the_default_says_what_it_is_for(names, hint):
     assert ("--model srresnet suits what was never a JPEG, as most PNG, TGA files" in notice) == hint
 
 
+def test_the_notice_of_the_default_names_the_fast_model_for_clips():
+    from srgan.models import default_notice
+
+    assert "--model srgan-fast" in default_notice(["a.mp4", "b.jpg"], clips=True)
+    assert "srgan-fast" not in default_notice(["b.jpg"])
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
 @pytest.mark.parametrize("kind", ["palette", "few colours", "even areas", "photograph"])
 def test_the_notice_of_the_default_tells_drawings_by_their_pixels(kind, name, tmp_path):

@@ -227,7 +227,7 @@ def _upscale(arguments):
         upscaler = Upscaler(**_settings(arguments, fit))
         if arguments.model is None:  # said once it is known that the options make sense
             sources = [source for source, _ in pairs + clips]
-            notice = default_notice(sources, not arguments.quiet and are_drawings(sources))
+            notice = default_notice(sources, not arguments.quiet and are_drawings(sources), clips=bool(clips))
             logging.getLogger("srgan").info("%s", notice)
         return upscaler
 
