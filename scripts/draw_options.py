@@ -1,7 +1,7 @@
 """Draw crops of photographs, enlarged as they are, by several models or values of --strength or --denoise, beside bicubic.
 
 python scripts/draw_options.py docs/strength.jpg strength 0 0.5 0.8 1 --crops photo.jpg@186,140,78,56 other.jpg@65,225,78,56
-python scripts/draw_options.py docs/photo.jpg model srresnet srgan-photo --crops photo.jpg@186,140,78,56
+python scripts/draw_options.py docs/photo.jpg model srresnet srgan-fast srgan-photo --crops photo.jpg@186,140,78,56
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main(argv=None):
     parser.add_argument("option", choices=["model", "strength", "denoise"])
     parser.add_argument("values", nargs="+", metavar="VALUE")
     parser.add_argument(
-        "--model", default="srgan-photo", help="of which strength or denoise is shown (default: srgan-photo)"
+        "--model", default="srgan-photo", help="the model for strength and denoise (default: srgan-photo)"
     )
     parser.add_argument("--crops", nargs="+", required=True, metavar="FILE@LEFT,TOP,WIDTH,HEIGHT")
     arguments = parser.parse_args(argv)

@@ -238,7 +238,9 @@ def test_strength_works_whichever_model_was_used_before(first, tmp_path, lr):
     assert np.array_equal(half_cached(lr), cached(lr))
 
 
-@pytest.mark.parametrize(("name", "sister"), [("srgan", "srresnet"), ("srgan-photo", "srgan-photo-pixel")])
+@pytest.mark.parametrize(
+    ("name", "sister"), [("srgan", "srresnet"), *((name, f"{name}-pixel") for name in ("srgan-photo", "srgan-fast"))]
+)
 def test_strength_blends_shipped_models_too(name, sister, lr):
     options = {"engine": "openvino", "precision": "float32"}
     gan, pixel = (load_engine(model, **options)(lr) for model in (name, WEIGHTS / f"{sister}.keras"))

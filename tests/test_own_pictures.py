@@ -22,7 +22,7 @@ def photos(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("source", ["coco", "coco-cpu", "srgan-photo", "srgan-video", "sample"])
+@pytest.mark.parametrize("source", ["coco", "coco-cpu", "srgan-photo", "srgan-fast", "srgan-video", "sample"])
 def test_each_bundled_configuration_becomes_one_for_a_folder(source, photos, tmp_path):
     own = for_folder(source, photos)
     config = Config.load(source, own)

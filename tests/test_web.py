@@ -592,7 +592,7 @@ def test_a_clip_is_cancelled_midway_and_nothing_is_left(page, server, tmp_path):
     (folder,) = server.temporary.iterdir()
     others = set(folder.iterdir())
     page.send(tmp_path / "clip.mp4")
-    page.wait_until("clip.mp4", "The model for clips, srgan-video, flickers less")
+    page.wait_until("clip.mp4", "srgan-video flickers less, srgan-fast is quicker")
     page.wait(lambda: re.match(r"\d+ %, \d+ (s|min) left$", page.state("clip.mp4"), re.M), 60)
     begun = time.monotonic()
     page.click("Cancel", "clip.mp4")

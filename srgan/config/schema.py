@@ -84,7 +84,7 @@ class Config(Section):
                                  "which have layers of their own")  # fmt: skip
             if self.initial_weights is None:
                 raise ValueError("pixel.freeze = 'picture': needs initial_weights, which are to stay as they are")
-        if self.gan.epochs and self.network.discriminator == "unet" and crop % 8:
+        if self.gan.epochs and self.gan.adversarial_weight and self.network.discriminator == "unet" and crop % 8:
             raise ValueError(f"batches.crop = {crop}: must be a multiple of 8 for the unet discriminator")
         if self.gan.epochs and self.gan.content_weight:
             deepest = max(int(layer[len("block")]) for layer in self.gan.weighted_layers())

@@ -62,7 +62,7 @@ class PixelStage(Stage):
 
 
 class GanStage(Stage):
-    """The second stage: generator against discriminator. The paper's values are the defaults."""
+    """The second stage: generator against discriminator, unless adversarial_weight is 0. The paper's values are the defaults."""
 
     epochs: Annotated[int, Field(ge=0)] = 10
     """0 leaves the stage out."""

@@ -33,9 +33,10 @@ class SRGAN(keras.Model):
 
     Args:
         generator: of srgan.networks.generators or srgan.networks.over_time (a recurrent one through `over_frames`).
-        discriminator: of srgan.networks.discriminators; None to train the generator by pixels only.
+        discriminator: of srgan.networks.discriminators; None for no adversarial loss.
         features: of srgan.networks.vgg19; None for no content loss.
-        teacher: a generator whose pictures stand for the originals in every loss; None: the originals themselves.
+        teacher: of srgan.train.weights.load_teacher, whose pictures stand for the originals in every loss; None: the originals
+            themselves.
         pixel_loss: "mse", "l1" or "charbonnier".
         content_loss, content_scale, content_layer_weights: see srgan.train.losses.content_loss.
         adversarial: "vanilla", "relativistic", "hinge" or "least_squares".
@@ -112,7 +113,7 @@ class SRGAN(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         hr, sr = _pictures(_to_unit(y)), _pictures(ops.cast(y_pred, "float32"))
         if self.teacher is not None:
-            hr = ops.stop_gradient(ops.clip(self.teacher(_to_unit(x), training=False), 0.0, 1.0))
+            hr = ops.stop_gradient(self.teacher(_to_unit(x)))
         found = {}
         if self.weights_of["pixel"]:
             found["loss/pixel"] = pixel_loss(self.kinds["pixel"], hr, sr)

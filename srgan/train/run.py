@@ -48,7 +48,7 @@ from srgan.train.run_folder import (
     what_goes_on,
 )
 from srgan.train.stage import train_stage
-from srgan.train.weights import start_discriminator_from, start_from
+from srgan.train.weights import load_teacher, start_discriminator_from, start_from
 
 
 def train(config: Config, output) -> Path:
@@ -124,6 +124,8 @@ def _train(config, output, devices):
             generator = build_generator(config)
         if config.gan.epochs and config.gan.initial_discriminator and not states["gan"].begun:
             start_discriminator_from(config.gan.initial_discriminator, build_discriminator(config))
+        if config.gan.epochs and config.gan.teacher:
+            load_teacher(config.gan.teacher, config.network.scale)
         if config.initial_weights and not any(state.begun for state in states.values()):
             start_from(config.initial_weights, generator)
     examples = choose_examples(config, stores)

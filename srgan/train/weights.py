@@ -1,6 +1,7 @@
 """Weights from one network to another."""
 
 import warnings
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 
@@ -26,20 +27,25 @@ def start_from(name: str, generator: keras.Model) -> None:
         copy_weights(source, generator, path)
 
 
-def load_teacher(name: str, scale: int) -> keras.Model:
-    """The generator of pictures that `gan.teacher` names, frozen, in the precision that Keras is set to.
+def load_teacher(name: str, scale: int) -> Callable:
+    """The generator of pictures that `gan.teacher` names, in the precision that Keras is set to.
+
+    Returns:
+        A function from low resolutions to pictures, both in [0, 1]. It is no layer and no model, so that a model which
+        keeps it does not train, count or save the teacher.
 
     Raises:
         SRGANError: it is none of single RGB pictures, or it enlarges by another factor than `scale`.
     """
     path = find_model(name)
     teacher = load_generator(path)
-    small, large = (1, 48, 48, 3), (1, 48 * scale, 48 * scale, 3)
-    if not _is_of_pictures(teacher) or teacher.inputs[0].shape[-1] != 3 or teacher(ops.zeros(small)).shape != large:
+    small, large = (None, 48, 48, 3), (None, 48 * scale, 48 * scale, 3)
+    fits = _is_of_pictures(teacher) and teacher.inputs[0].shape[-1] == 3
+    if not fits or teacher.compute_output_spec(keras.KerasTensor(small)).shape != large:
         raise SRGANError(f"gan.teacher: {path} is no generator of single RGB pictures x{scale}")
     teacher.trainable = False
     compute_in(keras.config.dtype_policy().name.removeprefix("mixed_"), teacher)
-    return teacher
+    return lambda lr: ops.clip(teacher(lr, training=False), 0.0, 1.0)
 
 
 def _is_of_pictures(generator):
@@ -63,7 +69,7 @@ def start_discriminator_from(run: str, discriminator: keras.Model) -> None:
         discriminator: from srgan.networks.discriminators; it must have the shape of the run's.
 
     Raises:
-        SRGANError: the run has no checkpoint of a GAN stage, or its discriminator has another shape.
+        SRGANError: the run has no checkpoint of a GAN stage, or no discriminator, or one of another shape.
     """
     checkpoint = Checkpoint(Path(run) / "checkpoint", "gan")
     if not checkpoint.state().epoch:
@@ -74,7 +80,7 @@ def start_discriminator_from(run: str, discriminator: keras.Model) -> None:
             checkpoint.load(_DiscriminatorOf(discriminator))
     except (SRGANError, UserWarning) as error:
         raise SRGANError(
-            f"gan.initial_discriminator: the discriminator of {run} has another shape than network.discriminator, "
+            f"gan.initial_discriminator: {run} has no discriminator, or one that has another shape than network.discriminator, "
             "network.discriminator_filters and network.discriminator_normalization give it"
         ) from error
 

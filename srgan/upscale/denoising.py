@@ -9,7 +9,7 @@ from srgan.pictures.arrays import LUMA
 from srgan.upscale.engines.blending import DENOISE
 from srgan.upscale.pixel_values import levels_of
 
-# Chosen by the photographs of scripts/judge.py, for the weights of srgan-photo; other weights may ask for others.
+# Chosen by the photographs of scripts/judge.py, for the weights of srgan-photo, and kept for srgan-fast, which learnt from it; other weights may ask for others.
 # Few, so that few blends are ever compiled; the first for pictures without noise, the last for those with much.
 VALUES = 0.25, 0.4, 0.55, 0.7, 0.85
 _SCORES = 0.4, 1.2  # to which these two belong

@@ -310,8 +310,8 @@ def _text(job: Job) -> str:
     elif job.state == "done":
         (width, height), (new_width, new_height) = job.result["sizes"]
         text = f"{width} × {height} → {new_width} × {new_height} pixels, {_bytes(job.result['bytes'])}\nby {job.model}"
-    hint = job.is_clip and is_shipped(job.options["model"]) and job.model != "srgan-video"
-    return "\n".join([text, *job.notes, *["The model for clips, srgan-video, flickers less"] * hint])
+    hint = job.is_clip and is_shipped(job.options["model"]) and job.model not in ("srgan-video", "srgan-fast")
+    return "\n".join([text, *job.notes, *["srgan-video flickers less, srgan-fast is quicker"] * hint])
 
 
 def _bytes(size):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 UNLIKE = "are not built alike, so that their weights cannot be interpolated"
 DENOISE = 0.5  # where a generator itself stands between its ends
 # How far beyond the generator, seen from the end of more noise, that of less lies where it has no file: as srgan-photo's
-# was chosen (docs/training-notes.md), whose own files would take 7 MB.
+# was chosen (docs/training-notes.md), whose own files would take 7 MB. srgan-fast's is near it.
 _BEYOND = 0.5 / 1.3
 
 
