@@ -75,7 +75,6 @@ def upscale(arguments):
     import numpy as np
     from PIL import Image
 
-    from srgan.models import find_model
     from srgan.upscale.engines.loading import load_engine
     from srgan.upscale.picture_job import upscale_files
     from srgan.upscale.upscaler import Upscaler
@@ -111,7 +110,7 @@ def upscale(arguments):
     convolve, operations = convolution_rate()
     works = {"ours": lambda: engine(lr), "convolution": convolve}
     if arguments.model is None:
-        fast = load_engine(find_model("srgan-fast"))
+        fast = load_engine("srgan-fast")
         works["fast"] = lambda: fast(lr)
     if find_spec("torch"):
         import torch

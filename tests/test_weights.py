@@ -65,13 +65,13 @@ def test_a_shipped_gan_shows_no_lattice(name, jpeg):
         assert scores[methods[0].label]["lattice"] < 2, path
 
 
-@pytest.mark.parametrize("name", ["srgan-photo", "srgan-fast"])
-def test_denoise_takes_more_noise_the_larger_it_is_and_keeps_colours(name):
+@pytest.mark.parametrize(("name", "once", "twice"), [("srgan-photo", 1.2, 1.5), ("srgan-fast", 1.1, 1.3)])
+def test_denoise_takes_more_noise_the_larger_it_is_and_keeps_colours(name, once, twice):
     low = downscale(data.astronaut()[:256, :256], 2)
     noisy = np.clip(low + np.random.default_rng(0).normal(0, 6, low.shape), 0, 255).astype(np.uint8)
     large = [Upscaler(name, denoise=value)(noisy) for value in (0, 0.5, 1)]
     luma, _ = zip(*(flat_noise(noisy, each) for each in large))
-    assert luma[0] > 1.1 * luma[1] > 1.3 * luma[2]
+    assert luma[0] > once * luma[1] > twice * luma[2]
     chosen = Upscaler(name)(noisy)
     assert flat_noise(noisy, chosen)[0] < luma[1]
     for each in [*large, chosen]:
