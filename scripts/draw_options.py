@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.one_line import errors_in_one_line
 
+from srgan.errors import SRGANError
 from srgan.pictures.arrays import resize_bicubic
 from srgan.pictures.reading import read_rgb
 from srgan.pictures.sheets import sheet
@@ -30,11 +31,17 @@ def main(argv=None):
     if arguments.option == "model":
         upscalers, labels = list(map(Upscaler, arguments.values)), arguments.values
     else:
-        values = map(float, arguments.values)
-        upscalers = [Upscaler(arguments.model, **{arguments.option: value}) for value in values]
+        upscalers = [Upscaler(arguments.model, **{arguments.option: _number(value)}) for value in arguments.values]
         labels = [f"--{arguments.option} {value}" for value in arguments.values]
     rows = [_row(crop, upscalers) for crop in arguments.crops]
     sheet(rows, ["bicubic", *labels]).save(arguments.output, quality=88)
+
+
+def _number(value):
+    try:
+        return float(value)
+    except ValueError:
+        raise SRGANError(f"{value}: no number, as strength and denoise take") from None
 
 
 def _row(crop, upscalers):
