@@ -38,7 +38,7 @@ def main(argv=None):
     parser.add_argument("--denoise", type=float, help="of models that have ends (default: by each picture's noise)")
     arguments = parser.parse_args(argv)
     photographs = [read_rgb(path) for path in find_pictures([arguments.photographs])]
-    noisy = sorted((_middle(each, 160) for each in photographs), key=noise_level)[-arguments.noisy :]
+    noisy = noisiest(photographs, arguments.noisy)
     reduced = [_middle(each, 320) for each in photographs[-arguments.reduced :]]
     print("model".ljust(32), "flat noise ", *(f"{name:>14}" for name in DAMAGES))
     for name in arguments.models:
@@ -47,6 +47,11 @@ def main(argv=None):
             *_judge(Upscaler(name, precision="float32", denoise=arguments.denoise), noisy, reduced),
             flush=True,
         )
+
+
+def noisiest(photographs, count):
+    """The middles, 160 x 160 pixels, of the photographs with the most noise."""
+    return sorted((_middle(each, 160) for each in photographs), key=noise_level)[-count:]
 
 
 def _judge(upscaler, noisy, reduced):

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from common.merging import merge_branches
 from common.one_line import errors_in_one_line
 
 from srgan.errors import SRGANError
@@ -73,16 +74,10 @@ def runs_away_on(engine):
 
 def ship(model, target):
     load_keras()
-    from keras.ops import convert_to_numpy
-
-    from srgan.interop.architectures import branches_of
     from srgan.networks.files import load_generator, save_generator
-    from srgan.networks.span import BranchedConv2D
 
     generator = load_generator(model)
-    for layer in generator.layers:
-        if isinstance(layer, BranchedConv2D):  # of the one convolution that they make: a quarter of the room
-            layer.set_weights(branches_of(convert_to_numpy(layer.kernel), convert_to_numpy(layer.bias)))
+    merge_branches(generator)
     generator.set_weights([weights.astype(np.float16).astype(np.float32) for weights in generator.get_weights()])
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:

@@ -54,6 +54,31 @@ def check_card(name, row, folder, count, engine):
     assert means["lpips"] == pytest.approx(lpips, abs=0.002)
 
 
+@pytest.mark.parametrize(
+    ("name", "denoise", "most"),
+    [
+        ("srgan-photo", None, (1.6, 1.1)),
+        ("srgan-photo", 0.5, None),
+        ("srgan-photo", 1, (1.2, 0.9)),
+        ("srgan-fast", None, (1.6, 1.1)),
+        ("srgan-fast", 0.5, None),
+        ("srgan-fast", 1, None),
+    ],
+)
+def test_of_real_noise_no_more_is_left_than_the_card_says(name, denoise, most, shared):
+    """By scripts/judge.py; luma and chroma."""
+    card = " ".join((WEIGHTS / f"{name}.md").read_text(encoding="utf-8").split())
+    figures = r"([\d.]+)(?: in luma)? and ([\d.]+)"
+    found = re.search(f"flat noise is {figures}" if denoise is None else f"{figures} at `--denoise {denoise}`", card)
+    noisy = load_script("judge").noisiest(
+        [read_rgb(path) for path in find_pictures([shared / "data/coco/val2017"])], 14
+    )
+    upscaler = Upscaler(name, precision="float32", denoise=denoise)
+    measured = np.median([flat_noise(low, upscaler(low)) for low in noisy], axis=0)
+    assert measured == pytest.approx([float(found[1]), float(found[2])], abs=0.02)
+    assert most is None or all(measured <= most)
+
+
 @pytest.mark.parametrize("name", ["srgan-photo", "srgan-fast", "srgan"])
 @pytest.mark.parametrize("jpeg", [None, 75])
 def test_a_shipped_gan_shows_no_lattice(name, jpeg):
