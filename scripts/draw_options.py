@@ -1,17 +1,19 @@
-"""Draw crops of photographs, enlarged as they are, by several models or values of --strength or --denoise, beside bicubic.
+"""Draw crops of photographs, enlarged by several models or values of --strength or --denoise, beside bicubic.
 
 python scripts/draw_options.py docs/strength.jpg strength 0 0.5 0.8 1 --crops photo.jpg@186,140,78,56 other.jpg@65,225,78,56
 python scripts/draw_options.py docs/photo.jpg model srresnet srgan-fast srgan-photo --crops photo.jpg@186,140,78,56
+python scripts/draw_options.py docs/sheet.jpg model srresnet srgan --reduced --crops original.jpg@280,180,240,240
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from common.one_line import errors_in_one_line
 
 from srgan.errors import SRGANError
-from srgan.pictures.arrays import resize_bicubic
+from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 from srgan.pictures.reading import read_rgb
 from srgan.pictures.sheets import sheet
 from srgan.upscale import Upscaler
@@ -27,14 +29,22 @@ def main(argv=None):
         "--model", default="srgan-photo", help="the model for strength and denoise (default: srgan-photo)"
     )
     parser.add_argument("--crops", nargs="+", required=True, metavar="FILE@LEFT,TOP,WIDTH,HEIGHT")
+    parser.add_argument(
+        "--reduced",
+        action="store_true",
+        help="reduce the photographs four times first, and draw the low resolution and the original, too",
+    )
     arguments = parser.parse_args(argv)
     if arguments.option == "model":
         upscalers, labels = list(map(Upscaler, arguments.values)), arguments.values
     else:
         upscalers = [Upscaler(arguments.model, **{arguments.option: _number(value)}) for value in arguments.values]
         labels = [f"--{arguments.option} {value}" for value in arguments.values]
-    rows = [_row(crop, upscalers) for crop in arguments.crops]
-    sheet(rows, ["bicubic", *labels]).save(arguments.output, quality=88)
+    if arguments.reduced:
+        rows, labels = [_reduced(crop, upscalers) for crop in arguments.crops], ["low", "bicubic", *labels, "high"]
+    else:
+        rows, labels = [_as_it_is(crop, upscalers) for crop in arguments.crops], ["bicubic", *labels]
+    sheet(rows, labels).save(arguments.output, quality=88)
 
 
 def _number(value):
@@ -44,12 +54,31 @@ def _number(value):
         raise SRGANError(f"{value}: no number, as strength and denoise take") from None
 
 
-def _row(crop, upscalers):
-    path, _, box = crop.rpartition("@")
-    left, top, width, height = map(int, box.split(","))
-    low = read_rgb(path)[top : top + height, left : left + width].copy()
+def _as_it_is(crop, upscalers):
+    path, box = _parse(crop)
+    low = _cut(read_rgb(path), *box)
     large = [upscaler(low) for upscaler in upscalers]
     return [resize_bicubic(low, *large[0].shape[1::-1]), *large]
+
+
+def _reduced(crop, upscalers):
+    """The whole photograph is reduced and enlarged, so that the crop's surroundings are those of the original."""
+    path, box = _parse(crop)
+    high = crop_to_multiple(read_rgb(path), 4)
+    low = downscale(high, 4)
+    larger = [resize_bicubic(low, *high.shape[1::-1]), *(upscaler(low) for upscaler in upscalers)]
+    return [_cut(low, *(length // 4 for length in box)), *(_cut(each, *box) for each in [*larger, high])]
+
+
+def _parse(crop):
+    found = re.fullmatch(r"(.+)@(\d+),(\d+),(\d+),(\d+)", crop)
+    if not found:
+        raise SRGANError(f"{crop}: not FILE@LEFT,TOP,WIDTH,HEIGHT")
+    return found[1], [int(number) for number in found.groups()[1:]]
+
+
+def _cut(pixels, left, top, width, height):
+    return pixels[top : top + height, left : left + width].copy()
 
 
 if __name__ == "__main__":

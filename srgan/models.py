@@ -149,8 +149,11 @@ def _without_generator(folder):
 
 
 def absolute(model: Any) -> Any:
-    """A model's path as it is for a process in another folder; a name as it is."""
-    return os.path.abspath(model) if isinstance(model, str | os.PathLike) and os.path.exists(model) else model
+    """A model's path as it is for a process in another folder; a name as it is, though a folder may be called so, too."""
+    if not isinstance(model, str | os.PathLike):
+        return model
+    is_run = (Path(model) / "generator.keras").is_file() and str(model) not in shipped_models()
+    return os.path.abspath(model) if is_run or Path(model).is_file() else model
 
 
 def pixel_trained(path: Path, name: str | None = None) -> Path:

@@ -13,6 +13,7 @@ from PIL import Image
 from upscaling import make_model, photograph
 
 from srgan.errors import SRGANError, UsageError
+from srgan.models import find_model
 from srgan.upscale import Upscaler
 
 
@@ -100,6 +101,21 @@ def test_a_pickled_upscaler_finds_its_models_from_another_folder(model, tmp_path
     np.testing.assert_array_equal(result, upscaler(photograph(20, 30)))
     whole = Upscaler(pixel, precision="float32")(photograph(20, 30))
     assert (result != whole).any()
+
+
+def test_a_name_is_meant_though_a_folder_is_called_so_too(tmp_path, monkeypatch):
+    """As in a folder into which this project was cloned."""
+
+    def file_of(model):
+        return next(iter(Upscaler(model).engine.weights))
+
+    folder = tmp_path / "srgan"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert file_of("srgan") == find_model("srgan")
+    run = make_model(tmp_path / "srgan" / "generator.keras")
+    assert file_of("srgan") == find_model("srgan")
+    assert file_of("./srgan").samefile(run)
 
 
 def test_what_is_no_frame_is_refused(upscaler):
