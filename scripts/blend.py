@@ -41,6 +41,7 @@ def main(argv=None):
         raise UsageError(f"--smooth-chroma: {arguments.smooth_chroma} is not a number of pixels")
     if arguments.output.suffix != ".keras":
         raise UsageError(f"{arguments.output}: has to end in .keras")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     load_keras()
     from srgan.networks.files import load_generator, save_generator
 

@@ -44,6 +44,7 @@ def main(argv=None):
         rows, labels = [_reduced(crop, upscalers) for crop in arguments.crops], ["low", "bicubic", *labels, "high"]
     else:
         rows, labels = [_as_it_is(crop, upscalers) for crop in arguments.crops], ["bicubic", *labels]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     sheet(rows, labels).save(arguments.output, quality=88)
 
 

@@ -163,7 +163,15 @@ def pixel_trained(path: Path, name: str | None = None) -> Path:
     for sister in (path.name.replace("srgan", "srresnet"), f"{path.stem}-pixel.keras"):
         if sister != path.name and path.with_name(sister).is_file():
             return path.with_name(sister)
-    raise UsageError(f"{path}: strength below 1 needs the pixel-trained model that belongs to it: pass --pixel-model")
+    raise UsageError(
+        f"{title(path)}: --strength blends a GAN with the same network trained by pixels alone, and none lies beside this model; "
+        "pass --pixel-model if it has one"
+    )
+
+
+def title(path: Path) -> str:
+    """What a message calls a model: a shipped one by its name, others by their files."""
+    return path.stem if is_shipped(path) else str(path)
 
 
 def denoise_ends(path: Path) -> tuple[Path | None, Path] | None:

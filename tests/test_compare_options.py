@@ -98,6 +98,19 @@ def test_what_a_folder_holds_beside_its_pictures_is_said(tree, tmp_path, capsys)
         ]
 
 
+def test_denoise_is_for_the_models_that_have_weights_for_it(tree, tmp_path, capsys):
+    for seed, name in enumerate(("mine", "mine-denoise1", "plain")):
+        make_model(tmp_path / f"{name}.keras", seed=seed)
+    both = [str(tmp_path / f"{name}.keras") for name in ("mine", "plain")]
+    command = ["--data", str(tree / "Set2"), "--denoise", "1", "--csv", "-"]
+    assert evaluate.main([*command, "--model", *both]) == 0
+    done = capsys.readouterr()
+    assert "plain.keras: is as it is; --denoise is for the others" in done.err
+    assert "mine denoise 1" in done.out and "plain denoise" not in done.out
+    assert evaluate.main([*command, "--model", both[1]]) == 2
+    assert "plain.keras: has no weights for more and less noise" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

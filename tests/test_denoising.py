@@ -49,9 +49,16 @@ def by(ends, value, pixels, **settings):
 @pytest.mark.parametrize("name", ["astronaut.jpg", "coffee.jpg", "retina-1.jpg", "rocket-1.jpg"])
 def test_the_more_noise_the_larger_the_value(name):
     photograph = read_rgb(SAMPLE / "train" / name)
-    values = [choose_denoise(noisy(photograph, level)) for level in (0, 1, 2, 4, 8)]
+    values = [choose_denoise(noisy(photograph, level)) for level in (0, 1, 2, 4, 8, 16, 32)]
     assert values == sorted(values) and set(values) <= set(VALUES)
     assert (values[0], values[-1]) == (VALUES[0], VALUES[-1])
+
+
+@pytest.mark.parametrize("name", ["chelsea.jpg", "hopper.jpg", "raccoon.jpg"])
+@pytest.mark.parametrize("level", [14, 24, 40])
+def test_strong_noise_is_no_texture(name, level):
+    very = noisy(read_rgb(SAMPLE / "val" / name), level)
+    assert choose_denoise(very) == choose_denoise(through_jpeg(very, 75)) == VALUES[-1]
 
 
 def test_texture_is_no_noise():
@@ -146,7 +153,7 @@ def test_a_model_without_ends_is_as_it_is(model, ends):
     for denoise in (None, "auto"):
         upscaler = Upscaler(model, denoise=denoise)
         assert upscaler.for_picture(pixels) is upscaler
-    with pytest.raises(UsageError, match="has no ends"):
+    with pytest.raises(UsageError, match="has no weights for more and less noise"):
         Upscaler(model, denoise=0.7)
     with pytest.raises(UsageError, match="denoise: 'much' is not between 0 and 1"):
         Upscaler(ends, denoise="much")

@@ -394,5 +394,5 @@ def test_without_an_end_of_less_noise_it_is_moved_away_from_that_of_more(tmp_pat
 def test_denoise_needs_ends(model, tmp_path):
     with pytest.raises(UsageError, match="denoise: 2 is not between 0 and 1"):
         load_engine(model, denoise=2)
-    with pytest.raises(UsageError, match=f"{model.stem}: has no ends"):
+    with pytest.raises(UsageError, match=f"{model}: has no weights for more and less noise"):
         load_engine(model, denoise=0.5)

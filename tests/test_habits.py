@@ -13,6 +13,7 @@ from videos import make_video, scene
 
 from srgan.models import SHIPPED, shipped_models
 from srgan.pictures import read_picture
+from srgan.pictures.drawings import is_drawing
 
 
 def save(path, **options):
@@ -45,6 +46,16 @@ def test_the_notice_of_the_default_names_the_fast_model_for_clips():
 
     assert "--model srgan-fast" in default_notice(["a.mp4", "b.jpg"], clips=True)
     assert "srgan-fast" not in default_notice(["b.jpg"])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_of_16_bits_of_gray_a_photograph_is_no_drawing(name, tmp_path):
+    gray = photograph(60, 90)[..., 1].astype(np.uint16) * 257
+    Image.fromarray(gray).save(tmp_path / name)
+    assert not is_drawing(tmp_path / name)
+    gray[:50] = 40000
+    Image.fromarray(gray).save(tmp_path / name)
+    assert is_drawing(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from upscaling import photograph
 
@@ -426,3 +427,19 @@ def test_a_tiffs_resolution_is_that_of_exif_where_the_format_before_has_no_other
     Image.fromarray(photograph(20, 30)).save(tmp_path / "a.webp", exif=exif)
     write_picture(read_picture(tmp_path / "a.webp"), tmp_path / "a.tif")
     assert read_picture(tmp_path / "a.tif").dpi == pytest.approx((300, 200), abs=0.1)
+
+
+@pytest.mark.parametrize("make", ["X200", None])
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_a_picture_without_a_resolution_gets_none_in_a_tiff(make, pyramid, tmp_path):
+    exif = Image.Exif()
+    if make:
+        exif[0x010F] = make
+    Image.fromarray(photograph(300, 400)).save(tmp_path / "a.webp", exif=exif, lossless=True)
+    write_picture(read_picture(tmp_path / "a.webp"), tmp_path / "a.tif", pyramid=pyramid)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tags = file.pages.first.tags
+        assert tags["ResolutionUnit"].value == 1 and ("Make" in tags) == bool(make)
+        assert bool(file.pages.first.pages) == pyramid
+        np.testing.assert_array_equal(file.asarray(), photograph(300, 400))
+    assert read_picture(tmp_path / "a.tif").dpi is None

@@ -17,6 +17,9 @@ def errors_in_one_line(main):
         except SRGANError as error:
             print(f"{Path(main.__code__.co_filename).stem}: {error}", file=sys.stderr)
             return error.exit_status
+        except OSError as error:
+            print(f"{Path(main.__code__.co_filename).stem}: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             return 130
 

@@ -19,7 +19,7 @@ def add_models(add: Callable, what: str = "") -> None:
     add("--pixel-model", metavar="MODEL", help="what that blends with (default: the model's pixel-trained sister)")
     add(
         "--denoise", type=_auto_or_number, metavar="auto|0..1",
-        help="how much noise goes, with models that can be told: auto (the default) goes by the noise of each picture and is "
+        help="how much noise goes, with the models that have weights for it: auto (the default) goes by the noise of each picture and is "
         "0.5 for clips; 0.5 is the model as trained",
     )  # fmt: skip
     add(

@@ -1,6 +1,7 @@
 """Methods: the models that are compared, each by a label of its own."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 from srgan.compare.inputs import named
 from srgan.compare.scenes import BICUBIC, LOW, ORIGINAL
 from srgan.errors import UsageError
+
+_log = logging.getLogger("srgan")
 
 
 @dataclass(frozen=True)
@@ -29,23 +32,26 @@ def load_methods(models: Iterable[str | Path] | None = None, **options: Any) -> 
     Args:
         models: any number of [NAME=]MODEL[@STRENGTH], where MODEL is a shipped model's name or a path; None or none: all
             that are shipped.
-        options: passed on to the Upscaler.
+        options: passed on to the Upscaler; `denoise` to the models that have weights for it, where at least one has.
 
     Raises:
         SRGANError: a model is missing or cannot be loaded.
         UsageError: the models enlarge by different factors, or none is shipped.
     """
-    from srgan.models import find_model, shipped_models
+    from srgan.models import denoise_ends, find_model, shipped_models, title
     from srgan.upscale.upscaler import Upscaler
 
     methods, scales, labels = [], {}, {LOW, BICUBIC, ORIGINAL}
-    chosen: list[str | Path | None] = [*(models or shipped_models())]
-    for model in chosen or [None]:
-        name, place, strength = parse_model(model)
-        if place == BICUBIC and not Path(BICUBIC).exists():
-            raise UsageError(f"{BICUBIC}: is part of every comparison and no model; leave it out")
-        path = find_model(place)
+    chosen = [parse_model(model) for model in models or shipped_models()] or [parse_model(None)]
+    if any(place == BICUBIC for _, place, _ in chosen) and not Path(BICUBIC).exists():
+        raise UsageError(f"{BICUBIC}: is part of every comparison and no model; leave it out")
+    paths = [find_model(place) for _, place, _ in chosen]
+    some_denoise = options.get("denoise") not in (None, "auto") and any(map(denoise_ends, paths))
+    for (name, _, strength), path in zip(chosen, paths, strict=True):
         settings = {"precision": "float32"} | options | ({} if strength is None else {"strength": strength})
+        if some_denoise and not denoise_ends(path):
+            _log.warning("%s: is as it is; --denoise is for the others", title(path))
+            del settings["denoise"]
         upscaler = Upscaler(model=path, **settings)
         blend, denoise = settings.get("strength", 1.0), upscaler.denoise
         mixed = (f"@{blend:g}" if blend < 1 else "") + ("" if denoise is None else f" denoise {denoise:g}")

@@ -36,6 +36,8 @@ def is_drawing(path: str | os.PathLike) -> bool:
                 return True
             if image.width * image.height > _MOST_PIXELS:
                 return False
+            if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip to 8
+                image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
             pixels = np.asarray(image.convert("RGBA"))
             few = image.convert("RGBA").getcolors(_COLOURS) if pixels.size > 16 * _COLOURS else None
     except Exception:  # broken in one of many ways; whoever upscales it says so

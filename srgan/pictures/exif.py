@@ -31,7 +31,8 @@ _KEPT = {
     *(40091, 40092, 40093, 40094, 40095),
 }
 _OF_THE_FILE = {282, 283, 296, 531}  # kept beside others, but not worth an EXIF block of their own
-_RESOLUTIONS = {282: _RATIONAL, 283: _RATIONAL, 296: _SHORT}  # x, y and their unit, and their types
+_UNIT, _NO_UNIT = 296, 1
+_RESOLUTIONS = {282: _RATIONAL, 283: _RATIONAL, _UNIT: _SHORT}  # x, y and their unit, and their types
 _EXIF, _GPS, _INTEROP, _XMP, _IPTC = 0x8769, 0x8825, 0xA005, 700, 33723
 _MAKER_NOTE, _OFFSET_SCHEMA = 0x927C, 0xEA1D
 _WIDTH, _HEIGHT, _SUBJECT_AREA, _SUBJECT_LOCATION = 0xA002, 0xA003, 0x9214, 0xA214
@@ -272,9 +273,14 @@ def _turned(orientation, x, y, width, height):
     return width - 1 - x if 1 in flips else x, height - 1 - y if 0 in flips else y
 
 
-def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, iptc: bytes | None) -> None:
-    """Append a new first directory with metadata to a TIFF or BigTIFF file of one page. Only its directory is read."""
-    if not (exif or xmp or iptc):
+def add_to_tiff(
+    path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, iptc: bytes | None, has_dpi: bool = True
+) -> None:
+    """Append a new first directory with metadata to a TIFF or BigTIFF file of one page. Only its directory is read.
+
+    Without `has_dpi` its resolution gets no unit: TIFF requires one, and what libvips writes would set the size of a print.
+    """
+    if has_dpi and not (exif or xmp or iptc):
         return
     with open(path, "r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -283,6 +289,8 @@ def add_to_tiff(path: str | os.PathLike, exif: Exif | None, xmp: bytes | None, i
         side, letter, _ = _form(big)
         if exif:
             directory = _in_order(exif.first, exif.order, order) | directory
+        if not has_dpi:
+            directory[_UNIT] = Entry(_SHORT, 1, struct.pack(order + "H", _NO_UNIT))
         for tag, content in ((_XMP, xmp), (_IPTC, iptc)):
             if content:
                 content += b"\0" * (-len(content) % 4) if tag == _IPTC else b""

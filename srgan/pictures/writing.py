@@ -259,11 +259,13 @@ def _write_tiff(picture, path, pyramid):
             if is_large
             else contextlib.nullcontext(libvips.as_image(picture.pixels)) as image
         ):
-            x, y = picture.dpi or (picture.exif and picture.exif.dpi()) or (25.4, 25.4)
+            dpi = picture.dpi or (picture.exif and picture.exif.dpi())
+            x, y = dpi or (25.4, 25.4)
             image = image.copy(xres=x / 25.4, yres=y / 25.4)
             if picture.icc:
                 image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
             image.tiffsave(str(path), compression="lzw", predictor="horizontal", resunit="inch", **options)
     except pyvips.Error as error:
         raise _as_os_error(error) from error
-    add_to_tiff(path, metadata["exif"] and Exif.parse(metadata["exif"]), metadata["xmp"], metadata["iptc"])
+    exif = metadata["exif"] and Exif.parse(metadata["exif"])
+    add_to_tiff(path, exif, metadata["xmp"], metadata["iptc"], has_dpi=bool(dpi))

@@ -16,6 +16,10 @@ _SCORES = 0.4, 1.2  # to which these two belong
 _LEAST = 8  # visible blocks; where fewer are, all are measured
 _FLATTEST = 0.03  # share of the blocks, those whose luma varies least, that are measured
 _TEXTURE = 8, 12  # levels of deviation: between them ever less counts as noise, as nothing is flat
+_NOISE = (
+    0.45,
+    0.6,
+)  # of it that is residual: between them ever more counts as noise all the same; grass has 0.4, noise to 1
 
 _BAND = 8 * BLOCK  # rows of pixels that are measured at once, while they are in the processor's caches
 _BANDS = 64  # of a picture; of one that has more rows so many, evenly spaced
@@ -69,4 +73,7 @@ def _score(brightness, variation, noise):
         variation, noise = variation[visible], noise[visible]
     flattest = variation <= np.quantile(variation, _FLATTEST)
     deviation, noise = np.sqrt(np.mean(variation[flattest] ** 2)), noise[flattest].mean()
-    return noise**2 / deviation * np.interp(deviation, _TEXTURE, (1, 0)) if deviation else 0.0
+    if not deviation:
+        return 0.0
+    flat = np.interp(deviation, _TEXTURE, (1, 0))
+    return noise**2 / deviation * max(flat, np.interp(noise / deviation, _NOISE, (0, 1)))

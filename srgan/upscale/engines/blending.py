@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan.errors import UsageError
-from srgan.models import denoise_ends, pixel_trained, shipped_models
+from srgan.models import denoise_ends, pixel_trained, shipped_models, title
 
 if TYPE_CHECKING:
     import keras
@@ -38,8 +38,8 @@ def blend(
         ends = denoise_ends(path)
         if ends is None:
             able = [name for name, file in shipped_models().items() if denoise_ends(file)]
-            others = f"; these have: {', '.join(able)}" if able else ""
-            raise UsageError(f"{path.stem}: has no ends of more and less noise that --denoise could blend with{others}")
+            others = f"; these do: {', '.join(able)}" if able else ""
+            raise UsageError(f"{title(path)}: has no weights for more and less noise, which --denoise blends{others}")
         less, more = ends
         end, distance = (more if denoise > DENOISE else less), abs(denoise - DENOISE) / DENOISE
         if end is None:
