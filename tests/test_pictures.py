@@ -204,6 +204,8 @@ def test_damaged_metadata_do_not_matter():
     assert read_picture(data).pixels.shape == (20, 30, 3)
     cmyk = saved(image.convert("CMYK"), "JPEG", icc_profile=b"\0" * 16 + b"CMYK" + b"bad" * 50)
     assert read_picture(cmyk).pixels.shape == (20, 30, 3)
+    assert read_picture(data).note == "its colour profile, damaged or for other pixels, left out"
+    assert read_picture(cmyk).note == "its CMYK becomes RGB"
 
 
 def test_from_pillow_to_pillow():

@@ -36,10 +36,9 @@ def is_drawing(path: str | os.PathLike) -> bool:
                 return True
             if image.width * image.height > _MOST_PIXELS:
                 return False
-            if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip to 8
-                image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-            pixels = np.asarray(image.convert("RGBA"))
-            few = image.convert("RGBA").getcolors(_COLOURS) if pixels.size > 16 * _COLOURS else None
+            colours = _as_8_bits(image).convert("RGBA")
+            pixels = np.asarray(colours)
+            few = colours.getcolors(_COLOURS) if pixels.size > 16 * _COLOURS else None
     except Exception:  # broken in one of many ways; whoever upscales it says so
         return False
     if few and np.ptp(pixels[..., :3], axis=-1).any():  # coloured
@@ -49,6 +48,13 @@ def is_drawing(path: str | os.PathLike) -> bool:
     visible = pixels[:, 1:, 3] > 0
     equal = (pixels[:, 1:] == pixels[:, :-1]).all(axis=-1)
     return bool(visible.any() and equal[visible].mean() >= _EQUAL)
+
+
+def _as_8_bits(image):
+    """16 bits of gray as 8, to which Pillow would clip them."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def _is_lossless_webp(path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.boxes import boxes
-from srgan.pictures.metadata import Decoded, or_none
+from srgan.pictures.metadata import Decoded, became_rgb, or_none
 from srgan.pictures.profiles import cmyk_to_srgb, plain_cmyk
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -48,6 +48,7 @@ def decode_jpeg_2000(data: bytes, kind: str, refuse_large: Callable[[int, int], 
         notes = [f"one of its {pixels.shape[2]} channels, neither colour nor alpha, left out"]
     if is_cmyk:
         colour = cmyk_to_srgb(colour, icc) if icc else plain_cmyk(colour)
+        notes.append(became_rgb("CMYK"))
     return Decoded(
         np.concatenate([colour, alpha], axis=2),
         icc=icc,

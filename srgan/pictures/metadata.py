@@ -57,6 +57,11 @@ def first_of(count: int, what: str) -> list[str]:
     return [f"the first of {count} {what} is taken"] if count > 1 else []
 
 
+def became_rgb(mode: str) -> str:
+    """What a user should know of a file whose colours no output keeps as they were coded."""
+    return f"its {mode} becomes RGB"
+
+
 def orientation_of(decoded: Decoded) -> int:
     """EXIF's number for how the pixels are to be turned."""
     exif, xmp = _parsed(decoded)
@@ -86,6 +91,9 @@ def finish(decoded: Decoded, size: tuple[int, int] | None = None) -> Picture:
     if colour:
         icc = colours_of(colour)
     pixels, icc = _fit_profile(pixels, icc)
+    notes = list(decoded.notes)
+    if decoded.icc and not icc and not colour and decoded.icc[16:20] not in (b"CMYK", b"Lab "):
+        notes.append("its colour profile, damaged or for other pixels, left out")
     if exif:
         exif = exif.of_the_photograph()
         exif = exif and (or_none(partial(exif.upright, orientation, width, height)) or exif)
@@ -94,7 +102,7 @@ def finish(decoded: Decoded, size: tuple[int, int] | None = None) -> Picture:
         icc=icc,
         exif=exif,
         dpi=_valid_dpi(decoded.dpi, orientation),
-        note="; ".join(decoded.notes),
+        note="; ".join(notes),
         xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
         iptc=decoded.iptc,
         text=tuple(decoded.text),

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from srgan.pictures.jpeg import IPTC, decode_jpeg, frame_header, segments, whole_xmp
-from srgan.pictures.metadata import Decoded, first_of, or_none
+from srgan.pictures.metadata import Decoded, became_rgb, first_of, or_none
 from srgan.pictures.png import comment_chunk
 from srgan.pictures.profiles import convert_to_srgb
 
@@ -24,6 +24,8 @@ def decoded_from_pillow(image, pixels=None):
     if pixels is None:
         image.load()
     icc = info.get("icc_profile")
+    if image.mode in ("CMYK", "LAB"):
+        notes.append(became_rgb("CMYK" if image.mode == "CMYK" else "Lab"))
     if image.mode in ("CMYK", "LAB") and icc:
         image = or_none(lambda: convert_to_srgb(image, icc)) or image
     decoded = Decoded(

@@ -14,7 +14,7 @@ import numpy as np
 
 from srgan.pictures import libvips
 from srgan.pictures.arrays import full_range, unpremultiplied
-from srgan.pictures.metadata import Decoded
+from srgan.pictures.metadata import Decoded, became_rgb
 from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
 from srgan.pictures.tiff_damage import require_intact, require_intact_part
 
@@ -137,7 +137,7 @@ def _decoded_bands(page):
 
 
 def _described(page, data, samples, note):
-    pixels, icc, left_out = _converted(page, samples)
+    pixels, icc, notes = _converted(page, samples)
     tags = page.tags
     return Decoded(
         np.ascontiguousarray(pixels),
@@ -147,7 +147,7 @@ def _described(page, data, samples, note):
         dpi=_resolution(tags),
         xmp=_bytes(tags, 700),
         iptc=_bytes(tags, 33723) or _longs(tags, 33723, page.parent.byteorder),
-        notes=[*filter(None, [note, left_out])],
+        notes=[*([note] if note else []), *notes],
     )
 
 
@@ -250,8 +250,10 @@ def _converted(page, values):
         icc = None
     if alpha is not None:
         colour = np.concatenate([colour, alpha.astype(colour.dtype)], axis=2)
-    note = f"{left_out} of its {samples} channels, neither colour nor alpha, left out" if left_out else ""
-    return colour, icc, note
+    notes = [f"{left_out} of its {samples} channels, neither colour nor alpha, left out"] if left_out else []
+    if kind in (_SEPARATED, _CIELAB, _ICCLAB):
+        notes.append(became_rgb("CMYK" if kind == _SEPARATED else "Lab"))
+    return colour, icc, notes
 
 
 def _samples(page, data, kind):
