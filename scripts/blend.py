@@ -41,7 +41,6 @@ def main(argv=None):
         raise UsageError(f"--smooth-chroma: {arguments.smooth_chroma} is not a number of pixels")
     if arguments.output.suffix != ".keras":
         raise UsageError(f"{arguments.output}: has to end in .keras")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     load_keras()
     from srgan.networks.files import load_generator, save_generator
 
@@ -52,17 +51,22 @@ def main(argv=None):
         raise UsageError(f"--smooth-chroma: {arguments.first} does not end in a convolution to RGB")
     for generator in (first, second):
         merge_branches(generator)
-    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
-    first.set_weights([(1 - arguments.way) * a + arguments.way * b for a, b in pairs])
+    for weight, other in zip(first.weights, second.weights, strict=True):
+        # A variance beyond both might be negative.
+        way = min(max(arguments.way, 0), 1) if weight.name == "moving_variance" else arguments.way
+        weight.assign((1 - way) * weight + way * other)
     if arguments.smooth_chroma:
         _smooth_chroma(first, arguments.smooth_chroma)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_generator(first, arguments.output)
 
 
 def _tail(generator):
-    """The convolution to RGB at full size, where there is one."""
-    tails = [layer for layer in generator.layers if layer.name == "tail_conv" and layer.filters == 3]
-    return tails[0] if tails else None
+    """The last convolution, if it makes RGB."""
+    from keras.layers import Conv2D
+
+    last = [layer for layer in generator.layers if isinstance(layer, Conv2D)][-1]
+    return last if last.filters == 3 else None
 
 
 def _smooth_chroma(generator, sigma):

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from common.one_line import errors_in_one_line
+from PIL import Image
 
-from srgan.errors import SRGANError
+from srgan.errors import UsageError
 from srgan.pictures.arrays import crop_to_multiple, downscale, resize_bicubic
 from srgan.pictures.reading import read_rgb
 from srgan.pictures.sheets import sheet
@@ -32,18 +33,20 @@ def main(argv=None):
     parser.add_argument(
         "--reduced",
         action="store_true",
-        help="reduce the photographs four times first, and draw the low resolution and the original, too",
+        help="reduce the photographs first, as the first model enlarges, and draw the low resolution and the original, too",
     )
     arguments = parser.parse_args(argv)
+    if arguments.output.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"{arguments.output}: has to end as a picture, such as .jpg")
+    crops = list(map(_parse, arguments.crops))
     if arguments.option == "model":
         upscalers, labels = list(map(Upscaler, arguments.values)), arguments.values
     else:
-        upscalers = [Upscaler(arguments.model, **{arguments.option: _number(value)}) for value in arguments.values]
+        numbers = list(map(_number, arguments.values))
+        upscalers = [Upscaler(arguments.model, **{arguments.option: number}) for number in numbers]
         labels = [f"--{arguments.option} {value}" for value in arguments.values]
-    if arguments.reduced:
-        rows, labels = [_reduced(crop, upscalers) for crop in arguments.crops], ["low", "bicubic", *labels, "high"]
-    else:
-        rows, labels = [_as_it_is(crop, upscalers) for crop in arguments.crops], ["bicubic", *labels]
+    rows = [(_reduced if arguments.reduced else _as_it_is)(*crop, upscalers) for crop in crops]
+    labels = ["low", "bicubic", *labels, "high"] if arguments.reduced else ["bicubic", *labels]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     sheet(rows, labels).save(arguments.output, quality=88)
 
@@ -52,30 +55,35 @@ def _number(value):
     try:
         return float(value)
     except ValueError:
-        raise SRGANError(f"{value}: no number, as strength and denoise take") from None
-
-
-def _as_it_is(crop, upscalers):
-    path, box = _parse(crop)
-    low = _cut(read_rgb(path), *box)
-    large = [upscaler(low) for upscaler in upscalers]
-    return [resize_bicubic(low, *large[0].shape[1::-1]), *large]
-
-
-def _reduced(crop, upscalers):
-    """The whole photograph is reduced and enlarged, so that the crop's surroundings are those of the original."""
-    path, box = _parse(crop)
-    high = crop_to_multiple(read_rgb(path), 4)
-    low = downscale(high, 4)
-    larger = [resize_bicubic(low, *high.shape[1::-1]), *(upscaler(low) for upscaler in upscalers)]
-    return [_cut(low, *(length // 4 for length in box)), *(_cut(each, *box) for each in [*larger, high])]
+        raise UsageError(f"{value}: no number, as strength and denoise take") from None
 
 
 def _parse(crop):
     found = re.fullmatch(r"(.+)@(\d+),(\d+),(\d+),(\d+)", crop)
     if not found:
-        raise SRGANError(f"{crop}: not FILE@LEFT,TOP,WIDTH,HEIGHT")
-    return found[1], [int(number) for number in found.groups()[1:]]
+        raise UsageError(f"{crop}: not FILE@LEFT,TOP,WIDTH,HEIGHT")
+    pixels, box = read_rgb(found[1]), [int(number) for number in found.groups()[1:]]
+    left, top, width, height = box
+    if not (0 < width <= pixels.shape[1] - left and 0 < height <= pixels.shape[0] - top):
+        raise UsageError(f"{crop}: the picture has {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    return pixels, box
+
+
+def _as_it_is(pixels, box, upscalers):
+    low = _cut(pixels, *box)
+    large = [upscaler(low) for upscaler in upscalers]
+    return [resize_bicubic(low, *large[0].shape[1::-1]), *large]
+
+
+def _reduced(pixels, box, upscalers):
+    """The whole photograph is reduced and enlarged, so that the crop's surroundings are those of the original."""
+    scale = upscalers[0].scale
+    if any(length % scale for length in box):
+        raise UsageError(f"{','.join(map(str, box))}: with --reduced, multiples of {scale}")
+    high = crop_to_multiple(pixels, scale)
+    low = downscale(high, scale)
+    larger = [resize_bicubic(low, *high.shape[1::-1]), *(upscaler(low) for upscaler in upscalers)]
+    return [_cut(low, *(length // scale for length in box)), *(_cut(each, *box) for each in [*larger, high])]
 
 
 def _cut(pixels, left, top, width, height):

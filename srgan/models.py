@@ -164,8 +164,8 @@ def pixel_trained(path: Path, name: str | None = None) -> Path:
         if sister != path.name and path.with_name(sister).is_file():
             return path.with_name(sister)
     raise UsageError(
-        f"{title(path)}: --strength blends a GAN with the same network trained by pixels alone, and none lies beside this model; "
-        "pass --pixel-model if it has one"
+        f"{title(path)}: a strength below 1 blends a GAN with the same network trained by pixels alone, and no such file lies beside "
+        "this model; if there is one, pass --pixel-model"
     )
 
 

@@ -105,7 +105,7 @@ def test_denoise_is_for_the_models_that_have_weights_for_it(tree, tmp_path, caps
     command = ["--data", str(tree / "Set2"), "--denoise", "1", "--csv", "-"]
     assert evaluate.main([*command, "--model", *both]) == 0
     done = capsys.readouterr()
-    assert "plain.keras: is as it is; --denoise is for the others" in done.err
+    assert "plain.keras: has no weights for --denoise, which does nothing to it" in done.err
     assert "mine denoise 1" in done.out and "plain denoise" not in done.out
     assert evaluate.main([*command, "--model", both[1]]) == 2
     assert "plain.keras: has no weights for more and less noise" in capsys.readouterr().err

@@ -48,9 +48,11 @@ def test_reduced_is_enlarged_whole_and_beside_the_original(tmp_path, model):
     [
         (["strength", "much", "--crops", CROP], "much: no number"),
         (["model", "srresnet", "--crops", "photo.jpg"], "photo.jpg: not FILE@LEFT,TOP,WIDTH,HEIGHT"),
+        (["model", "srresnet", "--crops", CROP.replace("100,", "440,")], "the picture has 451 x 300 pixels"),
+        (["model", "srresnet", "--reduced", "--crops", CROP.replace("100,", "98,")], "with --reduced, multiples of 4"),
     ],
 )
 def test_a_mistake_is_said_in_one_line(arguments, says, tmp_path, capsys):
-    assert draw_options.main([str(tmp_path / "drawn.png"), *arguments]) == 1
+    assert draw_options.main([str(tmp_path / "drawn.png"), *arguments]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -53,6 +53,8 @@ def test_of_16_bits_of_gray_a_photograph_is_no_drawing(name, tmp_path):
     gray = photograph(60, 90)[..., 1].astype(np.uint16) * 257
     Image.fromarray(gray).save(tmp_path / name)
     assert not is_drawing(tmp_path / name)
+    Image.fromarray(gray // 16).save(tmp_path / name)  # 12 bits of them
+    assert not is_drawing(tmp_path / name)
     gray[:50] = 40000
     Image.fromarray(gray).save(tmp_path / name)
     assert is_drawing(tmp_path / name)

@@ -443,3 +443,6 @@ def test_a_picture_without_a_resolution_gets_none_in_a_tiff(make, pyramid, tmp_p
         assert bool(file.pages.first.pages) == pyramid
         np.testing.assert_array_equal(file.asarray(), photograph(300, 400))
     assert read_picture(tmp_path / "a.tif").dpi is None
+    for before, after in (("a.tif", "a.png"), ("a.png", "b.tif")):
+        write_picture(read_picture(tmp_path / before), tmp_path / after)
+        assert read_picture(tmp_path / after).dpi is None

@@ -144,6 +144,7 @@ def test_cmyk_is_converted_by_its_profile():
     for data in (file, saved(image, "JPEG", icc_profile=profile, quality=100, subsampling=0)):
         picture = read_picture(data)
         assert picture.pixels.shape == (20, 30, 3) and picture.icc is None
+        assert picture.note == "its CMYK becomes RGB"
         assert np.abs(picture.pixels.astype(int) - np.asarray(expected)).mean() < 6
         plain = np.asarray(image.convert("RGB")).astype(int)
         assert np.abs(picture.pixels - plain).mean() > 10  # not merely inverted
@@ -204,8 +205,18 @@ def test_damaged_metadata_do_not_matter():
     assert read_picture(data).pixels.shape == (20, 30, 3)
     cmyk = saved(image.convert("CMYK"), "JPEG", icc_profile=b"\0" * 16 + b"CMYK" + b"bad" * 50)
     assert read_picture(cmyk).pixels.shape == (20, 30, 3)
-    assert read_picture(data).note == "its colour profile, damaged or for other pixels, left out"
-    assert read_picture(cmyk).note == "its CMYK becomes RGB"
+    left_out = "its colour profile is damaged or for other pixels, and is left out"
+    assert read_picture(data).note == left_out
+    assert read_picture(cmyk).note == f"its CMYK becomes RGB; {left_out}"
+    for_ink = saved(
+        image,
+        "PNG",
+        icc_profile=pyvips.Image.black(1, 1, bands=3)
+        .copy(interpretation="srgb")
+        .icc_export(output_profile="cmyk")
+        .get("icc-profile-data"),
+    )
+    assert (read_picture(for_ink).note, read_picture(for_ink).icc) == (left_out, None)
 
 
 def test_from_pillow_to_pillow():

@@ -122,6 +122,9 @@ def test_cmyk_is_the_same_in_every_container():
         for data in (written(again, photometric="separated", iccprofile=icc),
                      written(again.astype(np.uint16) * 257, photometric="separated", iccprofile=icc)):  # fmt: skip
             assert np.abs(in_8_bits(read_picture(data)).astype(int) - jpeg).max() <= 2
+            assert read_picture(data).note == "its CMYK becomes RGB"
+    bad = written(again, photometric="separated", iccprofile=b"bad" * 50)
+    assert read_picture(bad).note.startswith("its CMYK becomes RGB; its colour profile is damaged")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

@@ -18,7 +18,8 @@ def errors_in_one_line(main):
             print(f"{Path(main.__code__.co_filename).stem}: {error}", file=sys.stderr)
             return error.exit_status
         except OSError as error:
-            print(f"{Path(main.__code__.co_filename).stem}: {error.filename}: {error.strerror}", file=sys.stderr)
+            what = f"{error.filename}: {error.strerror}" if error.filename else error
+            print(f"{Path(main.__code__.co_filename).stem}: {what}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130

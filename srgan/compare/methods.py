@@ -50,7 +50,7 @@ def load_methods(models: Iterable[str | Path] | None = None, **options: Any) -> 
     for (name, _, strength), path in zip(chosen, paths, strict=True):
         settings = {"precision": "float32"} | options | ({} if strength is None else {"strength": strength})
         if some_denoise and not denoise_ends(path):
-            _log.warning("%s: is as it is; --denoise is for the others", title(path))
+            _log.warning("%s: has no weights for --denoise, which does nothing to it", title(path))
             del settings["denoise"]
         upscaler = Upscaler(model=path, **settings)
         blend, denoise = settings.get("strength", 1.0), upscaler.denoise

@@ -51,10 +51,11 @@ def is_drawing(path: str | os.PathLike) -> bool:
 
 
 def _as_8_bits(image):
-    """16 bits of gray as 8, to which Pillow would clip them."""
+    """Up to 16 bits of gray as 8, to which Pillow would clip them."""
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    values = np.asarray(image).clip(0).astype(np.int64)
+    return Image.fromarray((values * 255 // max(1, values.max())).astype(np.uint8))
 
 
 def _is_lossless_webp(path):

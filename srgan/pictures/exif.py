@@ -123,6 +123,8 @@ class Exif:
         """Without what describes the old file: how it stored its pixels, its orientation, notes of the camera's maker."""
         # A resolution of another type than EXIF's would keep Pillow from opening a JPEG.
         other = {tag for tag, kind in _RESOLUTIONS.items() if tag in self.first and self.first[tag][:2] != (kind, 1)}
+        if _UNIT in self.first and self.numbers(self.first[_UNIT]) == (_NO_UNIT,):  # TIFF's, which EXIF does not have
+            other |= set(_RESOLUTIONS)
         first = {tag: entry for tag, entry in self.first.items() if tag in _KEPT - other}
         photo = {tag: entry for tag, entry in self.photo.items() if tag not in (_MAKER_NOTE, _OFFSET_SCHEMA)}
         return replace(self, first=first, photo=photo) if set(first) - _OF_THE_FILE or photo or self.gps else None

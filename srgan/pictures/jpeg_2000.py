@@ -10,7 +10,7 @@ from PIL import Image
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.boxes import boxes
 from srgan.pictures.metadata import Decoded, became_rgb, or_none
-from srgan.pictures.profiles import cmyk_to_srgb, plain_cmyk
+from srgan.pictures.profiles import cmyk_to_rgb
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _CMYK, _SRGB, _GRAY, _S_YCC = 12, 16, 17, 18  # numbers of colour spaces; the decoder converts the last
@@ -47,7 +47,7 @@ def decode_jpeg_2000(data: bytes, kind: str, refuse_large: Callable[[int, int], 
         alpha = alpha[..., :0]
         notes = [f"one of its {pixels.shape[2]} channels, neither colour nor alpha, left out"]
     if is_cmyk:
-        colour = cmyk_to_srgb(colour, icc) if icc else plain_cmyk(colour)
+        colour, icc = cmyk_to_rgb(colour, icc)
         notes.append(became_rgb("CMYK"))
     return Decoded(
         np.concatenate([colour, alpha], axis=2),

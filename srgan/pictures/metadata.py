@@ -92,8 +92,8 @@ def finish(decoded: Decoded, size: tuple[int, int] | None = None) -> Picture:
         icc = colours_of(colour)
     pixels, icc = _fit_profile(pixels, icc)
     notes = list(decoded.notes)
-    if decoded.icc and not icc and not colour and decoded.icc[16:20] not in (b"CMYK", b"Lab "):
-        notes.append("its colour profile, damaged or for other pixels, left out")
+    if decoded.icc and not icc and not colour:
+        notes.append("its colour profile is damaged or for other pixels, and is left out")
     if exif:
         exif = exif.of_the_photograph()
         exif = exif and (or_none(partial(exif.upright, orientation, width, height)) or exif)

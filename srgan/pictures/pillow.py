@@ -26,8 +26,8 @@ def decoded_from_pillow(image, pixels=None):
     icc = info.get("icc_profile")
     if image.mode in ("CMYK", "LAB"):
         notes.append(became_rgb("CMYK" if image.mode == "CMYK" else "Lab"))
-    if image.mode in ("CMYK", "LAB") and icc:
-        image = or_none(lambda: convert_to_srgb(image, icc)) or image
+        converted = or_none(lambda: convert_to_srgb(image, icc)) if icc else None
+        image, icc = (converted, None) if converted else (image, icc)
     decoded = Decoded(
         pillow_pixels(image) if pixels is None else pixels,
         icc=icc,

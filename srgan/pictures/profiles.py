@@ -1,5 +1,6 @@
 """Colour profiles: what they say of a picture, and conversions to sRGB."""
 
+import contextlib
 import io
 import struct
 from functools import cache
@@ -40,17 +41,16 @@ def profile_to_srgb(colour: np.ndarray, icc: bytes) -> np.ndarray:
     return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
 
 
-def cmyk_to_srgb(ink: np.ndarray, icc: bytes) -> np.ndarray:
-    """CMYK, (h, w, 4) of uint8 or uint16, by its profile; (h, w, 3) of the same type.
-
-    Where the profile is damaged, the same as without one.
-    """
+def cmyk_to_rgb(ink: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, bytes | None]:
+    """CMYK, (h, w, 4) of uint8 or uint16, by its profile to sRGB; (h, w, 3) of the same type, and the profile if it was of no use."""
     import pyvips
+    from PIL import ImageCms
 
-    try:
-        return _transformed(as_image(ink, icc, "cmyk"), "perceptual")
-    except pyvips.Error:
-        return plain_cmyk(ink)
+    if icc is not None and icc[16:20] == b"CMYK":
+        with contextlib.suppress(OSError, pyvips.Error):
+            ImageCms.ImageCmsProfile(io.BytesIO(icc))  # libvips would take one of its own in place of a damaged one
+            return _transformed(as_image(ink, icc, "cmyk"), "perceptual"), None
+    return _plain_cmyk(ink), icc
 
 
 def _transformed(image, intent):
@@ -58,7 +58,7 @@ def _transformed(image, intent):
     return pixels_of(image.icc_transform("srgb", embedded=True, intent=intent, depth=depth))
 
 
-def plain_cmyk(ink: np.ndarray) -> np.ndarray:
+def _plain_cmyk(ink: np.ndarray) -> np.ndarray:
     """CMYK without a profile, as Pillow converts it: each ink subtracts from what black leaves of white."""
     white = np.iinfo(ink.dtype).max
     light = white - ink[..., 3:4].astype(np.uint64)

@@ -15,7 +15,7 @@ import numpy as np
 from srgan.pictures import libvips
 from srgan.pictures.arrays import full_range, unpremultiplied
 from srgan.pictures.metadata import Decoded, became_rgb
-from srgan.pictures.profiles import cmyk_to_srgb, lab_to_srgb, plain_cmyk
+from srgan.pictures.profiles import cmyk_to_rgb, lab_to_srgb
 from srgan.pictures.tiff_damage import require_intact, require_intact_part
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its warnings about odd files would go to stderr
@@ -246,8 +246,7 @@ def _converted(page, values):
     elif kind in (_CIELAB, _ICCLAB):
         colour, icc = lab_to_srgb(_lab(colour, kind)), None
     elif kind == _SEPARATED:
-        colour = cmyk_to_srgb(colour, icc) if icc else plain_cmyk(colour)
-        icc = None
+        colour, icc = cmyk_to_rgb(colour, icc)
     if alpha is not None:
         colour = np.concatenate([colour, alpha.astype(colour.dtype)], axis=2)
     notes = [f"{left_out} of its {samples} channels, neither colour nor alpha, left out"] if left_out else []

@@ -19,7 +19,7 @@ _TEXTURE = 8, 12  # levels of deviation: between them ever less counts as noise,
 _NOISE = (
     0.45,
     0.6,
-)  # of it that is residual: between them ever more counts as noise all the same; grass has 0.4, noise to 1
+)  # of it that is residual: between them ever more counts as noise all the same; grass has 0.4, noise up to 1
 
 _BAND = 8 * BLOCK  # rows of pixels that are measured at once, while they are in the processor's caches
 _BANDS = 64  # of a picture; of one that has more rows so many, evenly spaced

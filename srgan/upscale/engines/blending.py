@@ -38,8 +38,8 @@ def blend(
         ends = denoise_ends(path)
         if ends is None:
             able = [name for name, file in shipped_models().items() if denoise_ends(file)]
-            others = f"; these do: {', '.join(able)}" if able else ""
-            raise UsageError(f"{title(path)}: has no weights for more and less noise, which --denoise blends{others}")
+            others = f"; these have them: {', '.join(able)}" if able else ""
+            raise UsageError(f"{title(path)}: has no weights for more and less noise, which --denoise needs{others}")
         less, more = ends
         end, distance = (more if denoise > DENOISE else less), abs(denoise - DENOISE) / DENOISE
         if end is None:
