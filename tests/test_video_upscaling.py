@@ -113,7 +113,7 @@ def test_the_receptive_field_is_what_the_output_depends_on(kind, upscalers):
 
 
 def test_files_from_before_there_were_frames_are_for_pictures():
-    description = load_engine("srresnet", engine="openvino").description
+    description = load_engine("srgan", engine="openvino").description
     assert description == Description(4, 40, 1024, frames=1, memory=0) and not description.over_time
 
 
