@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from common.merging import merge_branches
 from common.one_line import errors_in_one_line
+from scipy import ndimage
 
 from srgan.errors import UsageError
 from srgan.models import find_model
+from srgan.pictures.arrays import LUMA
 from srgan.runtime import load_keras
 from srgan.upscale.engines.blending import UNLIKE, built_as
-
-_LUMA = np.array([0.299, 0.587, 0.114])  # of R'G'B' (ITU-R BT.601)
 
 
 @errors_in_one_line
@@ -47,7 +47,8 @@ def main(argv=None):
     first, second = (load_generator(find_model(name)) for name in (arguments.first, arguments.second))
     if built_as(first) != built_as(second):
         raise UsageError(f"{arguments.first} and {arguments.second} {UNLIKE}")
-    if arguments.smooth_chroma and _tail(first) is None:
+    tail = _tail(first)
+    if arguments.smooth_chroma and tail is None:
         raise UsageError(f"--smooth-chroma: {arguments.first} does not end in a convolution to RGB")
     for generator in (first, second):
         merge_branches(generator)
@@ -56,7 +57,7 @@ def main(argv=None):
         way = min(max(arguments.way, 0), 1) if weight.name == "moving_variance" else arguments.way
         weight.assign((1 - way) * weight + way * other)
     if arguments.smooth_chroma:
-        _smooth_chroma(first, arguments.smooth_chroma)
+        _smooth_chroma(tail, arguments.smooth_chroma)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_generator(first, arguments.output)
 
@@ -69,15 +70,11 @@ def _tail(generator):
     return last if last.filters == 3 else None
 
 
-def _smooth_chroma(generator, sigma):
-    """Blur what the last kernel, (height, width, filters, 3), adds to R, G and B apart from luma; each filter's sum stays."""
-    tail = _tail(generator)
+def _smooth_chroma(tail, sigma):
+    """Blur what a kernel, (height, width, filters, 3), adds to R, G and B apart from luma; each filter's sum stays."""
     kernel, *others = tail.get_weights()
-    chroma = kernel - (kernel @ _LUMA)[..., None]
-    size = len(kernel)
-    taps = np.exp(-((np.arange(1 - size, size) / sigma) ** 2) / 2)
-    gaussian = np.array([taps[size - 1 - row : 2 * size - 1 - row] for row in range(size)]) / taps.sum()
-    smooth = np.einsum("ij,jkfc,lk->ilfc", gaussian, chroma, gaussian)
+    chroma = kernel - (kernel @ np.float32(LUMA))[..., None]
+    smooth = ndimage.gaussian_filter(chroma, (sigma, sigma, 0, 0), mode="constant")
     smooth += (chroma - smooth).mean((0, 1))  # what went over the edge
     tail.set_weights([kernel - chroma + smooth, *others])
 

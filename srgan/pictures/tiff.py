@@ -147,7 +147,7 @@ def _described(page, data, samples, note):
         dpi=_resolution(tags),
         xmp=_bytes(tags, 700),
         iptc=_bytes(tags, 33723) or _longs(tags, 33723, page.parent.byteorder),
-        notes=[*([note] if note else []), *notes],
+        notes=[*filter(None, [note, *notes])],
     )
 
 

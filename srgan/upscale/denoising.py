@@ -16,10 +16,8 @@ _SCORES = 0.4, 1.2  # to which these two belong
 _LEAST = 8  # visible blocks; where fewer are, all are measured
 _FLATTEST = 0.03  # share of the blocks, those whose luma varies least, that are measured
 _TEXTURE = 8, 12  # levels of deviation: between them ever less counts as noise, as nothing is flat
-_NOISE = (
-    0.45,
-    0.6,
-)  # of it that is residual: between them ever more counts as noise all the same; grass has 0.4, noise up to 1
+# Of it that is residual: between them ever more counts as noise all the same; grass has 0.4, noise up to 1.
+_NOISE = 0.45, 0.6
 
 _BAND = 8 * BLOCK  # rows of pixels that are measured at once, while they are in the processor's caches
 _BANDS = 64  # of a picture; of one that has more rows so many, evenly spaced
